@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every op answers: shape rule, integers, golden, kernel families, C parameters.
+
+One op is one module of `codeq_compile.ops`; this file holds the questions only.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeq_compile.errors import ModelError
+from codeq_compile.ir.types import DType, Packed, TensorType, Weights
+
+if TYPE_CHECKING:
+    from codeq_compile.ir.graph import Node
+
+Array = NDArray[Any]
+
+Params = TypeVar("Params")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CArray:
+    """A constant array of the emitted C, referred to by name in a parameter struct.
+
+    Parameters
+    ----------
+    name : str
+        Suffix of the symbol, e.g. ``"bias"`` for ``kws_l02_bias``.
+    c_type : str
+        Element type, e.g. ``"int16_t"``.
+    data : int array of shape (n,)
+    """
+
+    name: str
+    c_type: str
+    data: Array
+
+    @property
+    def bytes(self) -> int:
+        sizes = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4}
+        return len(self.data) * sizes[self.c_type]
+
+
+# A field of a C parameter struct: number, table, {a, b, c}, nested struct, or NULL.
+CValue = int | CArray | tuple[int, ...] | Mapping[str, "CValue"] | None
+
+
+class Op(ABC, Generic[Params]):
+    """One operation: immutable hyper-parameters as fields, answers as methods.
+
+    `Params` is the op's dataclass of integers: everything that simulation and C need beyond the
+    activations themselves, computed once by `lower`.
+
+    Arrays in `simulate` carry a leading batch dimension; shapes in `TensorType` do not.
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """Name of the op, its module, its C header and its NUMERICS section."""
+
+    is_view: ClassVar[bool] = False
+    """The output is the input's bytes: no kernel, no copy (reshape)."""
+
+    in_place: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose buffer may be the output's: C reads element i before it writes element i."""
+
+    variadic: ClassVar[bool] = False
+    """C takes the inputs as one array of pointers (concat)."""
+
+    has_weights: ClassVar[bool] = False
+    """The node must carry `Weights`; the kernel's name has a width and a packing."""
+
+    packings: ClassVar[tuple[str, ...]] = ()
+    """Codecs that kernels of this op can compute from, in order of preference at equal bytes."""
+
+    @abstractmethod
+    def infer(self, node: "Node", inputs: tuple[TensorType, ...]) -> TensorType:
+        """Shape and dtype of the output; `grid` is ignored by the caller except where fixed.
+
+        Raises
+        ------
+        SpecViolation
+            A constraint `[<kind>-C<n>]` is broken.
+        """
+
+    @abstractmethod
+    def lower(self, node: "Node", inputs: tuple[TensorType, ...], output: TensorType) -> Params:
+        """The integers of this node: multipliers, exponents, folded biases, limits."""
+
+    @abstractmethod
+    def simulate(self, params: Params, *inputs: Array) -> Array:
+        """Integer golden, equal to every C kernel of the op bit for bit.
+
+        Parameters
+        ----------
+        params
+            What `lower` returned.
+        inputs : arrays of shape (batch, *shape)
+
+        Returns
+        -------
+        array of shape (batch, *output shape)
+        """
+
+    @abstractmethod
+    def c_params(
+        self,
+        params: Params,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        """Fields of `struct cq_<kind>_params`, same names and order as include/codeq/<kind>.h."""
+
+    def families(self, params: Params) -> tuple[str, ...]:
+        """Kernel families of kernels.inc that may serve this node, the most special first."""
+        return (self.kind,)
+
+    def macs(self, params: Params, output: TensorType) -> int:
+        """Multiply-accumulates of one inference when nothing is skipped."""
+        return 0
+
+    def scratch_bytes(
+        self,
+        params: Params,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+    ) -> int:
+        """Bytes of scratch that kernels of `family` use; a multiple of 4."""
+        return 0
+
+    def accumulator_bound(self, params: Params) -> Array | None:
+        """Largest magnitude of the int32 accumulator per channel, left shift included. [N4.3]
+
+        int64 array; None where the op's section of NUMERICS proves the bound once for all models.
+        """
+        return None
+
+
+_REGISTRY: dict[str, type[Op[Any]]] = {}
+
+
+def register(kind: str):  # type: ignore[no-untyped-def]  # a decorator: type in, the same type out
+    """Class decorator: make an op known by its kind, the name used in files and kernels.inc."""
+
+    def add(cls: type[Op[Any]]) -> type[Op[Any]]:
+        assert kind not in _REGISTRY and is_dataclass(cls)
+        cls.kind = kind
+        _REGISTRY[kind] = cls
+        return cls
+
+    return add
+
+
+def op_type(kind: str) -> type[Op[Any]]:
+    """The class of an op.
+
+    Raises
+    ------
+    ModelError
+        The kind is unknown to this version.
+    """
+    if kind not in _REGISTRY:
+        known = ", ".join(op_kinds())
+        raise ModelError(f'unknown op "{kind}"; this version of codeq knows {known}')
+    return _REGISTRY[kind]
+
+
+def op_kinds() -> tuple[str, ...]:
+    """Names of all ops, sorted."""
+    return tuple(sorted(_REGISTRY))
+
+
+__all__ = ["Array", "CArray", "CValue", "DType", "Op", "Weights", "op_kinds", "op_type", "register"]

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `.cq` model file: one safetensors file whose metadata holds the graph as JSON.
+
+Layout: docs/FORMATS.md §1.  Loading parses data only; it never executes code.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from codeq_compile.errors import ModelError, SpecViolation
+from codeq_compile.ir.graph import Graph, Node
+from codeq_compile.ir.op import Array, op_type
+from codeq_compile.ir.types import DType, Grid, TensorType, Weights
+from codeq_compile.ir.verify import verify
+
+FORMAT_VERSION = 1
+# One key only: safetensors writes several metadata keys in random order.
+_KEY = "codeq"
+
+
+class _TensorRecord(msgspec.Struct, forbid_unknown_fields=True):
+    shape: list[int]
+    dtype: DType
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class _WeightsRecord(msgspec.Struct, forbid_unknown_fields=True):
+    bits: int
+    gap: int = 0
+    levels: list[int] | None = None
+
+
+class _NodeRecord(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    kind: str
+    attributes: dict[str, Any]
+    inputs: list[str]
+    output: str
+    weights: _WeightsRecord | None = None
+
+
+class _GraphRecord(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    tensors: dict[str, _TensorRecord]
+    inputs: list[str]
+    outputs: list[str]
+    nodes: list[_NodeRecord]
+    labels: list[str] = []
+    provenance: dict[str, str] = {}
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    sha256: str
+    graph: _GraphRecord
+
+
+def dumps(graph: Graph) -> bytes:
+    """The bytes of a `.cq` file; the same graph gives the same bytes."""
+    record = _graph_record(graph)
+    arrays = _arrays(graph)
+    digest = _digest(record, arrays)
+    header = msgspec.json.encode(_File(format=FORMAT_VERSION, sha256=digest, graph=record))
+    return to_safetensors(arrays, metadata={_KEY: header.decode()})
+
+
+def save(graph: Graph, path: Path) -> None:
+    """Write a `.cq` file.  The old file stays whole until the new one is."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(dumps(graph))
+    temporary.replace(path)
+
+
+def digest(graph: Graph) -> str:
+    """sha256 of the graph's content, as stored in the file."""
+    return _digest(_graph_record(graph), _arrays(graph))
+
+
+def load(path: Path) -> Graph:
+    """Read and verify a `.cq` file.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, truncated, foreign, of another version, or not a legal graph.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
+        raise ModelError(f"{path} is damaged or not a .cq model: {error}") from error
+    if _KEY not in metadata:
+        raise ModelError(f"{path} is a safetensors file, but not a .cq model (no {_KEY!r} metadata)")
+    return verify(_decode(path, metadata[_KEY], arrays))
+
+
+def _decode(path: Path, header: str, arrays: Mapping[str, Array]) -> Graph:
+    try:
+        version = msgspec.json.decode(header, type=dict[str, Any]).get("format")
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"{path} has format {version}; this codeq reads {FORMAT_VERSION}: export it again"
+            )
+        file = msgspec.json.decode(header, type=_File)
+        if _digest(file.graph, arrays) != file.sha256:
+            raise ModelError(f"{path} is damaged: its content does not match its sha256")
+        return _graph(file.graph, arrays)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ModelError(f"{path} has a damaged graph: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} has an inconsistent graph: {error}") from error
+    except SpecViolation as violation:
+        raise ModelError(f"{path}: {violation}") from violation
+
+
+def _graph_record(graph: Graph) -> _GraphRecord:
+    tensors = {
+        name: _TensorRecord(
+            shape=list(kind.shape),
+            dtype=kind.dtype,
+            scale=kind.grid.scale if kind.grid else None,
+            zero_point=kind.grid.zero_point if kind.grid else None,
+        )
+        for name, kind in sorted(graph.tensors.items())
+    }
+    return _GraphRecord(
+        name=graph.name,
+        tensors=tensors,
+        inputs=list(graph.inputs),
+        outputs=list(graph.outputs),
+        nodes=[_node_record(node) for node in graph.nodes],
+        labels=list(graph.labels),
+        provenance=dict(sorted(graph.provenance.items())),
+    )
+
+
+def _node_record(node: Node) -> _NodeRecord:
+    weights = node.weights
+    return _NodeRecord(
+        name=node.name,
+        kind=node.op.kind,
+        attributes=msgspec.to_builtins(node.op),
+        inputs=list(node.inputs),
+        output=node.output,
+        weights=weights
+        and _WeightsRecord(
+            bits=weights.bits,
+            gap=weights.gap,
+            levels=list(weights.levels) if weights.levels is not None else None,
+        ),
+    )
+
+
+def _arrays(graph: Graph) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for node in graph.nodes:
+        if node.weights is not None:
+            arrays[f"{node.name}/codes"] = np.ascontiguousarray(node.weights.codes)
+            arrays[f"{node.name}/scale"] = np.ascontiguousarray(node.weights.scale)
+        if node.bias is not None:
+            arrays[f"{node.name}/bias"] = np.ascontiguousarray(node.bias, np.int32)
+        if node.table is not None:
+            arrays[f"{node.name}/table"] = np.ascontiguousarray(node.table, np.int8)
+    return arrays
+
+
+def _digest(record: _GraphRecord, arrays: Mapping[str, Array]) -> str:
+    sha = hashlib.sha256(msgspec.json.encode(record))
+    for name in sorted(arrays):
+        array = arrays[name]
+        sha.update(f"{name}:{array.dtype}:{array.shape}".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()
+
+
+def _graph(record: _GraphRecord, arrays: Mapping[str, Array]) -> Graph:
+    return Graph(
+        name=record.name,
+        tensors={name: _tensor_type(kind) for name, kind in record.tensors.items()},
+        inputs=tuple(record.inputs),
+        outputs=tuple(record.outputs),
+        nodes=tuple(_node(node, arrays) for node in record.nodes),
+        labels=tuple(record.labels),
+        provenance=record.provenance,
+    )
+
+
+def _tensor_type(record: _TensorRecord) -> TensorType:
+    grid = None
+    if record.scale is not None and record.zero_point is not None:
+        grid = Grid(scale=record.scale, zero_point=record.zero_point)
+    return TensorType(shape=tuple(record.shape), dtype=record.dtype, grid=grid)
+
+
+def _node(record: _NodeRecord, arrays: Mapping[str, Array]) -> Node:
+    weights = None
+    if record.weights is not None:
+        levels = record.weights.levels
+        weights = Weights(
+            codes=arrays[f"{record.name}/codes"],
+            bits=record.weights.bits,
+            scale=arrays[f"{record.name}/scale"],
+            gap=record.weights.gap,
+            levels=tuple(levels) if levels is not None else None,
+        )
+    return Node(
+        name=record.name,
+        op=msgspec.convert(record.attributes, type=op_type(record.kind)),
+        inputs=tuple(record.inputs),
+        output=record.output,
+        weights=weights,
+        bias=arrays.get(f"{record.name}/bias"),
+        table=arrays.get(f"{record.name}/table"),
+    )

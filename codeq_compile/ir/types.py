@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Types of the layer IR: what a tensor is, what a weight is. Spec: docs/NUMERICS.md §1 and §3."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeq_compile.errors import SpecViolation
+from codeq_compile.numerics import Int8Array
+
+Float32Array = NDArray[np.float32]
+
+Shape = tuple[int, ...]
+
+
+class DType(StrEnum):
+    """Element type of an activation."""
+
+    S8 = "s8"
+    S32 = "s32"
+
+    @property
+    def numpy(self) -> np.dtype[np.signedinteger]:  # type: ignore[type-arg]  # the bit width is a value here
+        return np.dtype(np.int8) if self is DType.S8 else np.dtype(np.int32)
+
+    @property
+    def c_type(self) -> str:
+        return "int8_t" if self is DType.S8 else "int32_t"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Activation grid: ``real = scale · (q - zero_point)``. [N3.1]
+
+    Parameters
+    ----------
+    scale : float
+        Positive; exactly a float32.
+    zero_point : int
+        In [-128, 127].
+    """
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0.0):
+            raise SpecViolation("N3.1", f"an activation scale must be positive, not {self.scale!r}")
+        if float(np.float32(self.scale)) != self.scale:
+            raise SpecViolation("N3.1", f"the activation scale {self.scale!r} is not a float32")
+        if not -128 <= self.zero_point <= 127:
+            raise SpecViolation("N3.1", f"zero point {self.zero_point} is outside [-128, 127]")
+
+    def quantize(self, real: NDArray[np.floating]) -> Int8Array:  # type: ignore[type-arg]
+        """Nearest int8 of real values, ties away from zero, saturated. [N3.2]
+
+        Parameters
+        ----------
+        real : float array of any shape
+
+        Returns
+        -------
+        int8 array of the same shape
+        """
+        steps = np.asarray(real, np.float64) / self.scale
+        nearest = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
+        return np.clip(nearest + self.zero_point, -128, 127).astype(np.int8)
+
+    def dequantize(self, q: NDArray[np.integer]) -> Float32Array:  # type: ignore[type-arg]
+        """Real values of integers: float32 array of the same shape."""
+        return (self.scale * (q.astype(np.float64) - self.zero_point)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorType:
+    """Shape, element type and grid of one activation, without the batch dimension.
+
+    Images are (h, w, c), sequences (1, length, c), vectors (features,).  `grid` is None only
+    for s32 tensors, which hold plain integers (argmax).
+    """
+
+    shape: Shape
+    dtype: DType = DType.S8
+    grid: Grid | None = None
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.elements * self.dtype.numpy.itemsize
+
+    @property
+    def scale(self) -> float:
+        return self._grid().scale
+
+    @property
+    def zero_point(self) -> int:
+        return self._grid().zero_point
+
+    def _grid(self) -> Grid:
+        if self.grid is None:
+            raise SpecViolation("N3.1", f"an {self} tensor has no grid")
+        return self.grid
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """Quantized weights: codes on a grid, or codes into a table of levels. [N3.3]
+
+    Parameters
+    ----------
+    codes : int8 array of shape (out_channels, ...)
+        On a grid: the index i in [-(2^(bits-1) - 1), 2^(bits-1) - 1]; an 8-bit layer may hold -128.
+        With `levels`: the position in the table, 0 .. 2^bits - 1.
+    bits : int
+        Stored width, 1 to 8; 1 needs `levels`.
+    scale : float32 array of shape (out_channels,) or (1,)
+        Real value of one integer level, per output channel or per tensor.
+    gap : int
+        Integer levels skipped on each side of zero: the layer computes with
+        ``i + gap · sign(i)``. 0 is the ordinary grid.
+    levels : tuple of int, optional
+        At most 2^bits int8 levels (bits <= 7); replaces the grid.
+    """
+
+    codes: Int8Array
+    bits: int
+    scale: Float32Array
+    gap: int = 0
+    levels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits <= 8:
+            raise SpecViolation("N3.3", f"weight width {self.bits} is outside 1..8 bits")
+        if self.codes.dtype != np.int8 or self.codes.ndim < 2 or self.codes.size == 0:
+            raise SpecViolation("N3.3", "weight codes must be a non-empty int8 array, channels first")
+        if self.scale.dtype != np.float32 or self.scale.shape not in {(1,), self.codes.shape[:1]}:
+            raise SpecViolation("N3.3", "the weight scale must be float32, one a tensor or a channel")
+        if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise SpecViolation("N3.3", "every weight scale must be positive and finite")
+        low, high = int(self.codes.min()), int(self.codes.max())
+        if self.levels is not None:
+            self._check_levels(self.levels, low, high)
+            return
+        if self.bits == 1:
+            raise SpecViolation("N3.3", "1-bit weights need a table of two levels")
+        top = (1 << (self.bits - 1)) - 1
+        if high > top or (low < -top and (self.bits, self.gap) != (8, 0)):
+            raise SpecViolation("N3.3", f"weight codes {low}..{high} do not fit {self.bits} bits")
+        if self.gap < 0 or max(high, -low) + self.gap > 127 + (self.bits == 8):
+            raise SpecViolation("N3.3", f"gap {self.gap} leaves the int8 range")
+
+    def _check_levels(self, levels: tuple[int, ...], low: int, high: int) -> None:
+        if self.bits > 7 or not 1 <= len(levels) <= 1 << self.bits or self.gap != 0:
+            raise SpecViolation("N3.3", "a level table holds at most 2^bits levels, bits <= 7, gap 0")
+        if not all(-128 <= level <= 127 for level in levels):
+            raise SpecViolation("N3.3", "weight levels must be int8")
+        if low < 0 or high >= len(levels):
+            raise SpecViolation("N3.3", f"weight codes {low}..{high} leave the table of levels")
+
+    @property
+    def values(self) -> Int8Array:
+        """The integers that the layer multiplies with; same shape as `codes`. [N3.4]"""
+        if self.levels is not None:
+            return np.array(self.levels, np.int8)[self.codes]
+        return (self.codes + np.int8(self.gap) * np.sign(self.codes)).astype(np.int8)
+
+    @property
+    def zeros(self) -> float:
+        """Share of weights whose integer is 0, in [0, 1]."""
+        return float(np.mean(self.values == 0))
+
+    @property
+    def is_ternary(self) -> bool:
+        """True for a 2-bit grid with gap 0: every weight is -1, 0 or 1."""
+        return self.bits == 2 and self.levels is None and self.gap == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Weights as they stand in flash, made by one codec of `codeq_compile.packing`.
+
+    Parameters
+    ----------
+    packing : str
+        Name of the codec: dense, ternary, bitmask, rle.
+    bits : int
+        Stored width; the `w<bits>` of the kernel's name.
+    data : bytes
+        The stream, layout in docs/FORMATS.md.
+    gap : int
+        Added by the decoder to the magnitude of every non-zero index.
+    levels : tuple of int, optional
+        Table applied by the decoder instead of the gap.
+    run_bits : int
+        Width of a zero-run field; 0 where the packing has none.
+    """
+
+    packing: str
+    bits: int
+    data: bytes
+    gap: int = 0
+    levels: tuple[int, ...] | None = None
+    run_bits: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Flash bytes: the stream and the table of levels."""
+        return len(self.data) + len(self.levels or ())

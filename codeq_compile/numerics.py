@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Integer primitives. Spec: docs/NUMERICS.md §2; twin of runtime_c/src/numerics.h.
+
+All functions take integer arrays (or ints), compute in int64 and return int64 arrays.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Int8Array = NDArray[np.int8]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+
+INT32_MIN = -(1 << 31)
+INT32_MAX = (1 << 31) - 1
+
+
+def round_half_away(x: float) -> int:
+    """Nearest integer, ties away from zero. [N2.1]
+
+    >>> round_half_away(-2.5), round_half_away(2.4)
+    (-3, 2)
+    """
+    return int(math.copysign(math.floor(abs(x) + 0.5), x))
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """Multiplier in [2^30, 2^31) and exponent e with ``real ≈ multiplier · 2^(e - 31)``. [N2.2]
+
+    Parameters
+    ----------
+    real : float
+        Positive and finite; a value below 2^-32 becomes (0, 0) as in TFLite.
+
+    >>> quantize_multiplier(0.5)
+    (1073741824, 0)
+    """
+    if not (math.isfinite(real) and real >= 0.0):
+        raise ValueError(f"a requantization factor must be finite and >= 0, not {real!r}")
+    if real == 0.0:
+        return 0, 0
+    fraction, exponent = math.frexp(real)
+    multiplier = round_half_away(fraction * (1 << 31))
+    if multiplier == 1 << 31:
+        multiplier >>= 1
+        exponent += 1
+    return (0, 0) if exponent < -31 else (multiplier, exponent)
+
+
+def narrow_multiplier(multiplier: int, exponent: int) -> tuple[int, int]:
+    """The same factor with only the top 16 bits of the multiplier kept, nearest, ties up. [N2.3]
+
+    The result is a multiple of 2^15, so a table stores it in two bytes.
+
+    >>> narrow_multiplier((1 << 31) - 1, -4)
+    (1073741824, -3)
+    """
+    top = (multiplier + (1 << 14)) >> 15
+    if top == 1 << 16:
+        top >>= 1
+        exponent += 1
+    return top << 15, exponent
+
+
+def rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> Int64Array:
+    """``(2·a·b + 2^31) >> 32`` rounded half up, saturated at INT32_MAX. [N2.4]
+
+    TFLite's SaturatingRoundingDoublingHighMul; `a` and `b` are int32 values.
+
+    >>> int(rounding_doubling_high_mul(3, 1 << 30))
+    2
+    """
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+
+
+def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> Int64Array:
+    """``x / 2^exponent``, nearest, ties away from zero; exponent in 0..31. [N2.5]
+
+    >>> rounding_divide_by_pot([-3, 3, 5], 1).tolist()
+    [-2, 2, 3]
+    """
+    value = np.asarray(x, np.int64)
+    shift = np.asarray(exponent, np.int64)
+    half = (np.int64(1) << shift) >> 1
+    # one less for negatives turns "half up" into "half away from zero"
+    return (value + half - ((value < 0) & (shift > 0))) >> shift
+
+
+def requantize(acc: ArrayLike, multiplier: ArrayLike, exponent: ArrayLike) -> Int64Array:
+    """``acc · multiplier · 2^(exponent - 31)`` with TFLite's double rounding. [N2.6]
+
+    Parameters
+    ----------
+    acc : int array
+        int32 values; ``acc << max(exponent, 0)`` must still be int32 (proved by
+        `passes.bound_accumulators` before any C is emitted).
+    multiplier, exponent : int arrays, broadcast against `acc`
+        From `quantize_multiplier`.
+    """
+    shift = np.asarray(exponent, np.int64)
+    shifted = np.asarray(acc, np.int64) << np.maximum(shift, 0)
+    return rounding_divide_by_pot(
+        rounding_doubling_high_mul(shifted, multiplier), np.maximum(-shift, 0)
+    )
+
+
+def truncating_divide(a: ArrayLike, b: ArrayLike) -> Int64Array:
+    """C's integer division: the quotient is rounded toward zero. [N2.7]
+
+    >>> truncating_divide([-7, 7], 2).tolist()
+    [-3, 3]
+    """
+    dividend, divisor = np.asarray(a, np.int64), np.asarray(b, np.int64)
+    quotient = np.abs(dividend) // np.abs(divisor)
+    return np.where((dividend < 0) ^ (divisor < 0), -quotient, quotient)
+
+
+def clamp_to_int8(x: ArrayLike, low: int, high: int) -> Int8Array:
+    """Limit to [low, high], a sub-range of int8, and narrow."""
+    return np.clip(np.asarray(x, np.int64), low, high).astype(np.int8)

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""2-D convolution with groups; conv1d is its case of height 1.  Spec: NUMERICS.md §conv2d."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from codeq_compile.errors import SpecViolation
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.base import (
+    Padding,
+    Pair,
+    Requant,
+    align4,
+    c_weights,
+    check_clamp,
+    image,
+    make_requant,
+    row_bytes,
+    weighted_bound,
+    window,
+)
+
+TILE_BYTES = 2048
+"""Bound of the gathered patches of one tile."""
+MAX_TILE = 8
+"""Pixels that share one decoding of the weights; CQ_CONV2D_MAX_TILE of runtime_c."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conv2DParams:
+    """Integers of one convolution; `weights` is int8 of shape (out, kh, kw, in / groups)."""
+
+    weights: Int8Array
+    requant: Requant
+    in_zero: int
+
+
+@register("conv2d")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv2D(Op[Conv2DParams]):
+    """Cross-correlation of an int8 image with int8 weights. [conv2d-C1]
+
+    Parameters
+    ----------
+    stride, dilation : tuple of int (h, w), default (1, 1)
+        In pixels.
+    padding : tuple of int (top, bottom, left, right), default 0
+        Pixels of real value 0, i.e. the input's zero point.
+    groups : int, default 1
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    narrow_multiplier : bool, default False
+        Multipliers keep their top 16 bits. [N2.3]
+    """
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    groups: int = 1
+    clamp: Pair = (-128, 127)
+    narrow_multiplier: bool = False
+
+    has_weights = True
+    packings = ("dense", "ternary", "bitmask", "rle")
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output (oh, ow, out channels).
+
+        Raises
+        ------
+        SpecViolation
+            `[conv2d-C1]` input, `[conv2d-C2]` weights and groups, `[conv2d-C3]` bias,
+            `[conv2d-C4]` window, `[conv2d-C5]` clamp.
+        """
+        (x,) = inputs
+        h, w, c = image("conv2d-C1", x)
+        assert node.weights is not None
+        shape = node.weights.codes.shape
+        if len(shape) != 4 or self.groups < 1 or c != shape[3] * self.groups:
+            raise SpecViolation(
+                "conv2d-C2",
+                f"weights {list(shape)} with {self.groups} groups do not fit {c} input channels",
+            )
+        if shape[0] % self.groups:
+            raise SpecViolation(
+                "conv2d-C2", f"{shape[0]} output channels do not split into {self.groups} groups"
+            )
+        if node.bias is not None and node.bias.shape != shape[:1]:
+            raise SpecViolation("conv2d-C3", "one bias an output channel is needed")
+        oh, ow = window(
+            "conv2d-C4", (h, w), (shape[1], shape[2]), self.stride, self.dilation, self.padding
+        )
+        check_clamp("conv2d-C5", self.clamp)
+        return TensorType(shape=(oh, ow, shape[0]))
+
+    def lower(
+        self, node: Node, inputs: tuple[TensorType, ...], output: TensorType
+    ) -> Conv2DParams:
+        assert node.weights is not None
+        return Conv2DParams(
+            weights=node.weights.values,
+            requant=make_requant(
+                weights=node.weights,
+                bias=node.bias,
+                input_type=inputs[0],
+                output_type=output,
+                clamp=self.clamp,
+                narrow=self.narrow_multiplier,
+            ),
+            in_zero=inputs[0].zero_point,
+        )
+
+    def simulate(self, params: Conv2DParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_conv2d_*` and `cq_conv2d_1x1_*`. [conv2d-C1]"""
+        (x,) = inputs
+        out_channels, kh, kw, group_channels = params.weights.shape
+        top, bottom, left, right = self.padding
+        padded = np.pad(
+            x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=params.in_zero
+        )
+        reach = ((kh - 1) * self.dilation[0] + 1, (kw - 1) * self.dilation[1] + 1)
+        patches = sliding_window_view(padded, reach, axis=(1, 2))[
+            :, :: self.stride[0], :: self.stride[1], :, :: self.dilation[0], :: self.dilation[1]
+        ]
+        batch, oh, ow = patches.shape[:3]
+        grouped = patches.reshape(batch, oh, ow, self.groups, group_channels, kh * kw)
+        # float64 products are exact: every partial sum is below 2^31 [N4.3]
+        columns = np.moveaxis(grouped, 3, 0).reshape(self.groups, -1, group_channels * kh * kw)
+        rows = params.weights.reshape(self.groups, -1, kh * kw, group_channels)
+        rows = np.moveaxis(rows, 3, 2).reshape(self.groups, -1, group_channels * kh * kw)
+        acc = columns.astype(np.float64) @ rows.astype(np.float64).transpose(0, 2, 1)
+        acc = np.moveaxis(acc, 0, 1).reshape(batch, oh, ow, out_channels)
+        return params.requant.apply(acc.astype(np.int64) + params.requant.bias)
+
+    def c_params(
+        self,
+        params: Conv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        kh, kw = params.weights.shape[1:3]
+        return {
+            "in": inputs[0].shape,
+            "out": output.shape,
+            "kernel": (kh, kw),
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "pad": (self.padding[0], self.padding[2]),
+            "groups": self.groups,
+            "tile": self._tile(params),
+            "in_zero": params.in_zero,
+            "weights": c_weights(packed),
+            "requant": params.requant.c_params(),
+        }
+
+    def families(self, params: Conv2DParams) -> tuple[str, ...]:
+        return ("conv2d_1x1", "conv2d") if self._is_pointwise(params) else ("conv2d",)
+
+    def macs(self, params: Conv2DParams, output: TensorType) -> int:
+        return output.elements * _patch(params)
+
+    def scratch_bytes(
+        self,
+        params: Conv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+    ) -> int:
+        """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6]"""
+        patches = 0 if self._is_pointwise(params) else self._tile(params) * _patch(params)
+        return align4(patches) + row_bytes(packed, _patch(params))
+
+    def accumulator_bound(self, params: Conv2DParams) -> Array:
+        return weighted_bound(params.requant, params.weights)
+
+    def _is_pointwise(self, params: Conv2DParams) -> bool:
+        """The input's pixels are the patches: nothing is gathered."""
+        plain = (self.stride, self.padding, self.groups) == ((1, 1), (0, 0, 0, 0), 1)
+        return plain and params.weights.shape[1:3] == (1, 1)
+
+    @staticmethod
+    def _tile(params: Conv2DParams) -> int:
+        """Output pixels that share one decoding of the weights. [conv2d-C6]"""
+        return max(1, min(MAX_TILE, TILE_BYTES // _patch(params)))
+
+
+def _patch(params: Conv2DParams) -> int:
+    """Weights of one output channel = inputs of one output value."""
+    return math.prod(params.weights.shape[1:])

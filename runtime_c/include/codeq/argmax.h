@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Position of the largest value along the last axis, the first of equals.  Spec: NUMERICS.md §argmax. */
+#ifndef CODEQ_ARGMAX_H
+#define CODEQ_ARGMAX_H
+
+#include <codeq/types.h>
+
+struct cq_argmax_params {
+    int32_t rows, depth;
+};
+
+typedef enum cq_status cq_argmax_fn(const struct cq_argmax_params *params, const int8_t *in, int32_t *out, void *scratch);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Join tensors along one axis.  Spec: NUMERICS.md §concat. */
+#ifndef CODEQ_CONCAT_H
+#define CODEQ_CONCAT_H
+
+#include <codeq/types.h>
+
+struct cq_concat_params {
+    int32_t count; /* inputs */
+    int32_t outer; /* blocks that interleave */
+    const int32_t *inner; /* bytes that each input gives to a block */
+};
+
+typedef enum cq_status cq_concat_fn(const struct cq_concat_params *params, const int8_t *const *in, int8_t *out, void *scratch);
+
+#endif

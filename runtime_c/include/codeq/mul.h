@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Element-wise product.  Spec: NUMERICS.md §mul. */
+#ifndef CODEQ_MUL_H
+#define CODEQ_MUL_H
+
+#include <codeq/types.h>
+
+struct cq_mul_params {
+    int32_t size;   /* elements of a and out */
+    int32_t b_size; /* elements of b: size, or a period that repeats */
+    int8_t a_zero, b_zero, out_zero, clamp_min, clamp_max;
+    struct cq_scale scale;
+};
+
+typedef enum cq_status cq_mul_fn(const struct cq_mul_params *params, const int8_t *a, const int8_t *b, int8_t *out, void *scratch);
+
+#endif
