@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that every test may use: a replayable random generator and the shared data."""
+
+import os
+import secrets
+import zlib
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile("codeq", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("codeq")
+
+_SEED = int(os.environ.get("CODEQ_SEED") or secrets.randbits(32))
+_SHARED = Path(os.environ.get("CODEQ_SHARED") or Path(__file__).parents[2] / "shared")
+
+
+def pytest_report_header() -> str:
+    return f"random tests: CODEQ_SEED={_SEED} replays them"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that needs a real board runs only when it is asked for by its marker."""
+    if "board" in config.getoption("markexpr"):
+        return
+    unasked = pytest.mark.skip(reason="needs a real board: ask for it with -m board")
+    for item in items:
+        if item.get_closest_marker("board"):
+            item.add_marker(unasked)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that depend on the session's seed and the test's name, not on test order."""
+    print(f"replay with CODEQ_SEED={_SEED}")  # captured: shown only when the test fails
+    return np.random.default_rng([_SEED, zlib.crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of the shared data sets and models; the test is skipped where it is absent."""
+    if not _SHARED.is_dir():
+        pytest.skip("no shared data: set CODEQ_SHARED, or put it at ../shared beside the checkout")
+    return _SHARED.resolve()
