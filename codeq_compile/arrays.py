@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples on disk: `.npy` and `.npz` files to and from the integers a graph reads and writes."""
+
+import difflib
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from codeq_compile.errors import InputError
+from codeq_compile.ir.graph import Graph
+from codeq_compile.ir.op import Array
+from codeq_compile.ir.types import TensorType
+
+
+def read_inputs(path: Path, graph: Graph) -> tuple[Array, ...]:
+    """The samples of a file, one array a graph input, in the graph's order.
+
+    Integers of the input's own type are taken as they are; floats are put on its grid. [N3.2]
+
+    Parameters
+    ----------
+    path : Path
+        `.npy` for a model with one input, `.npz` with one array an input name for any.
+
+    Returns
+    -------
+    tuple of int arrays of shape (samples, *input shape)
+
+    Raises
+    ------
+    InputError
+        The file is missing, damaged, holds Python objects, or does not fit the graph's inputs.
+    """
+    stored = _load(path)
+    if isinstance(stored, np.ndarray):
+        if len(graph.inputs) != 1:
+            names = ", ".join(graph.inputs)
+            raise InputError(
+                f"{path}: the model has the inputs {names}; give an .npz with one each"
+            )
+        stored = {graph.inputs[0]: stored}
+    missing = [name for name in graph.inputs if name not in stored]
+    if missing:
+        raise InputError(f"{path}: no array for the input {', '.join(missing)}")
+    samples = tuple(
+        _to_grid(stored[name], graph.tensors[name], f"{path} ({name})") for name in graph.inputs
+    )
+    if len({len(array) for array in samples}) != 1:
+        counts = ", ".join(str(len(array)) for array in samples)
+        raise InputError(f"{path}: the inputs have different numbers of samples: {counts}")
+    return samples
+
+
+def write_outputs(path: Path, graph: Graph, outputs: tuple[Array, ...]) -> None:
+    """Write integers as `.npy` (one output) or `.npz` (any number, by name).
+
+    Raises
+    ------
+    InputError
+        An `.npy` file cannot hold several outputs, or the suffix is another.
+    """
+    if path.suffix == ".npz":
+        np.savez(path, **dict(zip(graph.outputs, outputs, strict=True)))
+    elif path.suffix != ".npy":
+        raise InputError(f"{path}: write outputs to an .npy or .npz file")
+    elif len(outputs) != 1:
+        raise InputError(f"{path}: the model has {len(outputs)} outputs; write an .npz file")
+    else:
+        np.save(path, outputs[0])
+
+
+def random_inputs(graph: Graph, samples: int, seed: int = 0) -> tuple[Array, ...]:
+    """Uniform random integers: tuple of int arrays of shape (samples, *input shape)."""
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for name in graph.inputs:
+        kind = graph.tensors[name]
+        limits = np.iinfo(kind.dtype.numpy)
+        arrays.append(
+            rng.integers(
+                limits.min, limits.max, (samples, *kind.shape), kind.dtype.numpy, endpoint=True
+            )
+        )
+    return tuple(arrays)
+
+
+def existing(path: Path) -> Path:
+    """`path` itself if it exists.
+
+    Raises
+    ------
+    InputError
+        With the nearest names beside it.
+    """
+    if path.exists():
+        return path
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}")
+    near = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()])
+    hint = f"; did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
+    raise InputError(f"{path}: no such file or folder{hint}")
+
+
+def _load(path: Path) -> Array | dict[str, Array]:
+    existing(path)
+    try:
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                return stored
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as exc:
+        raise InputError(f"{path}: not an .npy or .npz file of numbers ({exc})") from exc
+
+
+def _to_grid(array: Array, kind: TensorType, where: str) -> Array:
+    if array.shape == kind.shape:
+        array = array[np.newaxis]
+    if array.shape[1:] != kind.shape or not len(array):
+        raise InputError(
+            f"{where}: shape {list(array.shape)}, but the model reads samples of shape "
+            f"{list(kind.shape)}: [samples, {', '.join(map(str, kind.shape))}]"
+        )
+    if array.dtype == kind.dtype.numpy:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind != "f" or kind.grid is None:
+        raise InputError(
+            f"{where}: {array.dtype} values; give {kind.dtype.numpy} for the integers themselves"
+            + (" or floats for the real values" if kind.grid is not None else "")
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"{where}: the values must be finite")
+    return kind.grid.quantize(array)
