@@ -62,7 +62,11 @@ def write_outputs(path: Path, graph: Graph, outputs: tuple[Array, ...]) -> None:
         An `.npy` file cannot hold several outputs, or the suffix is another.
     """
     if path.suffix == ".npz":
-        np.savez(path, **dict(zip(graph.outputs, outputs, strict=True)))
+        # np.savez takes names as keyword arguments: an output called "file" would break it
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, array in zip(graph.outputs, outputs, strict=True):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
     elif path.suffix != ".npy":
         raise InputError(f"{path}: write outputs to an .npy or .npz file")
     elif len(outputs) != 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The import rules of docs/DESIGN.md, read from the source with `ast`, and the mirror rule of the tests."""
+"""The import rules of docs/DESIGN.md, and the mirror rule of the tests."""
 
 import ast
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def test_imports_go_downward_only(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_foreign_packages_stay_where_they_belong(module: str) -> None:
-    """torch in the compiler, or a process started outside `build`, breaks the install without extras."""
+    """torch in the compiler, say, breaks the install without extras."""
     for imported, _ in imports(module):
         owners = FOREIGN.get(imported.partition(".")[0])
         if owners is None:
@@ -110,7 +110,7 @@ def test_foreign_packages_stay_where_they_belong(module: str) -> None:
 
 @pytest.mark.parametrize("module", modules("codeq_train"))
 def test_training_uses_only_public_names_of_the_compiler(module: str) -> None:
-    """A private name used from outside turns every clean-up of the compiler into a break of training."""
+    """A private name used from outside turns a clean-up of the compiler into a break."""
     for imported, name in imports(module):
         if imported.partition(".")[0] != "codeq_compile":
             continue
@@ -124,12 +124,10 @@ def test_the_design_names_every_layer() -> None:
     design = (ROOT / "docs" / "DESIGN.md").read_text(encoding="utf-8")
     order = design[design.index("Imports go downward only") :].partition("\n\n")[0]
     written = order.partition(":\n")[2].partition(". ")[0].replace("\n", " ")
-    rows = [{name for name in row.split()} for row in written.replace("`", "").split("·")]
-    # the facade, the command line and `python -m codeq_compile` share the last row
-    top = LAYERS[:8]
+    rows = [set(row.split()) for row in written.replace("`", "").split("·")]
 
-    assert [set(row) for row in top] == rows[:8]
-    assert {"__init__", "cli"} == rows[8]
+    # within the last row the command line imports the facade
+    assert [*LAYERS[:8], {"__init__", "cli"}] == rows
 
 
 # Modules without a test file of their own, and where they are tested.
