@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 2-D convolution with groups.  Spec: NUMERICS.md §conv2d. */
+/* 2-D convolution with groups; conv1d is its case of height 1.  Spec: NUMERICS.md §conv2d. */
 #ifndef CODEQ_CONV2D_H
 #define CODEQ_CONV2D_H
 
@@ -7,15 +7,32 @@
 
 struct cq_conv2d_params {
     struct cq_shape in, out;
-    struct cq_pair kernel, stride, dilation;
-    struct cq_pair pad; /* rows above, columns left */
-    int32_t groups;
-    int32_t tile; /* output pixels gathered at a time, 1..CQ_CONV2D_MAX_TILE */
-    int8_t in_zero;
-    struct cq_weights weights;
-    struct cq_requant requant;
+    struct cq_pair kernel, stride, dilation; /**< >= 1 */
+    struct cq_pair pad;                      /**< rows above, columns left; in_zero is read there */
+    int32_t groups;                          /**< divides in.c and out.c */
+    int32_t tile;              /**< output pixels gathered at a time, 1..CQ_MAX_TILE */
+    int8_t in_zero;            /**< zero point of the input: the value of padding */
+    struct cq_weights weights; /**< out.c rows of kernel.h * kernel.w * (in.c / groups) */
+    struct cq_requant requant; /**< out.c channels; bias holds -in_zero * sum of weights [N4.1] */
 };
 
-typedef enum cq_status cq_conv2d_fn(const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch);
+/**
+ * @brief Cross-correlation of an int8 image with packed weights. [conv2d-C1]
+ *
+ * @param params   geometry, weights and requantization
+ * @param in       in.h * in.w * in.c values
+ * @param out      out.h * out.w * out.c values; must not overlap `in`
+ * @param scratch  the patches of one tile, tile * row bytes rounded up to 4, where they are
+ *                 gathered (not for 1x1, stride 1, no padding, one group), then one decoded chunk:
+ *                 min(row, CQ_CHUNK) weights of one byte (dense, ternary) or two (bitmask, rle)
+ */
+typedef enum cq_status cq_conv2d_fn(const struct cq_conv2d_params *params, const int8_t *in,
+                                    int8_t *out, void *scratch);
+
+/** @brief The same for kernel 1x1, stride 1, no padding, one group: nothing is gathered. */
+typedef cq_conv2d_fn cq_conv2d_1x1_fn;
+
+#define CQ_DECLARE_conv2d
+#include <codeq/kernels.inc>
 
 #endif

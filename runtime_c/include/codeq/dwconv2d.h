@@ -6,14 +6,26 @@
 #include <codeq/types.h>
 
 struct cq_dwconv2d_params {
-    struct cq_shape in, out; /* out.c = in.c * multiplier */
-    struct cq_pair kernel, stride, dilation;
-    struct cq_pair pad; /* rows above, columns left */
-    int8_t in_zero;
-    struct cq_weights weights; /* out.c rows of kernel.h * kernel.w */
-    struct cq_requant requant;
+    struct cq_shape in, out;                 /**< out.c is a multiple m of in.c */
+    struct cq_pair kernel, stride, dilation; /**< >= 1 */
+    struct cq_pair pad;                      /**< rows above, columns left; in_zero is read there */
+    int8_t in_zero;                          /**< zero point of the input: the value of padding */
+    struct cq_weights weights;               /**< out.c rows of kernel.h * kernel.w */
+    struct cq_requant requant; /**< out.c channels; bias holds -in_zero * sum of weights [N4.1] */
 };
 
-typedef enum cq_status cq_dwconv2d_fn(const struct cq_dwconv2d_params *params, const int8_t *in, int8_t *out, void *scratch);
+/**
+ * @brief Output channel o is the correlation of input channel o / m with row o. [dwconv2d-C1]
+ *
+ * @param params   geometry, weights and requantization
+ * @param in       in.h * in.w * in.c values
+ * @param out      out.h * out.w * out.c values; must not overlap `in`
+ * @param scratch  one decoded row: kernel.h * kernel.w bytes rounded up to 4
+ */
+typedef enum cq_status cq_dwconv2d_fn(const struct cq_dwconv2d_params *params, const int8_t *in,
+                                      int8_t *out, void *scratch);
+
+#define CQ_DECLARE_dwconv2d
+#include <codeq/kernels.inc>
 
 #endif

@@ -6,12 +6,25 @@
 #include <codeq/types.h>
 
 struct cq_linear_params {
-    int32_t rows; /* vectors, each transformed alike */
+    int32_t rows; /**< vectors, each transformed alike, >= 1 */
     int32_t in_features, out_features;
-    struct cq_weights weights;
-    struct cq_requant requant;
+    struct cq_weights weights; /**< out_features rows of in_features */
+    struct cq_requant requant; /**< out_features channels [N4.1] */
 };
 
-typedef enum cq_status cq_linear_fn(const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch);
+/**
+ * @brief out[r][o] is the product of vector r with weight row o. [linear-C1]
+ *
+ * @param params   sizes, weights and requantization
+ * @param in       rows * in_features values
+ * @param out      rows * out_features values; must not overlap `in`
+ * @param scratch  one decoded chunk: min(in_features, CQ_CHUNK) weights of one byte (dense,
+ *                 ternary) or two (bitmask, rle), rounded up to 4
+ */
+typedef enum cq_status cq_linear_fn(const struct cq_linear_params *params, const int8_t *in,
+                                    int8_t *out, void *scratch);
+
+#define CQ_DECLARE_linear
+#include <codeq/kernels.inc>
 
 #endif

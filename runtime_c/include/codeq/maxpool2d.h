@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Largest value of each window.  Spec: NUMERICS.md §maxpool2d. */
+/* Largest value of each window; input and output share a grid.  Spec: NUMERICS.md §maxpool2d. */
 #ifndef CODEQ_MAXPOOL2D_H
 #define CODEQ_MAXPOOL2D_H
 
 #include <codeq/types.h>
 
 struct cq_maxpool2d_params {
-    struct cq_shape in, out;
+    struct cq_shape in, out; /**< in.c equals out.c */
     struct cq_pair kernel, stride, dilation;
-    struct cq_pair pad; /* rows above, columns left */
+    struct cq_pair pad; /**< rows above, columns left; padding never wins */
     int8_t clamp_min, clamp_max;
 };
 
-typedef enum cq_status cq_maxpool2d_fn(const struct cq_maxpool2d_params *params, const int8_t *in, int8_t *out, void *scratch);
+/**
+ * @brief Largest of the pixels of each window that lie inside the image. [maxpool2d-C1]
+ *
+ * @param params   geometry; every window holds at least one pixel
+ * @param in       in.h * in.w * in.c values
+ * @param out      out.h * out.w * out.c values; must not overlap `in`
+ * @param scratch  not used
+ */
+typedef enum cq_status cq_maxpool2d_fn(const struct cq_maxpool2d_params *params, const int8_t *in,
+                                       int8_t *out, void *scratch);
+
+#define CQ_DECLARE_maxpool2d
+#include <codeq/kernels.inc>
 
 #endif

@@ -11,6 +11,18 @@ struct cq_requantize_params {
     struct cq_scale scale;
 };
 
-typedef enum cq_status cq_requantize_fn(const struct cq_requantize_params *params, const int8_t *in, int8_t *out, void *scratch);
+/**
+ * @brief The same real values on another grid. [requantize-C1]
+ *
+ * @param params   size, zero points and factor
+ * @param in       size values
+ * @param out      size values; may be `in`
+ * @param scratch  not used
+ */
+typedef enum cq_status cq_requantize_fn(const struct cq_requantize_params *params, const int8_t *in,
+                                        int8_t *out, void *scratch);
+
+#define CQ_DECLARE_requantize
+#include <codeq/kernels.inc>
 
 #endif

@@ -5,10 +5,10 @@
 
 enum cq_status {
     CQ_OK = 0,
-    CQ_ERROR_ARGUMENT = -1, /* a pointer is NULL or misaligned */
+    CQ_ERROR_ARGUMENT = -1 /* a pointer is NULL or misaligned */
 };
 
-/* Leave the calling function with the first status that is not CQ_OK. */
+/** @brief Leave the calling function with the first status that is not CQ_OK. */
 #define CQ_TRY(call)                                                                               \
     do {                                                                                           \
         const enum cq_status cq_try_status = (call);                                               \

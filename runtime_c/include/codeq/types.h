@@ -1,67 +1,75 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Structures that several ops share. */
+/* Structures that several ops share, and the rules that hold for every kernel. */
 #ifndef CODEQ_TYPES_H
 #define CODEQ_TYPES_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include <codeq/config.h>
 #include <codeq/status.h>
 
-/* Version of the interface between generated C and this runtime. */
+/** Version of the interface between generated C and this runtime. */
 #define CODEQ_RUNTIME_ABI 1
 
-/* Weights that a kernel decodes at a time. [F3] */
+/** Weights that a kernel decodes at a time. [F3] */
 #define CQ_CHUNK 256
 
-/* An image in memory order: row by row, channels innermost. */
+/** Vectors (pixels, rows) that share one decoding of the weights at most. */
+#define CQ_MAX_TILE 8
+
+/*
+ * Rules of every kernel `cq_<family>_<act>[_w<bits>_<packing>]_<isa>(params, in..., out, scratch)`
+ *
+ *   - No pointer but `scratch` may be NULL, and every pointer is aligned for its element type.
+ *   - `params`, and every table it points to, is read only and may lie in flash.
+ *   - `in` and `out` do not overlap, unless the op's header says that `out` may be an input.
+ *   - `scratch` is 4-byte aligned, of the size that codeq computed for the layer, overlaps nothing,
+ *     and holds nothing between calls; it is NULL where that size is 0.
+ *   - Nothing is allocated, nothing is kept: kernels are re-entrant and may run in interrupts.
+ *   - They return CQ_OK. Ranges were proved when the model was compiled; CQ_ASSERT repeats them.
+ */
+
+/** @brief An image in memory order: row by row, channels innermost; every extent >= 1. */
 struct cq_shape {
     int32_t h, w, c;
 };
 
+/** @brief A vertical and a horizontal quantity in pixels. */
 struct cq_pair {
     int32_t h, w;
 };
 
-/**
- * Packed weights. [F2]
- *
- * data      the stream of the kernel's packing
- * levels    table applied to every code, or NULL: codes are indices on a grid
- * gap       added to the magnitude of every non-zero index
- * run_bits  rle: width of a zero-run field
- */
+/** @brief Packed weights: one row an output channel, in the stream of the kernel's packing. [F2] */
 struct cq_weights {
-    const uint8_t *data;
-    const int8_t *levels;
-    uint8_t gap;
-    uint8_t run_bits;
+    const uint8_t *data;  /**< the stream; any alignment; never read past its last byte */
+    const int8_t *levels; /**< 2^bits values or fewer, indexed by code; NULL: codes are a grid */
+    uint8_t gap;          /**< grid: added to the magnitude of every non-zero index [N3.4] */
+    uint8_t run_bits;     /**< rle: width of a zero-run field, 1..8; 0 elsewhere */
 };
 
-/**
- * Requantization of int32 accumulators to int8. [N4.2] [N4.4]
- *
- * bias              start of each accumulator: int8_t, int16_t or int32_t by bias_bytes
- * multiplier        int32_t, or uint16_t holding the top 16 bits, by multiplier_bytes
- * exponent          power of two, positive to the left
- * per_channel       0: one multiplier and exponent for all channels
- */
+/** @brief Requantization of int32 accumulators to int8, in the fewest bytes. [N4.2] [N4.4] */
 struct cq_requant {
-    const void *bias;
-    const void *multiplier;
-    const int8_t *exponent;
-    uint8_t bias_bytes;
-    uint8_t multiplier_bytes;
-    uint8_t per_channel;
-    int8_t zero_point;
-    int8_t clamp_min;
+    const void *bias;         /**< start of each accumulator: int8_t, int16_t or int32_t */
+    const void *multiplier;   /**< int32_t, or uint16_t holding its top 16 of 31 bits */
+    const int8_t *exponent;   /**< power of two, -31..31, positive to the left */
+    uint8_t bias_bytes;       /**< 1, 2 or 4 */
+    uint8_t multiplier_bytes; /**< 2 or 4 */
+    uint8_t per_channel;      /**< 0: one multiplier and exponent for all channels */
+    int8_t zero_point;        /**< of the output */
+    int8_t clamp_min;         /**< limits of the fused activation, clamp_min <= clamp_max */
     int8_t clamp_max;
 };
 
-/* One multiplier for a whole tensor. [N2.6] */
+/** @brief One factor for a whole tensor: multiplier * 2^(exponent - 31). [N2.6] */
 struct cq_scale {
-    int32_t multiplier;
-    int32_t exponent;
+    int32_t multiplier; /**< 2^30..2^31 - 1, or 0 */
+    int32_t exponent;   /**< -31..31 */
 };
+
+/* A row of kernels.inc as a prototype. */
+#define CQ_KERNEL(family, act, isa) cq_##family##_fn cq_##family##_##act##_##isa;
+#define CQ_KERNEL_W(family, act, bits, packing, isa)                                               \
+    cq_##family##_fn cq_##family##_##act##_##bits##_##packing##_##isa;
 
 #endif
