@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conv2d in portable C99: every width and packing through one loop nest. */
+#include "../engines_ref.h"
+#include "body.h"
+
+#define CQ_CONV2D_REF(width, packing)                                                              \
+    enum cq_status cq_conv2d_s8_w##width##_##packing##_ref(                                        \
+        const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
+    {                                                                                              \
+        return cq_conv2d(&cq_##packing##_ref, width, params, in, out, scratch);                    \
+    }
+
+CQ_CONV2D_REF(1, dense)
+CQ_CONV2D_REF(2, dense)
+CQ_CONV2D_REF(3, dense)
+CQ_CONV2D_REF(4, dense)
+CQ_CONV2D_REF(5, dense)
+CQ_CONV2D_REF(6, dense)
+CQ_CONV2D_REF(7, dense)
+CQ_CONV2D_REF(8, dense)
+CQ_CONV2D_REF(2, ternary)
+CQ_CONV2D_REF(1, bitmask)
+CQ_CONV2D_REF(2, bitmask)
+CQ_CONV2D_REF(3, bitmask)
+CQ_CONV2D_REF(4, bitmask)
+CQ_CONV2D_REF(5, bitmask)
+CQ_CONV2D_REF(6, bitmask)
+CQ_CONV2D_REF(7, bitmask)
+CQ_CONV2D_REF(8, bitmask)
+CQ_CONV2D_REF(1, rle)
+CQ_CONV2D_REF(2, rle)
+CQ_CONV2D_REF(3, rle)
+CQ_CONV2D_REF(4, rle)
+CQ_CONV2D_REF(5, rle)
+CQ_CONV2D_REF(6, rle)
+CQ_CONV2D_REF(7, rle)
+CQ_CONV2D_REF(8, rle)

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A place in a packed weight stream, and what the four packings have in common.  Spec: FORMATS.md.
+ */
+#ifndef CODEQ_SRC_DECODE_CURSOR_H
+#define CODEQ_SRC_DECODE_CURSOR_H
+
+#include <codeq/types.h>
+
+#include "bits.h"
+
+/*
+ * A cursor is a plain value: a copy is a bookmark.  Widths are run-time numbers on purpose: a shift
+ * by a register costs what a shift by a constant costs, and all widths of a model share one
+ * decoder.
+ */
+struct cq_cursor {
+    struct cq_bits codes;   /* value fields; in rle the run fields too */
+    struct cq_bits mask;    /* bitmask */
+    const int8_t *levels;   /* what a code stands for; NULL: codes are on a grid */
+    int32_t gap;            /* added to the magnitude of every code on a grid that is not zero */
+    uint32_t width;         /* bits of a code */
+    uint32_t run_width;     /* rle: bits of a run field */
+    uint32_t zeros;         /* rle: zeros left in the run */
+    uint32_t value_follows; /* rle: 1 if a value field stands behind the run */
+    uint32_t digits;        /* ternary: base-3 number that is left of the byte */
+    uint32_t digits_left;   /* ternary: and how many digits that is */
+};
+
+/* A weight that is not zero, at weight `offset` of its chunk. */
+struct cq_nonzero {
+    uint8_t offset;
+    int8_t weight;
+};
+
+/* Decoded weights: `count` of int8_t (dense, ternary) or of struct cq_nonzero (bitmask, rle). */
+struct cq_chunk {
+    const void *data;
+    int32_t count;
+};
+
+/* What every packing offers. */
+struct cq_decoder {
+    /* Set the cursor to the first of `count` weights of `bits` bits. */
+    void (*init)(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
+                 int32_t count);
+    /* Decode the following `count` (1..CQ_CHUNK) weights, into scratch or where they are. */
+    struct cq_chunk (*next)(struct cq_cursor *cursor, int32_t count, void *scratch);
+};
+
+static inline void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weights *weights,
+                                  uint32_t bits)
+{
+    cursor->codes = cq_bits_at(weights->data);
+    cursor->mask = cursor->codes;
+    cursor->levels = weights->levels;
+    cursor->gap = weights->gap;
+    cursor->width = bits;
+    cursor->run_width = weights->run_bits;
+    cursor->zeros = 0u;
+    cursor->value_follows = 0u;
+    cursor->digits = 0u;
+    cursor->digits_left = 0u;
+}
+
+/** @brief True where a code is not the weight itself. */
+static inline int cq_maps_codes(const struct cq_cursor *cursor)
+{
+    return cursor->levels != NULL || cursor->gap != 0;
+}
+
+/**
+ * @brief The weight that a code stands for. [N3.4]
+ *
+ * A position in the table of levels arrives sign-extended like any code; its low bits were stored.
+ */
+static inline int8_t cq_map_code(const struct cq_cursor *cursor, int32_t code)
+{
+    if (cursor->levels != NULL) {
+        return cursor->levels[(uint32_t)code & ((1u << cursor->width) - 1u)];
+    }
+    return (int8_t)(code > 0 ? code + cursor->gap : code < 0 ? code - cursor->gap : 0);
+}
+
+/** @brief The code of the next value field. [F1] */
+static inline int32_t cq_take_code(struct cq_bits *codes, uint32_t width)
+{
+    return cq_sign_extend(cq_bits_take(codes, width), width);
+}
+
+/** @brief The same in a sparse packing, where a non-zero of a 2-bit grid costs its sign. [F4] */
+static inline int32_t cq_take_nonzero_code(const struct cq_cursor *cursor, struct cq_bits *codes)
+{
+    if (cursor->width == 2u && cursor->levels == NULL) {
+        return 1 - 2 * (int32_t)cq_bits_take(codes, 1u);
+    }
+    return cq_take_code(codes, cursor->width);
+}
+
+/** @brief Close a sparse chunk: codes become weights. */
+static inline struct cq_chunk cq_nonzero_chunk(const struct cq_cursor *cursor,
+                                               struct cq_nonzero *nonzero, int32_t count)
+{
+    const struct cq_chunk chunk = {nonzero, count};
+    if (cq_maps_codes(cursor)) {
+        for (int32_t i = 0; i < count; ++i) {
+            nonzero[i].weight = cq_map_code(cursor, nonzero[i].weight);
+        }
+    }
+    return chunk;
+}
+
+#endif

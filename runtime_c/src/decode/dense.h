@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Packing `dense`: one value field a weight.  Spec: FORMATS.md §dense. */
+#ifndef CODEQ_SRC_DECODE_DENSE_H
+#define CODEQ_SRC_DECODE_DENSE_H
+
+#include "cursor.h"
+
+static void cq_dense_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
+                          int32_t count)
+{
+    (void)count;
+    cq_cursor_init(cursor, weights, bits);
+}
+
+CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int32_t count,
+                                                  void *scratch)
+{
+    struct cq_chunk chunk = {scratch, count};
+    if (cursor->width == 8u && !cq_maps_codes(cursor)) {
+        chunk.data = cursor->codes.at; /* the bytes are the weights: used where they lie in flash */
+        cursor->codes.at += count;
+        return chunk;
+    }
+    int8_t *const weight = scratch;
+    struct cq_bits codes = cursor->codes;
+    for (int32_t i = 0; i < count; ++i) {
+        weight[i] = (int8_t)cq_take_code(&codes, cursor->width);
+    }
+    cursor->codes = codes;
+    if (cq_maps_codes(cursor)) {
+        for (int32_t i = 0; i < count; ++i) {
+            weight[i] = cq_map_code(cursor, weight[i]);
+        }
+    }
+    return chunk;
+}
+
+static const struct cq_decoder cq_dense = {cq_dense_init, cq_dense_next};
+
+#endif

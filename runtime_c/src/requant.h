@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One channel of a requantization table, unpacked.  Spec: NUMERICS.md §4. */
+#ifndef CODEQ_SRC_REQUANT_H
+#define CODEQ_SRC_REQUANT_H
+
+#include <codeq/types.h>
+
+#include "numerics.h"
+
+struct cq_channel {
+    int32_t bias;
+    int32_t multiplier;
+    int32_t exponent;
+};
+
+/** @brief Bias, multiplier and exponent of a channel, from tables as narrow as they come. [N4.4] */
+static inline struct cq_channel cq_load_channel(const struct cq_requant *requant, int32_t channel)
+{
+    const int32_t factor = requant->per_channel != 0u ? channel : 0;
+    struct cq_channel loaded;
+    switch (requant->bias_bytes) {
+    case 1:
+        loaded.bias = ((const int8_t *)requant->bias)[channel];
+        break;
+    case 2:
+        loaded.bias = ((const int16_t *)requant->bias)[channel];
+        break;
+    default:
+        loaded.bias = ((const int32_t *)requant->bias)[channel];
+        break;
+    }
+    if (requant->multiplier_bytes == 2u) {
+        loaded.multiplier = ((const uint16_t *)requant->multiplier)[factor] * INT32_C(32768);
+    } else {
+        loaded.multiplier = ((const int32_t *)requant->multiplier)[factor];
+    }
+    loaded.exponent = requant->exponent[factor];
+    return loaded;
+}
+
+/** @brief The int8 output of an accumulator that began with the channel's bias. [N4.2] */
+static inline int8_t cq_requantize_channel(int32_t acc, const struct cq_channel *channel,
+                                           const struct cq_requant *requant)
+{
+    return cq_offset_to_int8(cq_requantize(acc, channel->multiplier, channel->exponent),
+                             requant->zero_point, requant->clamp_min, requant->clamp_max);
+}
+
+/** @brief The int8 output for an int32 value and one factor. [N2.6] */
+static inline int8_t cq_rescale(int32_t value, struct cq_scale scale, int32_t zero_point,
+                                int32_t low, int32_t high)
+{
+    return cq_offset_to_int8(cq_requantize(value, scale.multiplier, scale.exponent), zero_point,
+                             low, high);
+}
+
+#endif
