@@ -14,7 +14,7 @@ LAYERS = (
     {"errors", "resources", "numerics"},
     {"ir"},
     {"packing", "ops", "target"},
-    {"kernels", "frontends", "simulate", "memory", "arrays"},
+    {"kernels", "frontends", "simulate", "memory", "arrays", "manifest"},
     {"passes"},
     {"plan"},
     {"emit", "build"},
