@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `.cq` model file: one safetensors file whose metadata holds the graph as JSON.
 
-Layout: docs/FORMATS.md §1.  Loading parses data only; it never executes code.
+Layout: docs/FORMATS.md [F9].  Loading parses data only; it never executes code.
 """
 
 import hashlib
