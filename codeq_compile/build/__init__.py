@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes: compilers, the host library, firmware, emulators and boards. Nothing else starts any."""
+"""Processes: compilers, the host library, firmware, emulators, boards. Nothing else starts any."""

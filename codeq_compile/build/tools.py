@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds compilers, emulators and debuggers: the system's own first, then those of Python packages."""
+"""Finds compilers, emulators and debuggers: the system's own first, else a Python package's."""
 
 import functools
 import importlib.metadata
