@@ -73,7 +73,8 @@ def rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> Int64Array:
     2
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    result: Int64Array = np.minimum((product + (1 << 30)) >> 31, INT32_MAX)
+    return result
 
 
 def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> Int64Array:
@@ -116,6 +117,76 @@ def truncating_divide(a: ArrayLike, b: ArrayLike) -> Int64Array:
     dividend, divisor = np.asarray(a, np.int64), np.asarray(b, np.int64)
     quotient = np.abs(dividend) // np.abs(divisor)
     return np.where((dividend < 0) ^ (divisor < 0), -quotient, quotient)
+
+
+def exp_of_negative(x: ArrayLike) -> Int64Array:
+    """``exp(x)`` in fixed point, as gemmlowp computes it. [N2.8]
+
+    Parameters
+    ----------
+    x : int array
+        Q5.26: real value ``x / 2^26``, from -32 to 0.
+
+    Returns
+    -------
+    int64 array
+        Q0.31: real value ``/ 2^31``; exp(0) is INT32_MAX.
+
+    >>> exp_of_negative([0, -(1 << 26)]).tolist()
+    [2147483647, 790015308]
+    """
+    value = np.asarray(x, np.int64)
+    quarter = np.int64(1 << 24)
+    # x = remainder in [-1/4, 0) minus a multiple of 1/4, whose bits select factors below
+    remainder = (value & (quarter - 1)) - quarter
+    result = _exp_of_small(remainder << 5)
+    quarters = remainder - value
+    for bit, factor in enumerate(_EXP_OF_MINUS_POWERS, start=24):
+        chosen = (quarters >> bit) & 1 == 1
+        result = np.where(chosen, rounding_doubling_high_mul(result, factor), result)
+    return np.where(value == 0, INT32_MAX, result)
+
+
+# round(exp(-2^k) · 2^31) for k = -2 .. 4
+_EXP_OF_MINUS_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+
+
+def _exp_of_small(x: Int64Array) -> Int64Array:
+    """``exp(x)`` in Q0.31 for x in [-1/4, 0): Taylor polynomial of degree 4 around -1/8."""
+    exp_of_minus_eighth, third = 1895147668, 715827883
+    t = x + (1 << 28)
+    t2 = rounding_doubling_high_mul(t, t)
+    t3 = rounding_doubling_high_mul(t2, t)
+    t4_quarter = rounding_divide_by_pot(rounding_doubling_high_mul(t2, t2), 2)
+    tail = rounding_divide_by_pot(rounding_doubling_high_mul(t4_quarter + t3, third) + t2, 1)
+    return exp_of_minus_eighth + rounding_doubling_high_mul(exp_of_minus_eighth, t + tail)
+
+
+def reciprocal_of_one_plus(x: ArrayLike) -> Int64Array:
+    """``1 / (1 + x)`` in fixed point, three Newton steps, as gemmlowp computes it. [N2.9]
+
+    Parameters
+    ----------
+    x : int array
+        Q0.31, from 0 to INT32_MAX.
+
+    Returns
+    -------
+    int64 array
+        Q0.31.
+
+    >>> reciprocal_of_one_plus([0, 1 << 30]).tolist()
+    [2147483647, 1431655762]
+    """
+    value = np.asarray(x, np.int64)
+    half = (value + INT32_MAX + 1) >> 1  # (1 + x) / 2 in Q0.31, rounded up
+    # 48/17 - 32/17 · half in Q2.29: the best line through 1/half on [1/2, 1]
+    estimate = 1515870810 + rounding_doubling_high_mul(half, -1010580540)
+    for _ in range(3):
+        error = (1 << 29) - rounding_doubling_high_mul(half, estimate)
+        estimate = estimate + (rounding_doubling_high_mul(estimate, error) << 2)
+    result: Int64Array = np.minimum(estimate << 1, INT32_MAX)
+    return result
 
 
 def clamp_to_int8(x: ArrayLike, low: int, high: int) -> Int8Array:

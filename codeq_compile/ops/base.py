@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several ops share: requantization tables, weight structs, window geometry."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.op import Array, CArray, CValue
@@ -14,6 +15,7 @@ from codeq_compile.numerics import (
     INT32_MIN,
     Int8Array,
     Int32Array,
+    Int64Array,
     clamp_to_int8,
     narrow_multiplier,
     quantize_multiplier,
@@ -26,6 +28,7 @@ Padding = tuple[int, int, int, int]
 
 CHUNK = 256
 """Weights that a kernel decodes at a time; CQ_CHUNK of runtime_c."""
+_EXACT_PRODUCT = 2.0**52
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,10 +52,48 @@ class Requant:
     clamp_min: int
     clamp_max: int
 
-    def apply(self, acc: Array) -> Int8Array:
-        """Accumulators (bias included, channels last) to int8. [N4.2]"""
-        scaled = requantize(acc, self.multiplier, self.exponent)
+    def apply(self, products: Array, bound: Array) -> Int8Array:
+        """Sums of products to int8. [N4.2]
+
+        Parameters
+        ----------
+        products : float or int array of shape (pixels, channels)
+            Integers; the bias is not in them yet.
+        bound : int64 array of shape (channels,)
+            From `weighted_bound`.
+
+        Returns
+        -------
+        int8 array of shape (pixels, channels)
+        """
+        if float(bound.max()) * float(self.multiplier.max()) < _EXACT_PRODUCT:
+            return self._apply_in_double(products)
+        scaled = requantize(products.astype(np.int64) + self.bias, self.multiplier, self.exponent)
         return clamp_to_int8(scaled + self.zero_point, self.clamp_min, self.clamp_max)
+
+    def _apply_in_double(self, products: Array) -> Int8Array:
+        """The same integers in float64, several times faster than in int64.
+
+        With ``|accumulator · multiplier| < 2^52`` every product is a multiple of 2^-31 below 2^21,
+        so that it and its sum with a half are exact.
+        """
+        pixels, channels = products.shape
+        # numpy's inner loop runs along the last axis: lay several pixels side by side
+        fold = next(k for k in range(max(1, 2048 // channels), 0, -1) if pixels % k == 0)
+        factor = np.ldexp(self.multiplier.astype(np.float64), np.maximum(self.exponent, 0) - 31)
+        # ties of the division go away from zero: a nudge outward, too small to reach the next tie
+        step = np.ldexp(1.0 + 2.0**-30, np.minimum(self.exponent, 0))
+        factor, step, bias = (
+            np.tile(np.broadcast_to(v, channels), fold) for v in (factor, step, self.bias)
+        )
+        x = np.multiply(products.reshape(-1, fold * channels), factor, dtype=np.float64)
+        x += bias * factor + 0.5
+        np.floor(x, out=x)  # the high multiply rounds half up [N2.4]
+        x *= step
+        x += self.zero_point + 128.5  # positive from here: the cast truncates, that is, floors
+        np.clip(x, self.clamp_min + 128, self.clamp_max + 128.5, out=x)
+        result: Int8Array = (x.astype(np.uint8) ^ 0x80).view(np.int8)
+        return result.reshape(pixels, channels)
 
     def c_params(self) -> Mapping[str, CValue]:
         """`struct cq_requant`, in the fewest bytes that hold the tables. [N4.4]"""
@@ -121,15 +162,60 @@ def make_requant(
 def scale_factors(
     weight_scale: Float32Array, input_scale: float, output_scale: float, *, narrow: bool
 ) -> tuple[Int32Array, Int8Array]:
-    """``s_x · s_w / s_y`` in double from the float32 scales, as multiplier and exponent. [N4.2]"""
-    pairs = [quantize_multiplier(input_scale * float(s) / output_scale) for s in weight_scale]
+    """``s_x · s_w / s_y`` in double from the float32 scales, as multiplier and exponent. [N4.2]
+
+    Raises
+    ------
+    SpecViolation
+        `[N2.2]` if a factor is 2^30 or more.
+    """
+    scales = [Scale.of(input_scale * float(s) / output_scale) for s in weight_scale]
+    pairs = [(scale.multiplier, scale.exponent) for scale in scales]
     if narrow:
         pairs = [narrow_multiplier(*pair) for pair in pairs]
     multiplier, exponent = zip(*pairs, strict=True)
     return np.array(multiplier, np.int32), np.array(exponent, np.int8)
 
 
-def weighted_bound(params: Requant, weights: Int8Array) -> Array:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """One factor for a whole tensor: ``multiplier · 2^(exponent - 31)``. [N2.2]"""
+
+    multiplier: int
+    exponent: int
+
+    @classmethod
+    def of(cls, real: float) -> "Scale":
+        """The factor nearest to a real value.
+
+        Raises
+        ------
+        SpecViolation
+            `[N2.2]` if the value is 2^30 or more: no accumulator could be shifted that far.
+        """
+        if not 0.0 <= real < 2.0**30:
+            raise SpecViolation(
+                "N2.2",
+                f"the requantization factor {real:g} is outside [0, 2^30): the output's scale is "
+                "far too small for its inputs; calibrate the ranges again",
+            )
+        multiplier, exponent = quantize_multiplier(real)
+        return cls(multiplier=multiplier, exponent=exponent)
+
+    def apply(self, x: ArrayLike) -> Int64Array:
+        """Scaled integers. [N2.6]"""
+        return requantize(x, self.multiplier, self.exponent)
+
+    def bound(self, magnitude: int) -> int:
+        """What a value of at most this magnitude reaches after the left shift. [N4.3]"""
+        return magnitude << max(self.exponent, 0)
+
+    def c_params(self) -> Mapping[str, CValue]:
+        """`struct cq_scale`."""
+        return {"multiplier": self.multiplier, "exponent": self.exponent}
+
+
+def weighted_bound(params: Requant, weights: Int8Array) -> Int64Array:
     """Largest magnitude of any partial sum, left shift included, per channel. [N4.3]
 
     A partial sum lies between bias + 128·(sum of negative terms) and bias + 128·(positive terms);
@@ -137,7 +223,11 @@ def weighted_bound(params: Requant, weights: Int8Array) -> Array:
     """
     magnitude = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(axis=1)
     bound = np.abs(params.bias.astype(np.int64)) + 128 * magnitude
-    return bound << np.maximum(params.exponent.astype(np.int64), 0)
+    # 2^32 is refused as surely as any larger bound, and survives the shift in int64
+    result: Int64Array = np.minimum(bound, 1 << 32) << np.maximum(
+        params.exponent.astype(np.int64), 0
+    )
+    return result
 
 
 def c_weights(packed: Packed | None) -> Mapping[str, CValue]:
@@ -169,12 +259,47 @@ def row_bytes(packed: Packed | None, row: int) -> int:
     return align4(each * min(row, CHUNK))
 
 
-def image(label: str, kind: TensorType) -> tuple[int, int, int]:
-    """(h, w, c) of an int8 image, or a violation of `label`."""
-    if kind.dtype is not DType.S8 or len(kind.shape) != 3:
-        raise SpecViolation(label, f"the input must be an int8 image (h, w, c), not {kind}")
-    h, w, c = kind.shape
+def single(label: str, inputs: tuple[TensorType, ...]) -> TensorType:
+    """The only input, an int8 tensor, or a violation of `label`."""
+    (x,) = int8_inputs(label, inputs, 1)
+    return x
+
+
+def int8_inputs(label: str, inputs: tuple[TensorType, ...], count: int) -> tuple[TensorType, ...]:
+    """`count` int8 tensors, or a violation of `label`."""
+    if len(inputs) != count or any(x.dtype is not DType.S8 for x in inputs):
+        got = ", ".join(map(str, inputs))
+        raise SpecViolation(label, f"{count} int8 input{'s'[: count > 1]} expected, not ({got})")
+    return inputs
+
+
+def image(label: str, inputs: tuple[TensorType, ...]) -> tuple[int, int, int]:
+    """(h, w, c) of the only input, an int8 image, or a violation of `label`."""
+    x = single(label, inputs)
+    if len(x.shape) != 3:
+        raise SpecViolation(label, f"the input must be an int8 image (h, w, c), not {x}")
+    h, w, c = x.shape
     return h, w, c
+
+
+def repeated(label: str, a: TensorType, b: TensorType) -> int:
+    """Elements after which b starts again while a is read: b is a trailing part of a's shape.
+
+    Raises
+    ------
+    SpecViolation
+        `label`, if b is neither a's shape, nor a trailing part of it, nor one element.
+    """
+    trailing = b.shape
+    while trailing and trailing[0] == 1:
+        trailing = trailing[1:]
+    if trailing != a.shape[len(a.shape) - len(trailing) :]:
+        raise SpecViolation(
+            label,
+            f"{b} does not repeat along {a}: it must have the same shape, its last axes, or one "
+            "element; the larger input comes first",
+        )
+    return b.elements
 
 
 def window(
@@ -208,3 +333,13 @@ def check_clamp(label: str, clamp: Pair) -> None:
     """The limits of a fused activation are an interval of int8."""
     if not -128 <= clamp[0] <= clamp[1] <= 127:
         raise SpecViolation(label, f"the clamp {list(clamp)} is not an interval of int8")
+
+
+def taps(padded_image: Array, kernel: Pair, stride: Pair, dilation: Pair) -> Iterator[Array]:
+    """For each kernel position in turn the pixels it meets: views of shape (batch, oh, ow, c)."""
+    _, h, w, _ = padded_image.shape
+    rows = h - (kernel[0] - 1) * dilation[0]
+    columns = w - (kernel[1] - 1) * dilation[1]
+    for i, j in np.ndindex(kernel):
+        y, x = i * dilation[0], j * dilation[1]
+        yield padded_image[:, y : y + rows : stride[0], x : x + columns : stride[1]]

@@ -26,6 +26,7 @@ from codeq_compile.ops.base import (
     weighted_bound,
     window,
 )
+from codeq_compile.ops.products import blocks, exact_dtype, padded
 
 TILE_BYTES = 2048
 """Bound of the gathered patches of one tile."""
@@ -79,8 +80,7 @@ class Conv2D(Op[Conv2DParams]):
             `[conv2d-C1]` input, `[conv2d-C2]` weights and groups, `[conv2d-C3]` bias,
             `[conv2d-C4]` window, `[conv2d-C5]` clamp.
         """
-        (x,) = inputs
-        h, w, c = image("conv2d-C1", x)
+        h, w, c = image("conv2d-C1", inputs)
         assert node.weights is not None
         shape = node.weights.codes.shape
         if len(shape) != 4 or self.groups < 1 or c != shape[3] * self.groups:
@@ -100,9 +100,7 @@ class Conv2D(Op[Conv2DParams]):
         check_clamp("conv2d-C5", self.clamp)
         return TensorType(shape=(oh, ow, shape[0]))
 
-    def lower(
-        self, node: Node, inputs: tuple[TensorType, ...], output: TensorType
-    ) -> Conv2DParams:
+    def lower(self, node: Node, inputs: tuple[TensorType, ...], output: TensorType) -> Conv2DParams:
         assert node.weights is not None
         return Conv2DParams(
             weights=node.weights.values,
@@ -120,24 +118,32 @@ class Conv2D(Op[Conv2DParams]):
     def simulate(self, params: Conv2DParams, *inputs: Array) -> Int8Array:
         """Golden of `cq_conv2d_*` and `cq_conv2d_1x1_*`. [conv2d-C1]"""
         (x,) = inputs
-        out_channels, kh, kw, group_channels = params.weights.shape
-        top, bottom, left, right = self.padding
-        padded = np.pad(
-            x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=params.in_zero
-        )
+        out_channels, kh, kw, _ = params.weights.shape
+        dtype = exact_dtype(params.weights)
+        bound = self.accumulator_bound(params)
+        rows = params.weights.reshape(self.groups, -1, _patch(params)).astype(dtype)
+        size = (x.shape[1], x.shape[2])
+        oh, ow = window("conv2d-C4", size, (kh, kw), self.stride, self.dilation, self.padding)
+        result = np.empty((len(x), oh, ow, out_channels), np.int8)
+        for block in blocks(len(x), oh * ow * (self.groups * _patch(params) + 2 * out_channels)):
+            products = self._patches(params, x[block], dtype) @ rows.transpose(0, 2, 1)
+            products = products.transpose(1, 0, 2).reshape(-1, out_channels)
+            result[block] = params.requant.apply(products, bound).reshape(-1, oh, ow, out_channels)
+        return result
+
+    def _patches(
+        self, params: Conv2DParams, x: Int8Array, dtype: type[np.float32] | type[np.float64]
+    ) -> Array:
+        """Inputs of every output pixel: floats of shape (groups, pixels, kh · kw · channels)."""
+        _, kh, kw, channels = params.weights.shape
         reach = ((kh - 1) * self.dilation[0] + 1, (kw - 1) * self.dilation[1] + 1)
-        patches = sliding_window_view(padded, reach, axis=(1, 2))[
+        image_ = padded(x, self.padding, params.in_zero, dtype)
+        windows = sliding_window_view(image_, reach, axis=(1, 2))[
             :, :: self.stride[0], :: self.stride[1], :, :: self.dilation[0], :: self.dilation[1]
         ]
-        batch, oh, ow = patches.shape[:3]
-        grouped = patches.reshape(batch, oh, ow, self.groups, group_channels, kh * kw)
-        # float64 products are exact: every partial sum is below 2^31 [N4.3]
-        columns = np.moveaxis(grouped, 3, 0).reshape(self.groups, -1, group_channels * kh * kw)
-        rows = params.weights.reshape(self.groups, -1, kh * kw, group_channels)
-        rows = np.moveaxis(rows, 3, 2).reshape(self.groups, -1, group_channels * kh * kw)
-        acc = columns.astype(np.float64) @ rows.astype(np.float64).transpose(0, 2, 1)
-        acc = np.moveaxis(acc, 0, 1).reshape(batch, oh, ow, out_channels)
-        return params.requant.apply(acc.astype(np.int64) + params.requant.bias)
+        batch, oh, ow = windows.shape[:3]
+        grouped = windows.reshape(batch, oh, ow, self.groups, channels, kh, kw)
+        return grouped.transpose(3, 0, 1, 2, 5, 6, 4).reshape(self.groups, -1, _patch(params))
 
     def c_params(
         self,

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Element-wise sum of two grids.  Spec: NUMERICS.md §add."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
+from codeq_compile.ops.base import Pair, Scale, check_clamp, int8_inputs, repeated
+from codeq_compile.ops.elementwise import INT8, by_period, lookup
+
+LEFT_SHIFT = 20
+"""Fraction bits that both inputs get before they are scaled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddParams:
+    """Integers of one sum: zero points, limits, the factors of both inputs and of the output."""
+
+    a_zero: int
+    b_zero: int
+    out_zero: int
+    clamp: Pair
+    a_scale: Scale
+    b_scale: Scale
+    out_scale: Scale
+
+
+@register("add")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(Op[AddParams]):
+    """``a + b`` with b of a's shape, or repeated along a's first axes. [add-C1]
+
+    Parameters
+    ----------
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    """
+
+    clamp: Pair = (-128, 127)
+
+    in_place = (0, 1)
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output of a's shape.
+
+        Raises
+        ------
+        SpecViolation
+            `[add-C1]` inputs, `[add-C2]` shapes, `[add-C3]` clamp.
+        """
+        a, b = int8_inputs("add-C1", inputs, 2)
+        repeated("add-C2", a, b)
+        check_clamp("add-C3", self.clamp)
+        return TensorType(shape=a.shape)
+
+    def lower(self, node: Node, inputs: tuple[TensorType, ...], output: TensorType) -> AddParams:
+        a, b = inputs
+        twice_max = 2.0 * max(a.scale, b.scale)
+        return AddParams(
+            a_zero=a.zero_point,
+            b_zero=b.zero_point,
+            out_zero=output.zero_point,
+            clamp=self.clamp,
+            a_scale=Scale.of(a.scale / twice_max),
+            b_scale=Scale.of(b.scale / twice_max),
+            out_scale=Scale.of(twice_max / ((1 << LEFT_SHIFT) * output.scale)),
+        )
+
+    def simulate(self, params: AddParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_add_*`: each input through its table of 256 terms. [add-C1]"""
+        a, b = inputs
+        a_terms, b_terms = (
+            _terms(params.a_scale, params.a_zero),
+            _terms(params.b_scale, params.b_zero),
+        )
+        acc = by_period(lookup(a_terms, a), b) + by_period(lookup(b_terms, b), b)
+        scaled = params.out_scale.apply(acc) + params.out_zero
+        return clamp_to_int8(scaled, *params.clamp).reshape(a.shape)
+
+    def c_params(
+        self,
+        params: AddParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        a, b = inputs
+        return {
+            "size": a.elements,
+            "b_size": b.elements,
+            "a_zero": params.a_zero,
+            "b_zero": params.b_zero,
+            "out_zero": params.out_zero,
+            "clamp_min": params.clamp[0],
+            "clamp_max": params.clamp[1],
+            "a_scale": params.a_scale.c_params(),
+            "b_scale": params.b_scale.c_params(),
+            "out_scale": params.out_scale.c_params(),
+        }
+
+    def accumulator_bound(self, params: AddParams) -> Array:
+        """Of the sum of both terms. [add-C4]"""
+        terms = [
+            int(np.abs(_terms(scale, zero)).max())
+            for scale, zero in (
+                (params.a_scale, params.a_zero),
+                (params.b_scale, params.b_zero),
+            )
+        ]
+        return np.array([params.out_scale.bound(sum(terms))], np.int64)
+
+
+def _terms(scale: Scale, zero_point: int) -> Int64Array:
+    """Scaled value of every input from -128 to 127.
+
+    The factor is at most 1/2, so nothing is shifted left a second time. [add-C4]
+    """
+    return scale.apply((INT8 - zero_point) << LEFT_SHIFT)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depthwise 2-D convolution with a channel multiplier.  Spec: NUMERICS.md §dwconv2d."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.errors import SpecViolation
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.base import (
+    Padding,
+    Pair,
+    Requant,
+    c_weights,
+    check_clamp,
+    image,
+    make_requant,
+    row_bytes,
+    taps,
+    weighted_bound,
+    window,
+)
+from codeq_compile.ops.products import blocks, exact_dtype, padded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DWConv2DParams:
+    """Integers of one depthwise convolution; `weights` is int8 of shape (out_channels, kh, kw)."""
+
+    weights: Int8Array
+    requant: Requant
+    in_zero: int
+
+
+@register("dwconv2d")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DWConv2D(Op[DWConv2DParams]):
+    """One filter an output channel; channel o reads input channel o // multiplier. [dwconv2d-C1]
+
+    The weights' shape (in_channels · multiplier, kh, kw) gives the multiplier.
+
+    Parameters
+    ----------
+    stride, dilation : tuple of int (h, w), default (1, 1)
+        In pixels.
+    padding : tuple of int (top, bottom, left, right), default 0
+        Pixels of real value 0, i.e. the input's zero point.
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    narrow_multiplier : bool, default False
+        Multipliers keep their top 16 bits. [N2.3]
+    """
+
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    clamp: Pair = (-128, 127)
+    narrow_multiplier: bool = False
+
+    has_weights = True
+    packings = ("dense", "ternary")
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output (oh, ow, out channels).
+
+        Raises
+        ------
+        SpecViolation
+            `[dwconv2d-C1]` input, `[dwconv2d-C2]` weights, `[dwconv2d-C3]` bias,
+            `[dwconv2d-C4]` window, `[dwconv2d-C5]` clamp.
+        """
+        h, w, c = image("dwconv2d-C1", inputs)
+        assert node.weights is not None
+        shape = node.weights.codes.shape
+        if len(shape) != 3 or shape[0] % c:
+            raise SpecViolation(
+                "dwconv2d-C2",
+                f"weights {list(shape)} must be (out channels, kh, kw) with a multiple of the "
+                f"{c} input channels",
+            )
+        if node.bias is not None and node.bias.shape != shape[:1]:
+            raise SpecViolation("dwconv2d-C3", "one bias an output channel is needed")
+        oh, ow = window(
+            "dwconv2d-C4", (h, w), (shape[1], shape[2]), self.stride, self.dilation, self.padding
+        )
+        check_clamp("dwconv2d-C5", self.clamp)
+        return TensorType(shape=(oh, ow, shape[0]))
+
+    def lower(
+        self, node: Node, inputs: tuple[TensorType, ...], output: TensorType
+    ) -> DWConv2DParams:
+        assert node.weights is not None
+        return DWConv2DParams(
+            weights=node.weights.values,
+            requant=make_requant(
+                weights=node.weights,
+                bias=node.bias,
+                input_type=inputs[0],
+                output_type=output,
+                clamp=self.clamp,
+                narrow=self.narrow_multiplier,
+            ),
+            in_zero=inputs[0].zero_point,
+        )
+
+    def simulate(self, params: DWConv2DParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_dwconv2d_*`: one multiplication a tap over whole images. [dwconv2d-C1]"""
+        (x,) = inputs
+        channels, kh, kw = params.weights.shape
+        dtype = exact_dtype(params.weights)
+        bound = self.accumulator_bound(params)
+        size = (x.shape[1], x.shape[2])
+        oh, ow = window("dwconv2d-C4", size, (kh, kw), self.stride, self.dilation, self.padding)
+        # a weight for every column of an image row: numpy's inner loop then runs along the row
+        weights = params.weights.reshape(channels, -1).T.astype(dtype)
+        weights = np.repeat(weights[:, None, :], ow, axis=1)
+        result = np.empty((len(x), oh, ow, channels), np.int8)
+        for block in blocks(len(x), 3 * oh * ow * channels):
+            image_ = padded(x[block], self.padding, params.in_zero, dtype)
+            image_ = np.repeat(image_, channels // x.shape[3], axis=3)
+            acc = np.zeros((len(image_), oh, ow, channels), dtype)
+            product = np.empty_like(acc)
+            pixels = taps(image_, (kh, kw), self.stride, self.dilation)
+            for tap, weight in zip(pixels, weights, strict=True):
+                acc += np.multiply(tap, weight, out=product)
+            requantized = params.requant.apply(acc.reshape(-1, channels), bound)
+            result[block] = requantized.reshape(acc.shape)
+        return result
+
+    def c_params(
+        self,
+        params: DWConv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        return {
+            "in": inputs[0].shape,
+            "out": output.shape,
+            "kernel": params.weights.shape[1:],
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "pad": (self.padding[0], self.padding[2]),
+            "in_zero": params.in_zero,
+            "weights": c_weights(packed),
+            "requant": params.requant.c_params(),
+        }
+
+    def macs(self, params: DWConv2DParams, output: TensorType) -> int:
+        return output.elements * _taps(params)
+
+    def scratch_bytes(
+        self,
+        params: DWConv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+    ) -> int:
+        """The decoded weights of one channel, in chunks. [dwconv2d-C6]"""
+        return row_bytes(packed, _taps(params))
+
+    def accumulator_bound(self, params: DWConv2DParams) -> Array:
+        return weighted_bound(params.requant, params.weights)
+
+
+def _taps(params: DWConv2DParams) -> int:
+    """Weights of one output channel = inputs of one output value."""
+    _, kh, kw = params.weights.shape
+    return int(kh * kw)

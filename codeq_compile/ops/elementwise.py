@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Helpers of the element-wise goldens: tables over all int8 values and repeating operands."""
+
+import numpy as np
+
+from codeq_compile.ir.op import Array
+
+INT8 = np.arange(-128, 128, dtype=np.int64)
+"""Every int8 value, in the order of a table."""
+
+
+def lookup(table: Array, x: Array) -> Array:
+    """``table[x + 128]`` for int8 `x`; the result has the table's dtype and the shape of `x`."""
+    # viewed as unsigned, the values from 0 to 127 come first
+    return np.roll(table, -128)[np.ascontiguousarray(x).view(np.uint8)]
+
+
+def by_period(x: Array, b: Array) -> Array:
+    """View (batch, repetitions, period) of `x`, where one period is one sample of `b`."""
+    return x.reshape(len(x), -1, b[0].size)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fully connected layer along the last axis.  Spec: NUMERICS.md §linear."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.errors import SpecViolation
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.base import (
+    Pair,
+    Requant,
+    c_weights,
+    check_clamp,
+    make_requant,
+    row_bytes,
+    single,
+    weighted_bound,
+)
+from codeq_compile.ops.products import blocks, exact_dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LinearParams:
+    """Integers of one fully connected layer; `weights` is int8 of shape (out, in)."""
+
+    weights: Int8Array
+    requant: Requant
+
+
+@register("linear")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear(Op[LinearParams]):
+    """Product of the last axis with int8 weights (out, in); other axes are kept. [linear-C1]
+
+    Parameters
+    ----------
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    narrow_multiplier : bool, default False
+        Multipliers keep their top 16 bits. [N2.3]
+    """
+
+    clamp: Pair = (-128, 127)
+    narrow_multiplier: bool = False
+
+    has_weights = True
+    packings = ("dense", "ternary", "bitmask", "rle")
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output (..., out features).
+
+        Raises
+        ------
+        SpecViolation
+            `[linear-C1]` input, `[linear-C2]` weights, `[linear-C3]` bias, `[linear-C4]` clamp.
+        """
+        x = single("linear-C1", inputs)
+        assert node.weights is not None
+        shape = node.weights.codes.shape
+        if len(shape) != 2 or shape[1] != x.shape[-1]:
+            raise SpecViolation(
+                "linear-C2",
+                f"weights {list(shape)} must be (out features, {x.shape[-1]}) for input {x}: "
+                "flatten the input, or export the layer again",
+            )
+        if node.bias is not None and node.bias.shape != shape[:1]:
+            raise SpecViolation("linear-C3", "one bias an output feature is needed")
+        check_clamp("linear-C4", self.clamp)
+        return TensorType(shape=(*x.shape[:-1], shape[0]))
+
+    def lower(self, node: Node, inputs: tuple[TensorType, ...], output: TensorType) -> LinearParams:
+        assert node.weights is not None
+        return LinearParams(
+            weights=node.weights.values,
+            requant=make_requant(
+                weights=node.weights,
+                bias=node.bias,
+                input_type=inputs[0],
+                output_type=output,
+                clamp=self.clamp,
+                narrow=self.narrow_multiplier,
+            ),
+        )
+
+    def simulate(self, params: LinearParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_linear_*`. [linear-C1]"""
+        (x,) = inputs
+        out_features, in_features = params.weights.shape
+        dtype = exact_dtype(params.weights)
+        bound = self.accumulator_bound(params)
+        columns: Array = params.weights.astype(dtype).T
+        rows = x.reshape(-1, in_features)
+        result = np.empty((len(rows), out_features), np.int8)
+        for block in blocks(len(rows), in_features + 2 * out_features):
+            products: Array = rows[block].astype(dtype) @ columns
+            result[block] = params.requant.apply(products, bound)
+        return result.reshape(*x.shape[:-1], out_features)
+
+    def c_params(
+        self,
+        params: LinearParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        out_features, in_features = params.weights.shape
+        return {
+            "rows": inputs[0].elements // in_features,
+            "in_features": in_features,
+            "out_features": out_features,
+            "weights": c_weights(packed),
+            "requant": params.requant.c_params(),
+        }
+
+    def macs(self, params: LinearParams, output: TensorType) -> int:
+        return output.elements * int(params.weights.shape[1])
+
+    def scratch_bytes(
+        self,
+        params: LinearParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+    ) -> int:
+        """The decoded weights of one output feature, in chunks. [linear-C5]"""
+        return row_bytes(packed, int(params.weights.shape[1]))
+
+    def accumulator_bound(self, params: LinearParams) -> Array:
+        return weighted_bound(params.requant, params.weights)

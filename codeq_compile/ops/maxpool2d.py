@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maximum pooling over height and width.  Spec: NUMERICS.md §maxpool2d."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.base import Padding, Pair, check_clamp, image, taps, window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPool2DParams:
+    """No integers beyond the op's own fields."""
+
+
+@register("maxpool2d")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPool2D(Op[MaxPool2DParams]):
+    """Largest value of each window; one grid for both. [maxpool2d-C1]
+
+    Parameters
+    ----------
+    kernel : tuple of int (kh, kw)
+        Window in pixels.
+    stride : tuple of int (h, w)
+        Step between windows in pixels.
+    dilation : tuple of int (h, w), default (1, 1)
+        In pixels.
+    padding : tuple of int (top, bottom, left, right), default 0
+        Pixels of value -128, which never win.
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    """
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    clamp: Pair = (-128, 127)
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output (oh, ow, c) on the input's grid.
+
+        Raises
+        ------
+        SpecViolation
+            `[maxpool2d-C1]` input, `[maxpool2d-C2]` window, `[maxpool2d-C3]` clamp.
+        """
+        h, w, c = image("maxpool2d-C1", inputs)
+        oh, ow = window(
+            "maxpool2d-C2", (h, w), self.kernel, self.stride, self.dilation, self.padding
+        )
+        check_clamp("maxpool2d-C3", self.clamp)
+        return TensorType(shape=(oh, ow, c), grid=inputs[0].grid)
+
+    def lower(
+        self, node: Node, inputs: tuple[TensorType, ...], output: TensorType
+    ) -> MaxPool2DParams:
+        return MaxPool2DParams()
+
+    def simulate(self, params: MaxPool2DParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_maxpool2d_*`. [maxpool2d-C1]"""
+        (x,) = inputs
+        top, bottom, left, right = self.padding
+        border = ((0, 0), (top, bottom), (left, right), (0, 0))
+        image_ = np.pad(x, border, constant_values=-128)
+        pixels = taps(image_, self.kernel, self.stride, self.dilation)
+        largest: Int8Array = functools.reduce(np.maximum, pixels)
+        return np.clip(largest, *self.clamp)
+
+    def c_params(
+        self,
+        params: MaxPool2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        return {
+            "in": inputs[0].shape,
+            "out": output.shape,
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "pad": (self.padding[0], self.padding[2]),
+            "clamp_min": self.clamp[0],
+            "clamp_max": self.clamp[1],
+        }

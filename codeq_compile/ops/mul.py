@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Element-wise product of two grids.  Spec: NUMERICS.md §mul."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array, clamp_to_int8
+from codeq_compile.ops.base import Pair, Scale, check_clamp, int8_inputs, repeated
+from codeq_compile.ops.elementwise import by_period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MulParams:
+    """Integers of one product: zero points, limits, one factor."""
+
+    a_zero: int
+    b_zero: int
+    out_zero: int
+    clamp: Pair
+    scale: Scale
+
+
+@register("mul")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mul(Op[MulParams]):
+    """``a · b`` with b of a's shape, or repeated along a's first axes. [mul-C1]
+
+    Parameters
+    ----------
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    """
+
+    clamp: Pair = (-128, 127)
+
+    in_place = (0, 1)
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output of a's shape.
+
+        Raises
+        ------
+        SpecViolation
+            `[mul-C1]` inputs, `[mul-C2]` shapes, `[mul-C3]` clamp.
+        """
+        a, b = int8_inputs("mul-C1", inputs, 2)
+        repeated("mul-C2", a, b)
+        check_clamp("mul-C3", self.clamp)
+        return TensorType(shape=a.shape)
+
+    def lower(self, node: Node, inputs: tuple[TensorType, ...], output: TensorType) -> MulParams:
+        a, b = inputs
+        return MulParams(
+            a_zero=a.zero_point,
+            b_zero=b.zero_point,
+            out_zero=output.zero_point,
+            clamp=self.clamp,
+            scale=Scale.of(a.scale * b.scale / output.scale),
+        )
+
+    def simulate(self, params: MulParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_mul_*`. [mul-C1]"""
+        a, b = inputs
+        acc = by_period(a.astype(np.int64) - params.a_zero, b) * by_period(
+            b.astype(np.int64) - params.b_zero, b
+        )
+        scaled = params.scale.apply(acc) + params.out_zero
+        return clamp_to_int8(scaled, *params.clamp).reshape(a.shape)
+
+    def c_params(
+        self,
+        params: MulParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        a, b = inputs
+        return {
+            "size": a.elements,
+            "b_size": b.elements,
+            "a_zero": params.a_zero,
+            "b_zero": params.b_zero,
+            "out_zero": params.out_zero,
+            "clamp_min": params.clamp[0],
+            "clamp_max": params.clamp[1],
+            "scale": params.scale.c_params(),
+        }
+
+    def macs(self, params: MulParams, output: TensorType) -> int:
+        return output.elements
+
+    def accumulator_bound(self, params: MulParams) -> Array:
+        """Of the product of the largest distances from the zero points. [mul-C4]"""
+        a, b = (max(128 + zero, 127 - zero) for zero in (params.a_zero, params.b_zero))
+        return np.array([params.scale.bound(a * b)], np.int64)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Change of grid, with limits: also a ReLU that stands alone.  Spec: NUMERICS.md §requantize."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.numerics import Int8Array, clamp_to_int8
+from codeq_compile.ops.base import Pair, Scale, check_clamp, single
+from codeq_compile.ops.elementwise import INT8, lookup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequantizeParams:
+    """Integers of one change of grid."""
+
+    in_zero: int
+    out_zero: int
+    clamp: Pair
+    scale: Scale
+
+
+@register("requantize")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requantize(Op[RequantizeParams]):
+    """The same real values on the output's grid. [requantize-C1]
+
+    Parameters
+    ----------
+    clamp : tuple of int (min, max), default (-128, 127)
+        Output limits of a fused activation.
+    """
+
+    clamp: Pair = (-128, 127)
+
+    in_place = (0,)
+
+    def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
+        """Output of the input's shape.
+
+        Raises
+        ------
+        SpecViolation
+            `[requantize-C1]` input, `[requantize-C2]` clamp.
+        """
+        x = single("requantize-C1", inputs)
+        check_clamp("requantize-C2", self.clamp)
+        return TensorType(shape=x.shape)
+
+    def lower(
+        self, node: Node, inputs: tuple[TensorType, ...], output: TensorType
+    ) -> RequantizeParams:
+        (x,) = inputs
+        return RequantizeParams(
+            in_zero=x.zero_point,
+            out_zero=output.zero_point,
+            clamp=self.clamp,
+            scale=Scale.of(x.scale / output.scale),
+        )
+
+    def simulate(self, params: RequantizeParams, *inputs: Array) -> Int8Array:
+        """Golden of `cq_requantize_*`: the rule on all 256 values, then a table. [requantize-C1]"""
+        (x,) = inputs
+        scaled = params.scale.apply(INT8 - params.in_zero) + params.out_zero
+        return lookup(clamp_to_int8(scaled, *params.clamp), x)
+
+    def c_params(
+        self,
+        params: RequantizeParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+    ) -> Mapping[str, CValue]:
+        return {
+            "size": output.elements,
+            "in_zero": params.in_zero,
+            "out_zero": params.out_zero,
+            "clamp_min": params.clamp[0],
+            "clamp_max": params.clamp[1],
+            "scale": params.scale.c_params(),
+        }
+
+    def accumulator_bound(self, params: RequantizeParams) -> Array:
+        """Of the largest distance from the zero point. [requantize-C3]"""
+        distance = max(128 + params.in_zero, 127 - params.in_zero)
+        return np.array([params.scale.bound(distance)], np.int64)

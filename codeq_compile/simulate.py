@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a lowered graph in integers: what the emitted C must equal, byte for byte."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from codeq_compile.errors import InputError
+from codeq_compile.ir.graph import Graph
+from codeq_compile.ir.op import Array
+
+
+def simulate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Outputs of a lowered graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Lowered: `codeq_compile.passes.run` has run on it.
+    inputs : mapping of str to int8 array of shape (batch, *tensor shape)
+        One array for every graph input, all with the same batch.
+
+    Returns
+    -------
+    dict of str to int8 or int32 array of shape (batch, *tensor shape)
+        In the order of `graph.outputs`.
+
+    Raises
+    ------
+    InputError
+        An array is missing, unknown, or of the wrong dtype, shape or batch.
+    """
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
+    tensors = _checked(graph, inputs)
+    for index, node in enumerate(graph.nodes):
+        tensors[node.output] = node.op.simulate(node.params, *(tensors[n] for n in node.inputs))
+        for name in {*node.inputs, node.output} - {*graph.outputs}:
+            if last_use.get(name, -1) <= index:
+                del tensors[name]
+    return {name: tensors[name] for name in graph.outputs}
+
+
+def trace(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Every tensor of a lowered graph: the inputs, then each node's output in execution order.
+
+    Parameters, shapes and errors are those of `simulate`.
+    """
+    tensors = _checked(graph, inputs)
+    for node in graph.nodes:
+        tensors[node.output] = node.op.simulate(node.params, *(tensors[n] for n in node.inputs))
+    return tensors
+
+
+def _checked(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The inputs in the graph's order, if they fit it."""
+    assert graph.is_lowered, "passes.run comes before simulate"
+    unknown = sorted(inputs.keys() - set(graph.inputs))
+    if unknown:
+        raise InputError(
+            f'"{unknown[0]}" is not an input of {graph.name}; it has {", ".join(graph.inputs)}'
+        )
+    checked = {}
+    for name in graph.inputs:
+        kind = graph.tensors[name]
+        wanted = f"{kind.dtype.numpy} array of shape (batch, {', '.join(map(str, kind.shape))})"
+        if name not in inputs:
+            raise InputError(f'input "{name}" is missing: an {wanted} is expected')
+        array = np.asarray(inputs[name])
+        if array.dtype != kind.dtype.numpy or array.shape[1:] != kind.shape or array.ndim == 0:
+            raise InputError(
+                f'input "{name}" must be an {wanted}, not {array.dtype} {list(array.shape)}'
+            )
+        checked[name] = array
+    batches = {name: len(array) for name, array in checked.items()}
+    if len(set(batches.values())) > 1:
+        raise InputError(f"the inputs differ in their number of samples: {batches}")
+    return checked
