@@ -19,6 +19,18 @@ void *memset(void *to, int value, size_t size);
 #include <string.h>
 #endif
 
+/** @brief Four neighbours as one word, at any address. */
+static inline uint32_t cq_load4(const int8_t *from)
+{
+    uint32_t word;
+#ifdef __GNUC__
+    __builtin_memcpy(&word, from, sizeof word); /* one load even in a freestanding build */
+#else
+    memcpy(&word, from, sizeof word);
+#endif
+    return word;
+}
+
 /** @brief Set `count` >= 0 bytes from `to` on to `value`; returns the byte behind them. */
 static inline int8_t *cq_fill(int8_t *to, int8_t value, int32_t count)
 {

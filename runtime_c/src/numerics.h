@@ -155,10 +155,16 @@ static inline int32_t cq_one_over_one_plus_x(int32_t a)
     return cq_saturating_shift_left(x, 1);
 }
 
-/** @brief x limited to [low, high], a sub-range of int8. */
+/** @brief x limited to [low, high]. */
+static inline int32_t cq_limit(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/** @brief x limited to [low, high], a sub-range of int8, and narrowed. [N2.8] */
 static inline int8_t cq_clamp_to_int8(int32_t x, int32_t low, int32_t high)
 {
-    return (int8_t)(x < low ? low : x > high ? high : x);
+    return (int8_t)cq_limit(x, low, high);
 }
 
 /**
@@ -168,9 +174,7 @@ static inline int8_t cq_clamp_to_int8(int32_t x, int32_t low, int32_t high)
  */
 static inline int8_t cq_offset_to_int8(int32_t x, int32_t zero_point, int32_t low, int32_t high)
 {
-    const int32_t least = low - zero_point;
-    const int32_t most = high - zero_point;
-    return (int8_t)((x < least ? least : x > most ? most : x) + zero_point);
+    return (int8_t)(cq_limit(x, low - zero_point, high - zero_point) + zero_point);
 }
 
 #endif

@@ -46,9 +46,8 @@ static void cq_tile_product(const struct cq_engine *engine, struct cq_cursor *cu
             acc[v] = channel.bias;
         }
         for (int32_t k = 0; k < tile->length; k += CQ_CHUNK) {
-            const int32_t rest = tile->length - k;
-            const struct cq_chunk chunk =
-                engine->decoder->next(cursor, rest < CQ_CHUNK ? rest : CQ_CHUNK, scratch);
+            const int32_t count = cq_limit(tile->length - k, 1, CQ_CHUNK);
+            const struct cq_chunk chunk = engine->decoder->next(cursor, count, scratch);
             engine->accumulate(acc, tile->x + k, tile->stride, tile->vectors, &chunk);
         }
         for (int32_t v = 0; v < tile->vectors; ++v) {

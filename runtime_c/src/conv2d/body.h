@@ -6,12 +6,8 @@
 #include <codeq/conv2d.h>
 
 #include "../bytes.h"
+#include "../conv2d_1x1/body.h"
 #include "../product.h"
-
-static inline int32_t cq_limit(int32_t value, int32_t low, int32_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
 
 /* One row of a patch: kernel.w pixels of `channels` values from column x on. */
 static int8_t *cq_conv2d_gather_row(const struct cq_conv2d_params *params, const int8_t *in_row,
@@ -55,44 +51,14 @@ static void cq_conv2d_gather(const struct cq_conv2d_params *params, const int8_t
     }
 }
 
-/* True where an output pixel's patch is the input pixel at the same place. */
-static int cq_conv2d_is_pointwise(const struct cq_conv2d_params *params)
-{
-    return params->kernel.h == 1 && params->kernel.w == 1 && params->stride.h == 1 &&
-           params->stride.w == 1 && params->groups == 1 && params->in.h == params->out.h &&
-           params->in.w == params->out.w && params->pad.h == 0 && params->pad.w == 0;
-}
-
-/*
- * Pointwise: the input is the matrix, its pixels are the vectors.  Each tile walks the whole weight
- * stream, so that the decoding of a weight is paid once for `tile` pixels.
- */
-static enum cq_status cq_conv2d_pointwise(const struct cq_engine *engine, uint32_t bits,
-                                          const struct cq_conv2d_params *params, const int8_t *in,
-                                          int8_t *out, void *scratch)
-{
-    const int32_t pixels = params->out.h * params->out.w;
-    struct cq_tile tile = {in, params->in.c, params->tile, params->in.c, out, params->out.c};
-    CQ_ASSERT(cq_conv2d_is_pointwise(params));
-    for (int32_t pixel = 0; pixel < pixels; pixel += params->tile) {
-        struct cq_cursor cursor;
-        engine->decoder->init(&cursor, &params->weights, bits, params->in.c * params->out.c);
-        tile.x = in + pixel * params->in.c;
-        tile.out = out + pixel * params->out.c;
-        tile.vectors = cq_limit(pixels - pixel, 1, params->tile);
-        cq_tile_product(engine, &cursor, &tile, &params->requant, 0, params->out.c, scratch);
-    }
-    return CQ_OK;
-}
-
 /* Any convolution: group by group, tile by tile; the patches of a tile lie in front of the chunk.
  */
 static enum cq_status cq_conv2d(const struct cq_engine *engine, uint32_t bits,
                                 const struct cq_conv2d_params *params, const int8_t *in,
                                 int8_t *out, void *scratch)
 {
-    if (cq_conv2d_is_pointwise(params)) {
-        return cq_conv2d_pointwise(engine, bits, params, in, out, scratch);
+    if (cq_conv2d_is_1x1(params)) {
+        return cq_conv2d_1x1(engine, bits, params, in, out, scratch);
     }
     const int32_t pixels = params->out.h * params->out.w;
     const int32_t in_channels = params->in.c / params->groups;

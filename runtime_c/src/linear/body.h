@@ -14,13 +14,12 @@ static enum cq_status cq_linear(const struct cq_engine *engine, uint32_t bits,
     struct cq_tile tile = {in,  params->in_features, CQ_MAX_TILE, params->in_features,
                            out, params->out_features};
     for (int32_t row = 0; row < params->rows; row += CQ_MAX_TILE) {
-        const int32_t rest = params->rows - row;
         struct cq_cursor cursor;
         engine->decoder->init(&cursor, &params->weights, bits,
                               params->in_features * params->out_features);
         tile.x = in + row * params->in_features;
         tile.out = out + row * params->out_features;
-        tile.vectors = rest < CQ_MAX_TILE ? rest : CQ_MAX_TILE;
+        tile.vectors = cq_limit(params->rows - row, 1, CQ_MAX_TILE);
         cq_tile_product(engine, &cursor, &tile, &params->requant, 0, params->out_features, scratch);
     }
     return CQ_OK;
