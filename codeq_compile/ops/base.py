@@ -250,13 +250,21 @@ def align4(size: int) -> int:
 
 
 def row_bytes(packed: Packed | None, row: int) -> int:
-    """Scratch for one decoded chunk of a row of `row` weights. [F3]
+    """Scratch for the decoded weights of a row, a chunk at a time. [F3]"""
+    return decoded_bytes(packed, min(row, CHUNK))
 
-    Dense packings decode to int8 weights, sparse ones to (offset, weight) pairs of two bytes.
+
+def decoded_bytes(packed: Packed | None, count: int) -> int:
+    """Scratch for `count` decoded weights. [F3]
+
+    Dense packings decode to int8 weights, sparse ones to (offset, weight) pairs of two bytes;
+    bytes that are the weights themselves are used where they stand in flash.
     """
     assert packed is not None, "an op with weights is emitted after packing"
+    if packed.packing == "dense" and packed.bits == 8 and packed.gap == 0:
+        return 0
     each = 1 if packed.packing in {"dense", "ternary"} else 2
-    return align4(each * min(row, CHUNK))
+    return align4(each * count)
 
 
 def single(label: str, inputs: tuple[TensorType, ...]) -> TensorType:

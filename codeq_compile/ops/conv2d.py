@@ -31,7 +31,7 @@ from codeq_compile.ops.products import blocks, exact_dtype, padded
 TILE_BYTES = 2048
 """Bound of the gathered patches of one tile."""
 MAX_TILE = 8
-"""Pixels that share one decoding of the weights; CQ_CONV2D_MAX_TILE of runtime_c."""
+"""Pixels that share one decoding of the weights; CQ_MAX_TILE of runtime_c."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

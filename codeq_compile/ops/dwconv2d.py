@@ -17,9 +17,9 @@ from codeq_compile.ops.base import (
     Requant,
     c_weights,
     check_clamp,
+    decoded_bytes,
     image,
     make_requant,
-    row_bytes,
     taps,
     weighted_bound,
     window,
@@ -161,8 +161,8 @@ class DWConv2D(Op[DWConv2DParams]):
         packed: Packed | None,
         family: str,
     ) -> int:
-        """The decoded weights of one channel, in chunks. [dwconv2d-C6]"""
-        return row_bytes(packed, _taps(params))
+        """The decoded weights of one channel. [dwconv2d-C6]"""
+        return decoded_bytes(packed, _taps(params))
 
     def accumulator_bound(self, params: DWConv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)

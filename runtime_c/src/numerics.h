@@ -13,7 +13,7 @@
  * arms of cq_to_signed() are the same bits, and every compiler tried makes no code of it.
  */
 
-/** @brief The int32 with these bits in two's complement. [N1.1] */
+/** @brief The int32 with these bits in two's complement. */
 static inline int32_t cq_to_signed(uint32_t bits)
 {
     return bits <= (uint32_t)INT32_MAX ? (int32_t)bits : ~(int32_t)~bits;
@@ -73,7 +73,7 @@ static inline int32_t cq_rounding_divide_by_pot(int32_t x, uint32_t exponent)
  * @brief acc * multiplier * 2^(exponent - 31) with TFLite's double rounding. [N2.6]
  *
  * @param acc         acc * 2^max(exponent, 0) is an int32: proved when the model is compiled [N4.3]
- * @param multiplier  0, or 2^30..2^31 - 1
+ * @param multiplier  0..2^31 - 1
  * @param exponent    -31..31
  */
 static inline int32_t cq_requantize(int32_t acc, int32_t multiplier, int32_t exponent)
@@ -85,48 +85,39 @@ static inline int32_t cq_requantize(int32_t acc, int32_t multiplier, int32_t exp
         cq_rounding_doubling_high_mul_by(cq_shift_left(acc, left), multiplier), right);
 }
 
-/** @brief x * 2^shift, saturated to int32; shift in 0..31. [N2.8] */
-static inline int32_t cq_saturating_shift_left(int32_t x, uint32_t shift)
-{
-    const int32_t limit = (int32_t)((uint32_t)INT32_MAX >> shift);
-    if (x > limit) {
-        return INT32_MAX;
-    }
-    return x < -limit - 1 ? INT32_MIN : cq_shift_left(x, shift);
-}
-
 /**
- * @brief exp(a) of a fixed-point number, as gemmlowp's exp_on_negative_values. [N2.9]
+ * @brief exp(x) in fixed point, as gemmlowp computes it. [N2.8]
  *
- * @param a  <= 0, with 5 integer and 26 fraction bits
- * @return   in [0, 1], with 31 fraction bits; 1 is INT32_MAX
+ * @param x  Q5.26, -32..0
+ * @return   Q0.31; exp(0) is INT32_MAX
  */
-static inline int32_t cq_exp_on_negative_values(int32_t a)
+static inline int32_t cq_exp_of_negative(int32_t x)
 {
-    /* exp(-1/4), exp(-1/2), exp(-1) ... exp(-16): one factor for each bit from 2^-2 up */
+    /* exp(-2^k) for k = -2..4 */
     static const int32_t factors[7] = {1672461947, 1302514674, 790015084, 290630308,
                                        39332535,   720401,     242};
     const int32_t quarter = INT32_C(1) << 24;
-    const int32_t exp_minus_eighth = 1895147668;
+    const int32_t exp_of_minus_eighth = 1895147668;
     const int32_t third = 715827883;
-    CQ_ASSERT(a <= 0);
-    if (a == 0) {
+    CQ_ASSERT(x <= 0);
+    if (x == 0) {
         return INT32_MAX;
     }
-    /* a = remainder (a multiple of -1/4) + modulus, modulus in [-1/4, 0) */
-    const int32_t modulus = cq_to_signed((uint32_t)a & (uint32_t)(quarter - 1)) - quarter;
-    const uint32_t remainder = (uint32_t)modulus - (uint32_t)a;
-    /* Taylor series around -1/8, with 31 fraction bits */
-    const int32_t x = cq_shift_left(modulus, 5) + (INT32_C(1) << 28);
-    const int32_t x2 = cq_rounding_doubling_high_mul(x, x);
-    const int32_t x3 = cq_rounding_doubling_high_mul(x2, x);
-    const int32_t x4 = cq_rounding_doubling_high_mul(x2, x2);
+    /* x = remainder in [-1/4, 0) minus a multiple of 1/4, whose bits select factors */
+    const int32_t remainder = (int32_t)((uint32_t)x & (uint32_t)(quarter - 1)) - quarter;
+    const uint32_t quarters = (uint32_t)(remainder - x);
+    /* Taylor polynomial of degree 4 around -1/8, in Q0.31 */
+    const int32_t t = remainder * 32 + (INT32_C(1) << 28);
+    const int32_t t2 = cq_rounding_doubling_high_mul(t, t);
+    const int32_t t3 = cq_rounding_doubling_high_mul(t2, t);
+    const int32_t t4 = cq_rounding_doubling_high_mul(t2, t2);
     const int32_t cubic =
-        cq_rounding_doubling_high_mul(cq_rounding_divide_by_pot(x4, 2) + x3, third);
-    const int32_t series = x + cq_rounding_divide_by_pot(cubic + x2, 1);
-    int32_t result = exp_minus_eighth + cq_rounding_doubling_high_mul(exp_minus_eighth, series);
-    for (uint32_t bit = 0; bit < 7u; ++bit) {
-        if ((remainder >> (24u + bit) & 1u) != 0u) {
+        cq_rounding_doubling_high_mul(cq_rounding_divide_by_pot(t4, 2u) + t3, third);
+    const int32_t tail = cq_rounding_divide_by_pot(cubic + t2, 1u);
+    int32_t result =
+        exp_of_minus_eighth + cq_rounding_doubling_high_mul(exp_of_minus_eighth, t + tail);
+    for (uint32_t bit = 0u; bit < 7u; ++bit) {
+        if ((quarters >> (24u + bit) & 1u) != 0u) {
             result = cq_rounding_doubling_high_mul(result, factors[bit]);
         }
     }
@@ -134,25 +125,23 @@ static inline int32_t cq_exp_on_negative_values(int32_t a)
 }
 
 /**
- * @brief 1 / (1 + a) by three Newton steps, as gemmlowp's one_over_one_plus_x_for_x_in_0_1. [N2.10]
+ * @brief 1 / (1 + x) in fixed point, three Newton steps, as gemmlowp computes it. [N2.9]
  *
- * @param a  in [0, 1], with 31 fraction bits
- * @return   in [1/2, 1], with 31 fraction bits
+ * @param x  Q0.31, >= 0
+ * @return   Q0.31
  */
-static inline int32_t cq_one_over_one_plus_x(int32_t a)
+static inline int32_t cq_reciprocal_of_one_plus(int32_t x)
 {
-    const int32_t one = INT32_C(1) << 29; /* with 2 integer and 29 fraction bits, as x below */
-    const int32_t start = 1515870810;     /* 48/17 */
-    const int32_t slope = -1010580540;    /* -32/17 */
-    CQ_ASSERT(a >= 0);
-    /* (1 + a) / 2, half up */
-    const int32_t half_denominator = (int32_t)(((uint32_t)a + (uint32_t)INT32_MAX + 1u) >> 1);
-    int32_t x = start + cq_rounding_doubling_high_mul(half_denominator, slope);
+    CQ_ASSERT(x >= 0);
+    /* (1 + x) / 2 in Q0.31, rounded up */
+    const int32_t half = (int32_t)(((uint32_t)x + (uint32_t)INT32_MAX + 1u) >> 1);
+    /* 48/17 - 32/17 * half in Q2.29: the best line through 1 / half on [1/2, 1] */
+    int32_t estimate = 1515870810 + cq_rounding_doubling_high_mul(half, -1010580540);
     for (int step = 0; step < 3; ++step) {
-        const int32_t error = one - cq_rounding_doubling_high_mul(half_denominator, x);
-        x += cq_saturating_shift_left(cq_rounding_doubling_high_mul(x, error), 2);
+        const int32_t error = (INT32_C(1) << 29) - cq_rounding_doubling_high_mul(half, estimate);
+        estimate += cq_rounding_doubling_high_mul(estimate, error) * 4;
     }
-    return cq_saturating_shift_left(x, 1);
+    return estimate > INT32_MAX / 2 ? INT32_MAX : estimate * 2;
 }
 
 /** @brief x limited to [low, high]. */
@@ -161,7 +150,7 @@ static inline int32_t cq_limit(int32_t x, int32_t low, int32_t high)
     return x < low ? low : x > high ? high : x;
 }
 
-/** @brief x limited to [low, high], a sub-range of int8, and narrowed. [N2.8] */
+/** @brief x limited to [low, high], a sub-range of int8, and narrowed. */
 static inline int8_t cq_clamp_to_int8(int32_t x, int32_t low, int32_t high)
 {
     return (int8_t)cq_limit(x, low, high);

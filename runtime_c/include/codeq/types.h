@@ -63,8 +63,8 @@ struct cq_requant {
 
 /** @brief One factor for a whole tensor: multiplier * 2^(exponent - 31). [N2.6] */
 struct cq_scale {
-    int32_t multiplier; /**< 2^30..2^31 - 1, or 0 */
-    int32_t exponent;   /**< -31..31 */
+    int32_t multiplier; /**< 0..2^31 - 1 */
+    int32_t exponent;   /**< -31..31, positive to the left */
 };
 
 /* A row of kernels.inc as a prototype. */

@@ -16,7 +16,7 @@ static int32_t cq_softmax_largest(const int8_t *in, int32_t depth)
 
 static int32_t cq_softmax_exp(const struct cq_softmax_params *params, int32_t difference)
 {
-    return cq_exp_on_negative_values(
+    return cq_exp_of_negative(
         cq_requantize(difference, params->scale.multiplier, params->scale.exponent));
 }
 
@@ -32,24 +32,25 @@ static uint32_t cq_leading_zeros(uint32_t x)
 static void cq_softmax_row(const struct cq_softmax_params *params, const int8_t *in, int8_t *out)
 {
     const int32_t largest = cq_softmax_largest(in, params->depth);
-    uint32_t sum = 0u; /* 12 integer and 19 fraction bits; >= 1, the largest value's share */
+    uint32_t sum = 0u; /* Q12.19; 1 at least, the share of the largest value itself */
     for (int32_t i = 0; i < params->depth; ++i) {
         const int32_t difference = in[i] - largest;
         if (difference >= params->diff_min) {
             sum += (uint32_t)cq_rounding_divide_by_pot(cq_softmax_exp(params, difference), 12u);
         }
     }
-    /* sum = (1 + fraction) * 2^(12 - zeros) */
+    /* sum = (1 + fraction) * 2^(12 - zeros), and an output step is 2^-8 */
     const uint32_t zeros = cq_leading_zeros(sum);
     const int32_t fraction = (int32_t)((sum << zeros) - UINT32_C(0x80000000));
-    const int32_t inverse = cq_one_over_one_plus_x(fraction);
-    const uint32_t shift = 12u - zeros + 31u - 8u;
+    const int32_t reciprocal = cq_reciprocal_of_one_plus(fraction);
+    const uint32_t shift = 12u + 31u - 8u - zeros;
     for (int32_t i = 0; i < params->depth; ++i) {
         const int32_t difference = in[i] - largest;
         int32_t probability = 0;
-        if (difference >= params->diff_min) {
-            probability = cq_rounding_divide_by_pot(
-                cq_rounding_doubling_high_mul(inverse, cq_softmax_exp(params, difference)), shift);
+        if (difference >= params->diff_min && shift <= 31u) { /* beyond, all of them round to 0 */
+            const int32_t exp = cq_softmax_exp(params, difference);
+            probability =
+                cq_rounding_divide_by_pot(cq_rounding_doubling_high_mul(reciprocal, exp), shift);
         }
         out[i] = cq_clamp_to_int8(probability - 128, -128, 127);
     }
