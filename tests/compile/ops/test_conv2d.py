@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""conv2d: the golden against loops written from NUMERICS §conv2d, and its refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from codeq_compile.errors import SpecViolation
+from codeq_compile.ir import Packed, TensorType
+from codeq_compile.ops.conv2d import MAX_TILE, TILE_BYTES, Conv2D, Conv2DParams
+from codeq_compile.simulate import simulate
+from tests.graphs import Case, WeightSpec, grid, lowered, one_op_graph, random_weights, s8
+from tests.literal import to_int8, window_pixels
+
+X = s8(5, 6, 5)
+W3 = WeightSpec(shape=(6, 3, 3, 5))
+SAME = (1, 1, 1, 1)
+
+
+def _pixels(count: int, weights: WeightSpec, name: str) -> Case:
+    return Case(name=name, op=Conv2D(), inputs=(s8(1, count, weights.shape[3]),), weights=weights)
+
+
+CASES = [
+    # geometry
+    Case(name="3x3-valid", op=Conv2D(), inputs=(X,), weights=W3),
+    Case(name="3x3-same", op=Conv2D(padding=SAME), inputs=(X,), weights=W3),
+    *(
+        Case(name=f"pad-{side}", op=Conv2D(padding=padding), inputs=(X,), weights=W3)
+        for side, padding in {
+            "top": (1, 0, 0, 0),
+            "bottom": (0, 1, 0, 0),
+            "left": (0, 0, 1, 0),
+            "right": (0, 0, 0, 1),
+            "uneven": (2, 0, 1, 3),
+            "beyond-kernel": (4, 4, 4, 4),
+        }.items()
+    ),
+    *(
+        Case(name=f"stride{s[0]}{s[1]}", op=Conv2D(stride=s, padding=SAME), inputs=(X,), weights=W3)
+        for s in [(2, 1), (1, 2), (2, 2), (3, 2)]
+    ),
+    *(
+        Case(
+            name=f"dilation{d[0]}{d[1]}",
+            op=Conv2D(dilation=d, padding=(2, 2, 3, 3)),
+            inputs=(X,),
+            weights=W3,
+        )
+        for d in [(2, 1), (1, 3), (2, 2)]
+    ),
+    Case(
+        name="stride-and-dilation",
+        op=Conv2D(stride=(2, 2), dilation=(2, 2), padding=(2, 1, 1, 2)),
+        inputs=(X,),
+        weights=W3,
+    ),
+    Case(
+        name="groups2",
+        op=Conv2D(groups=2, padding=SAME),
+        inputs=(s8(4, 4, 6),),
+        weights=WeightSpec(shape=(4, 3, 3, 3)),
+    ),
+    Case(
+        name="groups3-s2",
+        op=Conv2D(groups=3, stride=(2, 2), padding=SAME),
+        inputs=(s8(5, 4, 6),),
+        weights=WeightSpec(shape=(6, 3, 3, 2)),
+    ),
+    Case(
+        name="groups-all",
+        op=Conv2D(groups=5, padding=SAME),
+        inputs=(X,),
+        weights=WeightSpec(shape=(5, 3, 3, 1)),
+    ),
+    Case(
+        name="groups2-1x1",
+        op=Conv2D(groups=2),
+        inputs=(s8(3, 3, 8),),
+        weights=WeightSpec(shape=(6, 1, 1, 4)),
+    ),
+    Case(
+        name="conv1d-k5",
+        op=Conv2D(padding=(0, 0, 2, 2)),
+        inputs=(s8(1, 19, 3),),
+        weights=WeightSpec(shape=(4, 1, 5, 3)),
+    ),
+    Case(
+        name="kws-first-layer",
+        op=Conv2D(stride=(2, 2), padding=(4, 5, 1, 1)),
+        inputs=(s8(9, 6, 1),),
+        weights=WeightSpec(shape=(5, 10, 4, 1)),
+    ),
+    Case(
+        name="one-pixel", op=Conv2D(), inputs=(s8(3, 3, 2),), weights=WeightSpec(shape=(1, 3, 3, 2))
+    ),
+    # the tile of output pixels, gathered and pointwise
+    *(
+        _pixels(count + 1, WeightSpec(shape=(3, 1, 2, 3)), f"tile-{count}px")
+        for count in (MAX_TILE - 1, MAX_TILE, MAX_TILE + 1, 2 * MAX_TILE + 1)
+    ),
+    *(
+        _pixels(count, WeightSpec(shape=(5, 1, 1, 7)), f"1x1-{count}px")
+        for count in (1, MAX_TILE - 1, MAX_TILE, MAX_TILE + 1, 2 * MAX_TILE + 1)
+    ),
+    Case(
+        name="1x1-s2", op=Conv2D(stride=(2, 2)), inputs=(X,), weights=WeightSpec(shape=(6, 1, 1, 5))
+    ),
+    *(
+        _pixels(3, WeightSpec(shape=(2, 1, 2, patch // 2)), f"patch-{patch}")
+        for patch in (TILE_BYTES // 2, TILE_BYTES // 2 + 2, TILE_BYTES, TILE_BYTES + 2)
+    ),
+    # the chunk of decoded weights, and the vectors of the DSP and MVE kernels
+    *(
+        _pixels(2, WeightSpec(shape=(3, 1, 1, c), bits=b), f"1x1-c{c}-w{b}")
+        for c in (255, 256, 257, 511, 513)
+        for b in (3, 8)
+    ),
+    *(
+        _pixels(5, WeightSpec(shape=(oc, 1, 1, c)), f"1x1-c{c}-oc{oc}")
+        for c, oc in [(1, 1), (2, 3), (3, 2), (4, 4), (15, 5), (16, 8), (17, 9), (31, 2), (33, 17)]
+    ),
+    *(
+        _pixels(3, WeightSpec(shape=(2, 1, 2, c)), f"gather-c{c}")
+        for c in (1, 8, 16, 17, 127, 128, 129)
+    ),
+    # every width and sparsity
+    *(
+        Case(
+            name=f"{kind}-w{bits}-sparse{zeros:.0%}",
+            op=op,
+            inputs=(x,),
+            weights=WeightSpec(shape=shape, bits=bits, zeros=zeros),
+        )
+        for kind, op, x, shape in [
+            ("3x3", Conv2D(padding=(1, 0, 0, 1)), s8(4, 3, 5), (3, 3, 3, 5)),
+            ("1x1", Conv2D(), s8(2, 3, 37), (3, 1, 1, 37)),
+        ]
+        for bits in range(2, 9)
+        for zeros in (0.0, 0.5, 0.99, 1.0)
+    ),
+    *(
+        Case(
+            name=f"w{bits}-gap{gap}",
+            op=Conv2D(padding=SAME),
+            inputs=(X,),
+            weights=replace(W3, bits=bits, gap=gap, zeros=0.6),
+        )
+        for bits, gap in [(2, 1), (2, 9), (3, 2), (4, 1), (5, 111), (7, 64)]
+    ),
+    *(
+        Case(
+            name=f"levels-{name}",
+            op=Conv2D(padding=SAME),
+            inputs=(X,),
+            weights=replace(W3, bits=bits, levels=levels, zeros=zeros),
+        )
+        for name, bits, levels, zeros in [
+            ("binary", 1, (-1, 1), 0.0),
+            ("binary-uneven", 1, (-128, 127), 0.0),
+            ("binary-with-zero", 1, (0, 3), 0.5),
+            ("one", 1, (7,), 0.0),
+            ("ternary-uneven", 2, (-5, 0, 3), 0.5),
+            ("codebook3", 3, (-9, -4, -1, 0, 2, 5, 11), 0.3),
+            ("codebook4", 4, tuple(range(-112, 128, 15)), 0.0),
+            ("codebook7", 7, tuple(range(-64, 64)), 0.9),
+        ]
+    ),
+    # requantization
+    *(
+        Case(name=name, op=op, inputs=(x,), output=y, weights=weights)
+        for name, op, x, y, weights in [
+            ("relu", Conv2D(clamp=(-3, 127)), X, grid(0.2, -3), W3),
+            ("relu6", Conv2D(clamp=(-128, 90)), X, grid(0.2, -128), W3),
+            ("narrow", Conv2D(narrow_multiplier=True), X, None, W3),
+            ("narrow-relu", Conv2D(narrow_multiplier=True, clamp=(5, 100)), X, None, W3),
+            ("per-tensor", Conv2D(), X, None, replace(W3, per_channel=False)),
+            ("no-bias", Conv2D(padding=SAME), X, None, replace(W3, bias=False)),
+            ("zero-low", Conv2D(padding=SAME), s8(5, 6, 5, zero_point=-128), grid(0.2, -128), W3),
+            ("zero-high", Conv2D(padding=SAME), s8(5, 6, 5, zero_point=127), grid(0.2, 127), W3),
+            ("left-shift", Conv2D(), X, grid(1e-4, 0), replace(W3, bits=3)),
+            ("tiny-factor", Conv2D(), X, grid(1e6, 1), W3),
+            ("vanishing-factor", Conv2D(), X, grid(1e9, 7), W3),
+            ("factor-half", Conv2D(), s8(5, 6, 5, scale=1.0), grid(0.04, 0), replace(W3, bits=2)),
+        ]
+    ),
+]
+
+
+def _loops(op: Conv2D, params: Conv2DParams, x: np.ndarray, out: tuple[int, ...]) -> np.ndarray:
+    """NUMERICS §conv2d, Semantics."""
+    size = x.shape[:2]
+    kernel = params.weights.shape[1:3]
+    in_group, out_group = params.weights.shape[3], out[2] // op.groups
+    weights, image = params.weights.tolist(), x.tolist()
+    y = np.empty(out, np.int8)
+    for oh, ow, oc in np.ndindex(out):
+        first = oc // out_group * in_group
+        acc = int(params.requant.bias[oc])
+        for kh, kw, h, w, inside in window_pixels(
+            oh, ow, size, kernel, op.stride, op.dilation, op.padding
+        ):
+            for c in range(in_group):
+                value = image[h][w][first + c] if inside else params.in_zero
+                acc += value * weights[oc][kh][kw][c]
+        y[oh, ow, oc] = to_int8(acc, params.requant, oc)
+    return y
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_golden_equals_the_spec_written_as_loops(case: Case):
+    """A wrong golden makes every kernel wrong with it, and no comparison would notice."""
+    graph = lowered(case.graph())
+    data = case.data()
+    (node,) = graph.nodes
+
+    expected = [_loops(node.op, node.params, x, graph.tensors["y"].shape) for x in data["x0"]]
+
+    np.testing.assert_array_equal(expected, simulate(graph, data)["y"])
+
+
+def test_the_cases_have_distinct_names():
+    """Two cases of one name would share their data, and test ids would be ambiguous."""
+    names = [case.name for case in CASES]
+
+    assert len(set(names)) == len(names)
+
+
+def test_batches_that_span_several_blocks_do_not_mix(rng):
+    """The simulation works in blocks; a sample must not depend on its neighbours."""
+    case = next(case for case in CASES if case.name == "3x3-same")
+    graph = lowered(case.graph())
+    data = case.data(batch=700)
+
+    together = simulate(graph, data)["y"]
+
+    for i in rng.integers(0, 700, 20):
+        np.testing.assert_array_equal(
+            simulate(graph, {"x0": data["x0"][i : i + 1]})["y"][0], together[i]
+        )
+
+
+@pytest.mark.parametrize(
+    ("label", "op", "x", "shape", "bias"),
+    [
+        ("conv2d-C1", Conv2D(), TensorType(shape=(8, 5)), (2, 3, 3, 5), None),
+        ("conv2d-C2", Conv2D(), X, (2, 3, 3, 4), None),
+        ("conv2d-C2", Conv2D(), X, (2, 3, 5), None),
+        ("conv2d-C2", Conv2D(groups=2), s8(5, 5, 6), (3, 3, 3, 3), None),
+        ("conv2d-C2", Conv2D(groups=0), X, (2, 3, 3, 5), None),
+        ("conv2d-C3", Conv2D(), X, (2, 3, 3, 5), np.zeros(3, np.int32)),
+        ("conv2d-C4", Conv2D(), X, (2, 7, 3, 5), None),
+        ("conv2d-C4", Conv2D(dilation=(3, 1)), X, (2, 3, 3, 5), None),
+        ("conv2d-C4", Conv2D(stride=(0, 1)), X, (2, 3, 3, 5), None),
+        ("conv2d-C4", Conv2D(padding=(-1, 0, 0, 0)), X, (2, 3, 3, 5), None),
+        ("conv2d-C5", Conv2D(clamp=(3, 2)), X, (2, 3, 3, 5), None),
+        ("conv2d-C5", Conv2D(clamp=(-129, 2)), X, (2, 3, 3, 5), None),
+    ],
+)
+def test_an_illegal_convolution_is_refused_by_its_rule(rng, label, op, x, shape, bias):
+    """A model that breaks a rule must be refused with the rule's number, not compiled wrongly."""
+    with pytest.raises(SpecViolation) as caught:
+        one_op_graph(op, [x], grid(0.1, 0), weights=random_weights(rng, shape), bias=bias)
+
+    assert label == caught.value.label
+
+
+def test_the_pointwise_family_is_offered_only_where_pixels_are_patches(rng):
+    """conv2d_1x1 gathers nothing: with a stride, padding or groups it would read wrong pixels."""
+    special = {
+        case.name
+        for case in CASES
+        if "conv2d_1x1" in (node := lowered(case.graph()).nodes[0]).op.families(node.params)
+    }
+
+    assert {"1x1-c33-oc17", "1x1-w2-sparse99%"} <= special
+    assert not special & {"1x1-s2", "groups2-1x1", "3x3-valid", "conv1d-k5"}
+
+
+@pytest.mark.parametrize(("packing", "each"), [("dense", 1), ("ternary", 1), ("bitmask", 2)])
+def test_scratch_holds_the_tile_and_one_decoded_chunk(packing, each):
+    """Too little scratch is a buffer overflow on the device. [conv2d-C6]"""
+    case = next(case for case in CASES if case.name == "3x3-same")
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+    packed = Packed(packing=packing, bits=2, data=b"")
+    args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+
+    patch = 3 * 3 * 5
+
+    assert -(-MAX_TILE * patch // 4) * 4 + -(-each * patch // 4) * 4 == node.op.scratch_bytes(
+        *args, "conv2d"
+    )
+    assert 6 * 5 * 6 * patch == node.op.macs(node.params, graph.tensors["y"])
