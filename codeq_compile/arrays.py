@@ -4,6 +4,7 @@
 import difflib
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from codeq_compile.ir.op import Array
 from codeq_compile.ir.types import TensorType
 
 
-def read_inputs(path: Path, graph: Graph) -> tuple[Array, ...]:
+def read_inputs(path: Path, graph: Graph) -> dict[str, Array]:
     """The samples of a file, one array a graph input, in the graph's order.
 
     Integers of the input's own type are taken as they are; floats are put on its grid. [N3.2]
@@ -26,7 +27,7 @@ def read_inputs(path: Path, graph: Graph) -> tuple[Array, ...]:
 
     Returns
     -------
-    tuple of int arrays of shape (samples, *input shape)
+    dict of str to int array of shape (samples, *input shape)
 
     Raises
     ------
@@ -44,16 +45,17 @@ def read_inputs(path: Path, graph: Graph) -> tuple[Array, ...]:
     missing = [name for name in graph.inputs if name not in stored]
     if missing:
         raise InputError(f"{path}: no array for the input {', '.join(missing)}")
-    samples = tuple(
-        _to_grid(stored[name], graph.tensors[name], f"{path} ({name})") for name in graph.inputs
-    )
-    if len({len(array) for array in samples}) != 1:
-        counts = ", ".join(str(len(array)) for array in samples)
+    samples = {
+        name: _to_grid(stored[name], graph.tensors[name], f"{path} ({name})")
+        for name in graph.inputs
+    }
+    if len({len(array) for array in samples.values()}) != 1:
+        counts = ", ".join(str(len(array)) for array in samples.values())
         raise InputError(f"{path}: the inputs have different numbers of samples: {counts}")
     return samples
 
 
-def write_outputs(path: Path, graph: Graph, outputs: tuple[Array, ...]) -> None:
+def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     """Write integers as `.npy` (one output) or `.npz` (any number, by name).
 
     Raises
@@ -64,7 +66,7 @@ def write_outputs(path: Path, graph: Graph, outputs: tuple[Array, ...]) -> None:
     if path.suffix == ".npz":
         # np.savez takes names as keyword arguments: an output called "file" would break it
         with zipfile.ZipFile(path, "w") as archive:
-            for name, array in zip(graph.outputs, outputs, strict=True):
+            for name, array in outputs.items():
                 with archive.open(f"{name}.npy", "w") as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
     elif path.suffix != ".npy":
@@ -72,22 +74,20 @@ def write_outputs(path: Path, graph: Graph, outputs: tuple[Array, ...]) -> None:
     elif len(outputs) != 1:
         raise InputError(f"{path}: the model has {len(outputs)} outputs; write an .npz file")
     else:
-        np.save(path, outputs[0])
+        np.save(path, next(iter(outputs.values())))
 
 
-def random_inputs(graph: Graph, samples: int, seed: int = 0) -> tuple[Array, ...]:
-    """Uniform random integers: tuple of int arrays of shape (samples, *input shape)."""
+def random_inputs(graph: Graph, samples: int, seed: int = 0) -> dict[str, Array]:
+    """Uniform random integers: dict of str to int array of shape (samples, *input shape)."""
     rng = np.random.default_rng(seed)
-    arrays = []
+    arrays = {}
     for name in graph.inputs:
         kind = graph.tensors[name]
         limits = np.iinfo(kind.dtype.numpy)
-        arrays.append(
-            rng.integers(
-                limits.min, limits.max, (samples, *kind.shape), kind.dtype.numpy, endpoint=True
-            )
+        arrays[name] = rng.integers(
+            limits.min, limits.max, (samples, *kind.shape), kind.dtype.numpy, endpoint=True
         )
-    return tuple(arrays)
+    return arrays
 
 
 def existing(path: Path) -> Path:
