@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every row of kernels.inc times its op's cases: C equals the golden, bit for bit."""
+
+import re
+
+import numpy as np
+import pytest
+
+from codeq_compile.kernels import Kernel, rows
+from codeq_compile.resources import runtime_dir
+from tests.runtime.matrix import host_rows, jobs
+
+
+@pytest.mark.parametrize("kernel", host_rows(), ids=str)
+def test_the_kernel_equals_the_golden_on_every_case(runtime, kernel: Kernel):
+    """A kernel that differs anywhere gives another result on the device than was promised."""
+    differing = [
+        f"{job} sample {sample}"
+        for job in jobs(kernel)
+        for sample in range(len(job.expected))
+        if not np.array_equal(job.expected[sample], runtime.run(job, sample))
+    ]
+
+    assert [] == differing
+
+
+@pytest.mark.parametrize("kernel", rows(), ids=str)
+def test_every_row_meets_cases(kernel: Kernel):
+    """A row without a case would pass untested."""
+    assert next(jobs(kernel), None) is not None
+
+
+@pytest.mark.parametrize("kernel", [k for k in host_rows() if k.bits is None], ids=str)
+def test_the_output_may_replace_the_inputs_that_the_op_names(runtime, kernel: Kernel):
+    """The memory plan overlays these buffers: a kernel that reads too late would corrupt data."""
+    for job in jobs(kernel):
+        for position in job.node.op.in_place:
+            if job.input_types[position].bytes == job.output_type.bytes:
+                np.testing.assert_array_equal(
+                    job.expected[0], runtime.run(job, 0, in_place=position), err_msg=str(job)
+                )
+
+
+def test_every_source_file_serves_a_row():
+    """A file that no row names is linked by nothing and tested by nothing."""
+    src = runtime_dir() / "src"
+
+    assert {path.relative_to(runtime_dir()).as_posix() for path in src.rglob("*.c")} == {
+        kernel.source for kernel in rows()
+    }
+
+
+def test_every_header_declares_the_rows_of_its_op():
+    """A row in another op's section would have no prototype where generated C looks for it."""
+    text = (runtime_dir() / "include" / "codeq" / "kernels.inc").read_text()
+    sections = re.findall(r"#ifdef CQ_DECLARE_(\w+)\n(.*?)#endif", text, re.DOTALL)
+
+    declared = {
+        (op, family)
+        for op, section in sections
+        for family in re.findall(r"CQ_KERNEL(?:_W)?\(\s*(\w+)", section)
+    }
+
+    assert {(kernel.op, kernel.family) for kernel in rows()} == declared
