@@ -13,6 +13,9 @@ struct frame {
     uint32_t r0, r1, r2, r3, r12, lr, pc, xpsr;
 };
 
+/* MSTKERR, STKERR, STKOF */
+#define CFSR_STACKING_FAILED ((1u << 4) | (1u << 12) | (1u << 20))
+
 /* The program's stack may be what is broken. */
 #define FAULT_STACK_BYTES 512
 __attribute__((used, aligned(8))) static uint8_t fault_stack[FAULT_STACK_BYTES];
@@ -27,6 +30,18 @@ static const char *exception_name(uint32_t number)
     return index < sizeof names / sizeof names[0] ? names[index] : "exception";
 }
 
+/* Whether the core could push the frame: not after a stack overflow. */
+static int is_stacked(const struct frame *frame)
+{
+#if __ARM_ARCH_ISA_THUMB >= 2
+    if ((SCS_CFSR & CFSR_STACKING_FAILED) != 0u) {
+        return 0;
+    }
+#endif
+    return (uintptr_t)frame >= (uintptr_t)codeq_stack_limit &&
+           (uintptr_t)(frame + 1) <= (uintptr_t)codeq_stack_top;
+}
+
 /* Called by Fault_Handler only, which puts the interrupted stack pointer into r0. */
 __attribute__((used, noreturn)) void fault_report(const struct frame *frame)
 {
@@ -34,13 +49,12 @@ __attribute__((used, noreturn)) void fault_report(const struct frame *frame)
     __asm__ volatile("mrs %0, ipsr" : "=r"(exception));
     semihost_print("FAULT ");
     semihost_print(exception_name(exception));
-    const uintptr_t sp = (uintptr_t)frame;
-    if (sp < (uintptr_t)codeq_stack_limit || sp + sizeof *frame > (uintptr_t)codeq_stack_top) {
-        semihost_print_hex(": stack overflow, sp ", (uint32_t)sp);
-    } else {
+    if (is_stacked(frame)) {
         semihost_print_hex(" at pc ", frame->pc);
         semihost_print_hex(", lr ", frame->lr);
-        semihost_print_hex(", sp ", (uint32_t)sp);
+        semihost_print_hex(", sp ", (uint32_t)(uintptr_t)frame);
+    } else {
+        semihost_print_hex(": stack overflow, sp ", (uint32_t)(uintptr_t)frame);
     }
 #if __ARM_ARCH_ISA_THUMB >= 2
     semihost_print_hex("\n  cfsr ", SCS_CFSR);

@@ -15,7 +15,6 @@ static uint32_t address(const uint32_t *symbol)
 
 #if __ARM_ARCH >= 8
 
-#define NULL_BYTES      256u
 #define GRANULE_MASK    31u
 #define READ_WRITE      (1u << 1)
 #define READ_ONLY       (3u << 1)
@@ -33,18 +32,18 @@ static void add_regions(void)
 {
     SCS_MPU_MAIR0 = NORMAL_UNCACHED;
     const uint32_t flash = address(codeq_flash_start);
-    add_region(0, flash == 0u ? NULL_BYTES : flash, address(codeq_flash_end), READ_ONLY);
+    add_region(0, flash == 0u ? address(codeq_null_bytes) : flash, address(codeq_flash_end),
+               READ_ONLY);
     add_region(1, address(codeq_ram_start), address(codeq_ram_end), READ_WRITE | EXECUTE_NEVER);
 }
 
 #else
 
-#define NULL_SIZE_LOG2 8u
-#define NO_ACCESS      (0u << 24)
-#define READ_WRITE     (3u << 24)
-#define READ_ONLY      (6u << 24)
-#define EXECUTE_NEVER  (1u << 28)
-#define NORMAL_MEMORY  (1u << 19)
+#define NO_ACCESS     (0u << 24)
+#define READ_WRITE    (3u << 24)
+#define READ_ONLY     (6u << 24)
+#define EXECUTE_NEVER (1u << 28)
+#define NORMAL_MEMORY (1u << 19)
 
 /* `start` is a multiple of 2^size_log2: the architecture asks for it. A higher number wins. */
 static void add_region(uint32_t number, uint32_t start, uint32_t size_log2, uint32_t access)
@@ -69,7 +68,7 @@ static void add_regions(void)
     const uint32_t ram = address(codeq_ram_start);
     add_region(0, flash, log2_of(address(codeq_flash_end) - flash), READ_ONLY);
     add_region(1, ram, log2_of(address(codeq_ram_end) - ram), READ_WRITE | EXECUTE_NEVER);
-    add_region(2, 0, NULL_SIZE_LOG2, NO_ACCESS | EXECUTE_NEVER);
+    add_region(2, 0, log2_of(address(codeq_null_bytes)), NO_ACCESS | EXECUTE_NEVER);
 }
 
 #endif

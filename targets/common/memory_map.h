@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+extern uint32_t codeq_null_bytes[]; /* from address 0 on, never touched */
 extern uint32_t codeq_flash_start[], codeq_flash_end[];
 extern uint32_t codeq_ram_start[], codeq_ram_end[];
 extern uint32_t codeq_stack_limit[], codeq_stack_top[];

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cross-builds an emitted library into an image for a board; reads its sizes from the ELF file."""
+
+import os
+import re
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Symbol, SymbolTableSection
+
+from codeq_compile import manifest as manifests
+from codeq_compile.build import harness, tools
+from codeq_compile.build.tools import Tool
+from codeq_compile.errors import DoesNotFit, InputError, ToolError
+from codeq_compile.resources import targets_dir
+from codeq_compile.target import Target
+
+App = Literal["check", "footprint"]
+
+# -O3 and -Ofast gave the instruction counts of -O2 on convolution kernels, and larger code.
+COMPILE_FLAGS = ("-std=c99", "-O2", "-ffunction-sections", "-fdata-sections")
+
+# Freestanding finds gcc's own stdint.h, so that no C library is needed; builtins stay on, since
+# without them every four-byte memcpy of a kernel becomes a call.
+GCC_FLAGS = ("-ffreestanding", "-fbuiltin")
+
+# zig's freestanding target would switch builtins off, and its debug checks on.
+ZIG_FLAGS = (
+    "-g0",
+    "-fhosted",
+    "-fno-sanitize=undefined",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+)
+
+BOARD_SOURCES = ("startup.c", "fault.c", "guard.c", "stack.c", "semihost.c")
+APP_SOURCE: dict[App, str] = {"check": "main.c", "footprint": "footprint.c"}
+
+COMPILE_TIMEOUT_S = 600
+"""zig builds its runtime library the first time it meets a core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What a linked image holds, in bytes.
+
+    Parameters
+    ----------
+    flash_bytes : int
+        The image without vector table and start-up: weights, tables, code, constants.
+    weights_bytes : int
+        Packed weights.
+    tables_bytes : int
+        Biases, multipliers, functions as tables.
+    code_bytes : int
+        Machine code, that of the compiler's own library included.
+    constants_bytes : int
+        Layer parameters and other read-only data.
+    ram_bytes : int
+        Arena with scratch, state, input and output.
+    board_flash_bytes, board_ram_bytes : int
+        Vectors, start-up and test program; their RAM without the stack.
+    """
+
+    flash_bytes: int
+    weights_bytes: int
+    tables_bytes: int
+    code_bytes: int
+    constants_bytes: int
+    ram_bytes: int
+    board_flash_bytes: int
+    board_ram_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """An image that `run` can start.
+
+    Parameters
+    ----------
+    elf : Path
+    target : Target
+    sizes : Sizes
+    input_bytes, output_bytes : int
+        Of one sample, all inputs or outputs together.
+    folder : TemporaryDirectory
+        Where `elf` lies; removed together with this object.
+    """
+
+    elf: Path
+    target: Target
+    sizes: Sizes
+    input_bytes: int
+    output_bytes: int
+    folder: "tempfile.TemporaryDirectory[str]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """C sources of an image besides start-up, by what their bytes count as.
+
+    Parameters
+    ----------
+    app : Path
+        File with `main`.
+    binding : tuple of Path
+        Between app and library; only its RAM counts.
+    weights : tuple of Path
+        Weights and tables.
+    library : tuple of Path
+        Everything else that a user of the library links.
+    includes : tuple of Path
+        Folders of headers.
+    defines : tuple of str
+        Preprocessor macros.
+    """
+
+    app: Path
+    binding: tuple[Path, ...] = ()
+    weights: tuple[Path, ...] = ()
+    library: tuple[Path, ...] = ()
+    includes: tuple[Path, ...] = ()
+    defines: tuple[str, ...] = ()
+
+
+def build(
+    directory: Path, target: Target, *, compiler: Tool | None = None, app: App = "check"
+) -> Firmware:
+    """Build an emitted library for a board.
+
+    Parameters
+    ----------
+    directory : Path
+        What `emit` wrote.
+    target : Target
+    compiler : Tool, optional
+        Default: `tools.arm_cc()`.
+    app : {"check", "footprint"}
+        ``check`` runs samples from a file; ``footprint`` calls the model once, to be measured.
+
+    Raises
+    ------
+    InputError
+        If `directory` is no emitted library, or the target is the host.
+    DoesNotFit
+        If the image is larger than the board's memories.
+    ToolError
+        If there is no compiler or it fails.
+    """
+    manifest = manifests.read(directory)
+    with tempfile.TemporaryDirectory(prefix="codeq-") as generated:
+        binding = Path(generated) / f"{manifest.name}_harness.c"
+        binding.write_text(harness.source(manifest))
+        sources = [directory / source for source in manifest.sources]
+        weights = directory / f"{manifest.name}_weights.c"
+        program = Program(
+            app=targets_dir() / "common" / APP_SOURCE[app],
+            binding=(binding,),
+            weights=tuple(path for path in sources if path == weights),
+            library=tuple(path for path in sources if path != weights),
+            includes=tuple(directory / folder for folder in manifest.include),
+            defines=("CODEQ_TRACE",) if app == "check" else (),
+        )
+        return link(program, target, compiler=compiler)
+
+
+def link(program: Program, target: Target, *, compiler: Tool | None = None) -> Firmware:
+    """Compile and link a program with the board's start-up.
+
+    Raises
+    ------
+    InputError
+        If the target has no memory map, as the host has none.
+    DoesNotFit
+        If the image is larger than the board's memories.
+    ToolError
+        If there is no compiler or it fails.
+    """
+    if target.is_host:
+        raise InputError(f"target {target.name} has no memory map: it cannot run firmware")
+    compiler = compiler or tools.arm_cc()
+    common = targets_dir() / "common"
+    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="codeq-")
+    root = Path(folder.name)
+    # sections.ld knows an object's role by its folder.
+    groups = {
+        "codeq-board": [*(common / name for name in BOARD_SOURCES), program.app],
+        "codeq-binding": program.binding,
+        "codeq-weights": program.weights,
+        "codeq-library": [common / "libc.c", *program.library],
+    }
+    flags = [
+        *_core_flags(target, compiler),
+        *COMPILE_FLAGS,
+        *(f"-I{include.resolve()}" for include in (*program.includes, common)),
+        *(f"-D{define}" for define in program.defines),
+    ]
+    objects = _compile_all(groups, flags, compiler, root)
+    (root / "board.ld").write_text(_linker_script(target))
+    _link(objects, target, compiler, root)
+    elf = root / "firmware.elf"
+    input_bytes, output_bytes = _harness_bytes(elf)
+    return Firmware(
+        elf=elf,
+        target=target,
+        sizes=sizes(elf),
+        input_bytes=input_bytes,
+        output_bytes=output_bytes,
+        folder=folder,
+    )
+
+
+def sizes(elf: Path) -> Sizes:
+    """Sizes of a linked image, read from its sections and symbols.
+
+    Raises
+    ------
+    InputError
+        If the file is no image that `link` made.
+    """
+    with elf.open("rb") as file:
+        image = _open_elf(file, elf)
+        section = {s.name: s["sh_size"] for s in image.iter_sections()}
+        weights_index = image.get_section_index(".weights")
+        weights_bytes = sum(
+            symbol["st_size"]
+            for symbol in _symbols(image)
+            if symbol["st_shndx"] == weights_index and symbol.name.endswith("_weights")
+        )
+    input_bytes, output_bytes = _harness_bytes(elf)
+    code = section.get(".text", 0) + section.get(".ARM.exidx", 0) + section.get(".ARM.extab", 0)
+    constants = section.get(".rodata", 0) + section.get(".data", 0)
+    weights_and_tables = section.get(".weights", 0)
+    variables = section.get(".data", 0) + section.get(".bss", 0)
+    return Sizes(
+        flash_bytes=weights_and_tables + code + constants,
+        weights_bytes=weights_bytes,
+        tables_bytes=weights_and_tables - weights_bytes,
+        code_bytes=code,
+        constants_bytes=constants,
+        ram_bytes=variables + input_bytes + output_bytes,
+        board_flash_bytes=section.get(".vectors", 0) + section.get(".board", 0),
+        board_ram_bytes=section.get(".board_bss", 0),
+    )
+
+
+def misfits(sizes: Sizes, target: Target, *, stack_bytes: int | None = None) -> tuple[str, ...]:
+    """What does not fit into the real part; empty if everything does.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    target : Target
+        Where the emulated board is larger than the real one, the real one counts.
+    stack_bytes : int, optional
+        Measured by a run; default: the stack that the target reserves.
+    """
+    memory = target.memory
+    if memory is None:
+        return ()
+    stack = memory.stack_bytes if stack_bytes is None else stack_bytes
+    parts = (
+        (
+            "flash",
+            sizes.flash_bytes + sizes.board_flash_bytes,
+            memory.part_flash_bytes,
+        ),
+        (
+            "RAM",
+            sizes.ram_bytes + sizes.board_ram_bytes + stack,
+            memory.part_ram_bytes,
+        ),
+    )
+    return tuple(
+        f"{name}: {needed} bytes needed, {available} there"
+        for name, needed, available in parts
+        if needed > available
+    )
+
+
+def _core_flags(target: Target, compiler: Tool) -> list[str]:
+    options = target.build
+    if not tools.is_zig(compiler):
+        return [*options.gcc_flags, *GCC_FLAGS]
+    if options.zig_target is None or options.zig_cpu is None:
+        raise ToolError(
+            f"target {target.name} names no zig_target and zig_cpu: install arm-none-eabi-gcc"
+        )
+    core = ("-target", options.zig_target, f"-mcpu={options.zig_cpu}")
+    return [*core, *options.zig_flags, *ZIG_FLAGS]
+
+
+def _linker_script(target: Target) -> str:
+    memory = target.memory
+    assert memory is not None
+    return "\n".join(
+        [
+            "MEMORY",
+            "{",
+            f"    FLASH (rx) : ORIGIN = {memory.flash_origin:#x}, LENGTH = {memory.flash_bytes:#x}",
+            f"    RAM (rwx) : ORIGIN = {memory.ram_origin:#x}, LENGTH = {memory.ram_bytes:#x}",
+            "}",
+            f"codeq_stack_bytes = {memory.stack_bytes};",
+            (targets_dir() / "common" / "sections.ld").read_text(),
+        ]
+    )
+
+
+def _compile_all(
+    groups: dict[str, Sequence[Path]], flags: Sequence[str], compiler: Tool, root: Path
+) -> list[str]:
+    """Object files, relative to `root`, one folder a group."""
+    jobs: list[tuple[Path, str]] = []
+    for group, sources in groups.items():
+        (root / group).mkdir()
+        jobs += [(path, f"{group}/{i}-{path.stem}.o") for i, path in enumerate(sources)]
+
+    def compile_one(job: tuple[Path, str]) -> None:
+        source, target_object = job
+        command = [*compiler.command, *flags, "-c", str(source.resolve()), "-o", target_object]
+        _call(command, f"{source.name} does not compile", root)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compile_one, jobs))
+    return [name for _, name in jobs]
+
+
+def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) -> None:
+    library = () if tools.is_zig(compiler) else ("-nostdlib",)
+    compiler_library = () if tools.is_zig(compiler) else ("-lgcc",)
+    command = [
+        *compiler.command,
+        *_core_flags(target, compiler),
+        *library,
+        *objects,
+        *compiler_library,
+        "-Wl,--gc-sections",
+        "-Wl,-T,board.ld",
+        "-Wl,-e,Reset_Handler",
+        "-o",
+        "firmware.elf",
+    ]
+    try:
+        _call(command, f"the image for {target.name} does not link", root)
+    except ToolError as exc:
+        overflows = re.findall(r"region [`'](\w+)'.{0,2} overflowed by (\d+) bytes", exc.output)
+        if not overflows:
+            raise
+        worst = {name: max(int(n) for m, n in overflows if m == name) for name, _ in overflows}
+        what = ", ".join(f"{name} by {count} bytes" for name, count in sorted(worst.items()))
+        raise DoesNotFit(f"the image for {target.name} overflows its {what}") from exc
+
+
+def _call(command: Sequence[str], failure: str, cwd: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise ToolError(f"{failure}: {exc}", command=command) from exc
+    if done.returncode != 0:
+        output = done.stdout + done.stderr
+        raise ToolError(failure, command=command, status=done.returncode, output=output)
+
+
+def _open_elf(file: BinaryIO, path: Path) -> ELFFile:
+    try:
+        return ELFFile(file)
+    except ELFError as exc:
+        raise InputError(f"{path} is not an ELF file: {exc}") from exc
+
+
+def _symbols(image: ELFFile) -> Iterator[Symbol]:
+    for section in image.iter_sections():
+        if isinstance(section, SymbolTableSection):
+            yield from section.iter_symbols()
+
+
+def _harness_bytes(elf: Path) -> tuple[int, int]:
+    """Input and output bytes of one sample, from `struct codeq_harness`."""
+    with elf.open("rb") as file:
+        image = _open_elf(file, elf)
+        symbol = next((s for s in _symbols(image) if s.name == "codeq_harness"), None)
+        if symbol is None:
+            raise InputError(f"{elf} holds no codeq model: it has no symbol codeq_harness")
+        section = image.get_section(symbol["st_shndx"])
+        offset = symbol["st_value"] - section["sh_addr"]
+        _, input_bytes, output_bytes, _ = struct.unpack_from("<4I", section.data(), offset)
+    return input_bytes, output_bytes
