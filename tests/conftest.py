@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that every test may use: a replayable random generator and the shared data."""
+"""What every test may use: a replayable random generator, the shared data, and strict skips."""
 
 import os
 import secrets
 import zlib
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -15,6 +16,7 @@ hypothesis.settings.load_profile("codeq")
 
 _SEED = int(os.environ.get("CODEQ_SEED") or secrets.randbits(32))
 _SHARED = Path(os.environ.get("CODEQ_SHARED") or Path(__file__).parents[2] / "shared")
+_REQUIRE_TOOLS = bool(os.environ.get("CODEQ_REQUIRE_TOOLS"))
 
 
 def pytest_report_header() -> str:
@@ -29,6 +31,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("board"):
             item.add_marker(unasked)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With CODEQ_REQUIRE_TOOLS=1 a skipped test fails: what CI installed must be used."""
+    report = yield
+    if _REQUIRE_TOOLS and report.skipped and not item.get_closest_marker("board"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"CODEQ_REQUIRE_TOOLS is set, but the test skips itself: {reason}"
+    return report
 
 
 @pytest.fixture
