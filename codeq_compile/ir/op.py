@@ -5,11 +5,10 @@ One op is one module of `codeq_compile.ops`; this file holds the questions only.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from codeq_compile.errors import ModelError
@@ -48,6 +47,15 @@ class CArray:
 
 # A field of a C parameter struct: number, table, {a, b, c}, nested struct, or NULL.
 CValue = int | CArray | tuple[int, ...] | Mapping[str, "CValue"] | None
+
+
+def c_arrays(params: Mapping[str, CValue]) -> Iterator[CArray]:
+    """The tables of a parameter struct and of the structs in it, in order."""
+    for value in params.values():
+        if isinstance(value, CArray):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from c_arrays(value)
 
 
 class Op(ABC, Generic[Params]):
@@ -152,7 +160,8 @@ def register(kind: str):  # type: ignore[no-untyped-def]  # a decorator: type in
     """Class decorator: make an op known by its kind, the name used in files and kernels.inc."""
 
     def add(cls: type[Op[Any]]) -> type[Op[Any]]:
-        assert kind not in _REGISTRY and is_dataclass(cls)
+        assert kind not in _REGISTRY, f"two ops are called {kind}"
+        assert is_dataclass(cls)
         cls.kind = kind
         _REGISTRY[kind] = cls
         return cls
@@ -179,4 +188,15 @@ def op_kinds() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
-__all__ = ["Array", "CArray", "CValue", "DType", "Op", "Weights", "op_kinds", "op_type", "register"]
+__all__ = [
+    "Array",
+    "CArray",
+    "CValue",
+    "DType",
+    "Op",
+    "Weights",
+    "c_arrays",
+    "op_kinds",
+    "op_type",
+    "register",
+]

@@ -101,7 +101,9 @@ def load(path: Path) -> Graph:
     except (SafetensorError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{path} is damaged or not a .cq model: {error}") from error
     if _KEY not in metadata:
-        raise ModelError(f"{path} is a safetensors file, but not a .cq model (no {_KEY!r} metadata)")
+        raise ModelError(
+            f"{path} is a safetensors file, but not a .cq model (no {_KEY!r} metadata)"
+        )
     return verify(_decode(path, metadata[_KEY], arrays))
 
 

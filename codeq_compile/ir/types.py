@@ -141,9 +141,13 @@ class Weights:
         if not 1 <= self.bits <= 8:
             raise SpecViolation("N3.3", f"weight width {self.bits} is outside 1..8 bits")
         if self.codes.dtype != np.int8 or self.codes.ndim < 2 or self.codes.size == 0:
-            raise SpecViolation("N3.3", "weight codes must be a non-empty int8 array, channels first")
+            raise SpecViolation(
+                "N3.3", "weight codes must be a non-empty int8 array, channels first"
+            )
         if self.scale.dtype != np.float32 or self.scale.shape not in {(1,), self.codes.shape[:1]}:
-            raise SpecViolation("N3.3", "the weight scale must be float32, one a tensor or a channel")
+            raise SpecViolation(
+                "N3.3", "the weight scale must be float32, one a tensor or a channel"
+            )
         if not (np.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise SpecViolation("N3.3", "every weight scale must be positive and finite")
         low, high = int(self.codes.min()), int(self.codes.max())
@@ -160,7 +164,9 @@ class Weights:
 
     def _check_levels(self, levels: tuple[int, ...], low: int, high: int) -> None:
         if self.bits > 7 or not 1 <= len(levels) <= 1 << self.bits or self.gap != 0:
-            raise SpecViolation("N3.3", "a level table holds at most 2^bits levels, bits <= 7, gap 0")
+            raise SpecViolation(
+                "N3.3", "a level table holds at most 2^bits levels, bits <= 7, gap 0"
+            )
         if not all(-128 <= level <= 127 for level in levels):
             raise SpecViolation("N3.3", "weight levels must be int8")
         if low < 0 or high >= len(levels):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a legal graph is. Run after loading and after every pass; all violations are told at once."""
+"""What a legal graph is: checked after loading and after every pass, all violations at once."""
 
 import re
 
@@ -55,8 +55,12 @@ def _structure(graph: Graph) -> list[str]:
         known.add(node.output)
     if not graph.outputs or len(set(graph.outputs)) != len(graph.outputs):
         problems.append("  a graph needs outputs with distinct names")
-    problems.extend(f'  output "{name}" is never written' for name in graph.outputs if name not in known)
-    problems.extend(f'  tensor "{name}" has no type' for name in sorted(known - graph.tensors.keys()))
+    problems.extend(
+        f'  output "{name}" is never written' for name in graph.outputs if name not in known
+    )
+    problems.extend(
+        f'  tensor "{name}" has no type' for name in sorted(known - graph.tensors.keys())
+    )
     return problems
 
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tensors stand in the same bytes: views, in-place results, buffers of the caller."""
+
+from collections.abc import Mapping, Sequence
+
+from codeq_compile.errors import ModelError
+from codeq_compile.ir.graph import Graph, Node
+from codeq_compile.memory.types import Place
+
+
+def roots_of(graph: Graph) -> dict[str, str]:
+    """For every tensor the first one that stands in the same bytes."""
+    last_use = last_uses(graph)
+    roots = {name: name for name in graph.inputs}
+    for position, node in enumerate(graph.nodes):
+        if node.op.is_view:
+            roots[node.output] = roots[node.inputs[0]]
+        else:
+            reused = _reusable(graph, node, position, roots, last_use)
+            roots[node.output] = node.output if reused is None else roots[reused]
+    return roots
+
+
+def last_uses(graph: Graph) -> dict[str, int]:
+    """Position of the last node that touches each tensor; graph outputs outlive all nodes."""
+    last = {}
+    for position, node in enumerate(graph.nodes):
+        last.update(dict.fromkeys((*node.inputs, node.output), position))
+    return last | dict.fromkeys(graph.outputs, len(graph.nodes))
+
+
+def _reusable(
+    graph: Graph,
+    node: Node,
+    position: int,
+    roots: Mapping[str, str],
+    last_use: Mapping[str, int],
+) -> str | None:
+    """The first input that the node may overwrite with its output."""
+    size = graph.output_type(node).bytes
+    for index in node.op.in_place:
+        name = node.inputs[index]
+        sharing = [tensor for tensor, root in roots.items() if root == roots[name]]
+        places = {i for i, other in enumerate(node.inputs) if other in sharing}
+        if (
+            graph.tensors[name].bytes == size
+            and roots[name] not in graph.inputs
+            and all(last_use[tensor] <= position for tensor in sharing)
+            and places <= set(node.op.in_place)
+        ):
+            return name
+    return None
+
+
+def caller_buffer(graph: Graph, sharing: Sequence[str]) -> Place | None:
+    """The caller's buffer that these tensors stand in; None if they go into the arena."""
+    owners = [
+        *(Place(kind="input", name=name) for name in sharing if name in graph.inputs),
+        *(Place(kind="output", name=name) for name in sharing if name in graph.outputs),
+    ]
+    if len(owners) > 1:
+        names = " and ".join(f'"{owner.name}"' for owner in owners)
+        raise ModelError(
+            f"{names} are the same bytes but different buffers of the caller: run the pass "
+            "copy_outputs first, or return the tensor once"
+        )
+    return owners[0] if owners else None
+
+
+def sharing_by_root(roots: Mapping[str, str]) -> dict[str, list[str]]:
+    """Tensors that stand in the same bytes, by the first of them."""
+    groups: dict[str, list[str]] = {}
+    for tensor, root in roots.items():
+        groups.setdefault(root, []).append(tensor)
+    return groups

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a memory plan says: buffers of the arena, places of tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """Bytes of the arena that are one thing for a while.
+
+    Parameters
+    ----------
+    name : str
+        First tensor that stands here; the layer's name for scratch.
+    bytes : int
+        Rounded up to the alignment.
+    first, last : int
+        Positions of the nodes from which and to which the bytes are needed, both included.
+    tensors : tuple of str
+        All tensors that stand here in turn (views, in place); none for scratch.
+    offset : int
+        In the arena.
+    """
+
+    name: str
+    bytes: int
+    first: int
+    last: int
+    tensors: tuple[str, ...] = ()
+    offset: int = 0
+
+    @property
+    def is_scratch(self) -> bool:
+        return not self.tensors
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.bytes
+
+    def meets(self, other: "Buffer") -> bool:
+        """Whether both are alive at one node."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a tensor is.
+
+    Parameters
+    ----------
+    kind : {"input", "output", "arena"}
+        Buffer of the caller, or a part of the arena.
+    name : str
+        The graph input or output whose buffer it is; the `Buffer` for the arena.
+    offset : int
+        In the arena; 0 in a buffer of the caller.
+    """
+
+    kind: Literal["input", "output", "arena"]
+    name: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """Places of all tensors and of all scratch.
+
+    Parameters
+    ----------
+    places : mapping of str to Place
+        By tensor.
+    scratch : mapping of str to int
+        Offset in the arena by layer name; layers without scratch are absent.
+    buffers : tuple of Buffer
+        What is in the arena, by offset.
+    arena_bytes : int
+    lower_bound : int
+        Most bytes alive at one node: no plan with the same in-place decisions is smaller.
+    peak : int
+        Position of that node.
+    is_optimal : bool
+        True if `arena_bytes` is proved to be the minimum.
+    alignment : int
+        Of every offset, and of the arena itself, in bytes.
+    """
+
+    places: Mapping[str, Place]
+    scratch: Mapping[str, int]
+    buffers: tuple[Buffer, ...]
+    arena_bytes: int
+    lower_bound: int
+    peak: int
+    is_optimal: bool
+    alignment: int

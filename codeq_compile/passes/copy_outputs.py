@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An output that is only another view of bytes that the caller has already becomes a copy."""
+
+from dataclasses import replace
+
+from codeq_compile.ir.graph import Graph, Node
+from codeq_compile.ir.types import TensorType
+from codeq_compile.ops.requantize import Requantize
+
+
+def copy_outputs(graph: Graph) -> Graph:
+    """Copy where two of the caller's buffers would have to be the same bytes.
+
+    A view costs nothing because it stays where it is, but every input and output of the graph has
+    a buffer of its own. The copy is a requantize onto the same grid, which changes no value.
+    """
+    sources = {name: name for name in graph.inputs}
+    taken = set(graph.inputs)
+    tensors: dict[str, TensorType] = dict(graph.tensors)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        source = sources[node.inputs[0]] if node.op.is_view else node.output
+        sources[node.output] = source
+        if node.output in graph.outputs and source in taken:
+            view = _unused(f"{node.output}.view", tensors)
+            tensors[view] = tensors[node.output]
+            nodes.append(replace(node, output=view))
+            nodes.append(_copy(graph, node, view))
+            sources[node.output] = node.output
+        else:
+            nodes.append(node)
+        if node.output in graph.outputs:
+            taken.add(sources[node.output])
+    return replace(graph, tensors=tensors, nodes=tuple(nodes))
+
+
+def _copy(graph: Graph, node: Node, view: str) -> Node:
+    name = _unused(f"{node.name}.copy", {other.name: other for other in graph.nodes})
+    return Node(name=name, op=Requantize(), inputs=(view,), output=node.output)
+
+
+def _unused(name: str, known: dict[str, TensorType] | dict[str, Node]) -> str:
+    while name in known:
+        name += "_"
+    return name

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every decision of a compilation, made once: packing, kernel, scratch and place of each layer."""
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.errors import InputError, NoKernel
+from codeq_compile.ir.graph import Graph, Node
+from codeq_compile.ir.op import c_arrays
+from codeq_compile.ir.types import Packed
+from codeq_compile.kernels import Kernel, select
+from codeq_compile.memory import MemoryPlan, plan_memory
+from codeq_compile.packing import CODECS, applicable, pack, unpack
+from codeq_compile.target import Target
+
+AUTO = "auto"
+SPARSE = frozenset({"bitmask", "rle"})
+"""Packings whose kernels never meet a zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A node that is executed (a view is not), and what was decided for it.
+
+    Parameters
+    ----------
+    index : int
+        Position among the layers, from 1, as in ``l01``.
+    node : Node
+    kernel : Kernel
+    packed : Packed, optional
+        The weights as they stand in flash.
+    costs : dict of str to int
+        Bytes of each packing that has a kernel here, in the op's order of preference.
+    note : str
+        Why the packing is not the one that was asked for; else empty.
+    scratch_bytes : int
+    tables_bytes : int
+        Flash for biases, multipliers, functions and levels.
+    macs, macs_done : int
+        Multiply-accumulates of one inference, and those that are left where zeros are skipped.
+    """
+
+    index: int
+    node: Node
+    kernel: Kernel
+    packed: Packed | None
+    costs: dict[str, int]
+    note: str
+    scratch_bytes: int
+    tables_bytes: int
+    macs: int
+    macs_done: int
+
+    @property
+    def weights_bytes(self) -> int:
+        """Flash for the packed stream; a table of levels counts as a table."""
+        return len(self.packed.data) if self.packed else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that the emitter needs to know.
+
+    Parameters
+    ----------
+    graph : Graph
+        Lowered.
+    target : Target
+    packing : str
+        What was asked for: ``"auto"`` or the name of a codec.
+    layers : tuple of Layer
+        In order of execution.
+    memory : MemoryPlan
+    """
+
+    graph: Graph
+    target: Target
+    packing: str
+    layers: tuple[Layer, ...]
+    memory: MemoryPlan
+
+    @property
+    def weights_bytes(self) -> int:
+        """Flash for packed weights."""
+        return sum(layer.weights_bytes for layer in self.layers)
+
+    @property
+    def tables_bytes(self) -> int:
+        """Flash for all other constant arrays."""
+        return sum(layer.tables_bytes for layer in self.layers)
+
+    @property
+    def arena_bytes(self) -> int:
+        """RAM for activations and scratch."""
+        return self.memory.arena_bytes
+
+    @property
+    def input_bytes(self) -> int:
+        """RAM for the caller's input buffers."""
+        return sum(self.graph.tensors[name].bytes for name in self.graph.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """RAM for the caller's output buffers."""
+        return sum(self.graph.tensors[name].bytes for name in self.graph.outputs)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Arena, inputs and outputs; not the stack."""
+        return self.arena_bytes + self.input_bytes + self.output_bytes
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference when nothing is skipped."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def macs_done(self) -> int:
+        """Those that the chosen kernels execute."""
+        return sum(layer.macs_done for layer in self.layers)
+
+
+def plan(graph: Graph, target: Target, packing: str = AUTO) -> Plan:
+    """Decide everything for a lowered graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Lowered: `codeq_compile.passes.run` has run on it.
+    target : Target
+    packing : str
+        ``"auto"``: the fewest bytes for each layer; else one codec for all layers whose op has
+        kernels for it, dense for the others.
+
+    Raises
+    ------
+    InputError
+        There is no such packing, or some layer's weights cannot be stored in it.
+    NoKernel
+        A layer has no kernel on this target.
+    """
+    assert graph.is_lowered, "passes.run comes before plan"
+    _check_packing(graph, packing)
+    nodes = [node for node in graph.nodes if not node.op.is_view]
+    layers = tuple(
+        _layer(graph, node, index, target, packing) for index, node in enumerate(nodes, start=1)
+    )
+    scratch = {layer.node.name: layer.scratch_bytes for layer in layers}
+    return Plan(
+        graph=graph,
+        target=target,
+        packing=packing,
+        layers=layers,
+        memory=plan_memory(graph, scratch, target.alignment),
+    )
+
+
+def _check_packing(graph: Graph, packing: str) -> None:
+    known = (AUTO, *CODECS)
+    if packing not in known:
+        near = difflib.get_close_matches(packing, known, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
+        raise InputError(f'there is no packing "{packing}": {hint}')
+    if packing == AUTO:
+        return
+    refused = [
+        f'  layer "{node.name}": {node.weights.bits} bits, gap {node.weights.gap}'
+        + (", a table of levels" if node.weights.levels else "")
+        for node in graph.nodes
+        if node.weights is not None
+        and packing in node.op.packings
+        and not applicable(node.weights, [packing])
+    ]
+    if refused:
+        raise InputError(
+            "\n".join(
+                [
+                    f"{packing} packing cannot hold the weights of {len(refused)} layers:",
+                    *refused,
+                    f'Use "{AUTO}", which takes {packing} where it is possible and smallest.',
+                ]
+            )
+        )
+
+
+def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -> Layer:
+    inputs, output = graph.input_types(node), graph.output_type(node)
+    candidates = _candidates(node, target)
+    name, note = _choice(node, candidates, packing)
+    kernel, packed = candidates[name]
+    _check_stream(node, packed)
+    c_params = node.op.c_params(node.params, inputs, output, packed)
+    macs = node.op.macs(node.params, output)
+    return Layer(
+        index=index,
+        node=node,
+        kernel=kernel,
+        packed=packed,
+        costs={name: packed.bytes for name, (_, packed) in candidates.items() if packed},
+        note=note,
+        scratch_bytes=node.op.scratch_bytes(node.params, inputs, output, packed, kernel.family),
+        tables_bytes=sum(array.bytes for array in c_arrays(c_params) if array.name != "weights"),
+        macs=macs,
+        macs_done=macs * _nonzeros(node) // node.weights.codes.size
+        if node.weights is not None and name in SPARSE
+        else macs,
+    )
+
+
+Candidates = dict[str, tuple[Kernel, Packed | None]]
+"""Kernel and stream by packing, in the op's order; one entry "" for ops without weights."""
+
+
+def _candidates(node: Node, target: Target) -> Candidates:
+    """Every packing that can hold the weights and has a kernel on the target."""
+    found: Candidates = {}
+    missing: NoKernel | None = None
+    streams: dict[str, Packed | None] = {"": None}
+    if node.weights is not None:
+        names = applicable(node.weights, node.op.packings)
+        streams = {name: pack(node.weights, name) for name in names}
+    for name, packed in streams.items():
+        try:
+            found[name] = (select(node.op, node.params, packed, target), packed)
+        except NoKernel as error:
+            missing = missing or error
+    if not found:
+        assert missing is not None, f"{node.op.kind} has no packing for its weights"
+        raise NoKernel(f'layer "{node.name}": {missing}') from missing
+    return found
+
+
+def _choice(node: Node, candidates: Candidates, packing: str) -> tuple[str, str]:
+    """Name of the packing, and a note where it is not the one that was asked for."""
+    if node.weights is None:
+        return "", ""
+    if packing in candidates:
+        return packing, ""
+    if packing != AUTO:
+        return "dense", f"{packing} has no kernel for {node.op.kind} here: dense instead"
+    # the first of the smallest: the order is the op's preference
+    return min(candidates, key=lambda name: _bytes(candidates[name][1])), ""
+
+
+def _bytes(packed: Packed | None) -> int:
+    return packed.bytes if packed else 0
+
+
+def _check_stream(node: Node, packed: Packed | None) -> None:
+    """The bytes that go to flash are decoded once, here, and compared."""
+    if node.weights is None or packed is None:
+        return
+    if not np.array_equal(unpack(packed, node.weights.codes.shape), node.weights.values):
+        raise AssertionError(f'"{node.name}": {packed.packing} does not decode to its weights')
+
+
+def _nonzeros(node: Node) -> int:
+    assert node.weights is not None
+    return int(np.count_nonzero(node.weights.values))
