@@ -52,6 +52,8 @@ class LayerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     op : str
     tensor : str
         Name of the tensor that it writes.
+    bytes : int
+        Of that tensor.
     kernel : str
         The function that is called.
     packing : str, optional
@@ -62,6 +64,7 @@ class LayerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     op: str
     tensor: str
+    bytes: int
     kernel: str
     packing: str | None
 
@@ -125,10 +128,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Bytes of all outputs of one sample."""
         return sum(tensor.bytes for tensor in self.outputs)
 
+    @property
+    def trace_bytes(self) -> int:
+        """Bytes of all layers of one sample."""
+        return sum(layer.bytes for layer in self.layers)
+
     def changed(self, directory: Path) -> tuple[str, ...]:
         """Files of `directory` that are missing or differ from what was emitted, sorted."""
         return tuple(
-            path for path, digest in sorted(self.files.items()) if _sha256(directory / path) != digest
+            path
+            for path, digest in sorted(self.files.items())
+            if _sha256(directory / path) != digest
         )
 
 

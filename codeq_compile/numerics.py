@@ -13,6 +13,9 @@ Int8Array = NDArray[np.int8]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
+VERSION = 1
+"""Of docs/NUMERICS.md; generated code repeats it."""
+
 INT32_MIN = -(1 << 31)
 INT32_MAX = (1 << 31) - 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where `runtime_c/` and `targets/` are, in a checkout and in an installed wheel. Nothing else knows."""
+"""Where `runtime_c/`, `targets/` and LICENSE are, in a checkout and in a wheel. Nothing else knows."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 def _find(name: str) -> Path:
     in_wheel = _PACKAGE / "_resources" / name
-    return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / name
+    return in_wheel if in_wheel.exists() else _PACKAGE.parent / name
 
 
 def runtime_dir() -> Path:
@@ -19,3 +19,8 @@ def runtime_dir() -> Path:
 def targets_dir() -> Path:
     """Folder with one sub-folder a board, and `common/`."""
     return _find("targets")
+
+
+def license_file() -> Path:
+    """Text of the licence, which goes with every copy of the runtime."""
+    return _find("LICENSE")

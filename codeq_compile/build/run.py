@@ -114,7 +114,13 @@ def run(
         header = struct.pack("<4sII", b"CQIN", len(inputs), traced)
         (folder / "in.bin").write_bytes(header + inputs.tobytes())
         printed = _start(firmware, folder, emulator, timeout_s)
-        return _read_results(firmware, folder, len(inputs), printed)
+        return read_results(
+            folder,
+            samples=len(inputs),
+            output_bytes=firmware.output_bytes,
+            who=firmware.target.name,
+            printed=printed,
+        )
 
 
 def flash(firmware: Firmware) -> None:
@@ -236,20 +242,28 @@ def _process(command: Sequence[str], cwd: Path, timeout_s: float) -> tuple[int, 
     return done.returncode, done.stdout.decode(errors="replace")
 
 
-def _read_results(firmware: Firmware, folder: Path, samples: int, printed: str) -> RunResult:
+def read_results(
+    folder: Path, *, samples: int, output_bytes: int, who: str, printed: str
+) -> RunResult:
+    """What a test program left in `folder`.
+
+    Raises
+    ------
+    ToolError
+        If `out.bin` has another size; the message holds what the program printed.
+    """
     data = _read(folder / "out.bin")
-    record = np.dtype([("status", "<i4"), ("output", "u1", (firmware.output_bytes,))])
+    record = np.dtype([("status", "<i4"), ("output", "u1", (output_bytes,))])
     size = 12 + samples * record.itemsize
     if len(data) != size or data[:8] != struct.pack("<4sI", b"CQOU", samples):
         raise ToolError(
-            f"{firmware.target.name} wrote {len(data)} bytes of results instead of {size}",
-            output=printed,
+            f"{who} wrote {len(data)} bytes of results instead of {size}", output=printed
         )
     records = np.frombuffer(data, record, offset=12)
     return RunResult(
         outputs=records["output"].copy(),
         statuses=records["status"].astype(np.int32),
-        trace=_parse_trace(_read(folder / "trace.bin")),
+        trace=parse_trace(_read(folder / "trace.bin")),
         stack_bytes=struct.unpack_from("<I", data, 8)[0],
     )
 
@@ -258,7 +272,8 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _parse_trace(data: bytes) -> tuple[TraceRecord, ...]:
+def parse_trace(data: bytes) -> tuple[TraceRecord, ...]:
+    """Records of a `trace.bin`: u32 sample, u32 layer, u32 bytes, the bytes."""
     records = []
     position = 0
     while position < len(data):

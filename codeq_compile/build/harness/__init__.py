@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C that binds an emitted library to the test programs: generated, compiled, never shipped."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+
+from codeq_compile import manifest
+from codeq_compile.ir.types import DType
+from codeq_compile.manifest import Manifest, TensorEntry
+
+FOLDER = Path(__file__).resolve().parent
+"""Holds the binding's template and the test programs of the host."""
+
+GUARD_STATUS = -100
+"""Status of a run that wrote beside its arena."""
+
+
+def write_binding(directory: Path, path: Path) -> None:
+    """Write the binding of the emitted library in `directory` to `path`.
+
+    Raises
+    ------
+    InputError
+        `directory` is not an emitted library.
+    """
+    path.write_text(source(manifest.read(directory)), encoding="utf-8")
+
+
+def source(library: Manifest) -> str:
+    """Text of `<name>_harness.c`, which defines `codeq_harness` of targets/common/harness.h."""
+    inputs, outputs = list(_slots(library.inputs)), list(_slots(library.outputs))
+    arguments = [
+        *(_pointer(tensor, start, "inputs") for tensor, start in inputs),
+        *(_pointer(tensor, start, "outputs") for tensor, start in outputs),
+        "&memory.arena",
+        "NULL",
+    ]
+    template = Template((FOLDER / "harness.c.in").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=library.name,
+        guard_status=GUARD_STATUS,
+        input_bytes=library.input_bytes,
+        output_bytes=library.output_bytes,
+        buffers="".join(
+            f"static {tensor.dtype.c_type} {_buffer(tensor)}[{tensor.bytes // 4}];\n"
+            for tensor, start in (*inputs, *outputs)
+            if _needs_buffer(tensor, start)
+        ),
+        before="".join(
+            _copy(f"((uint8_t *){_buffer(tensor)})[i]", f"inputs[{start}u + i]", tensor)
+            for tensor, start in inputs
+            if _needs_buffer(tensor, start)
+        ),
+        arguments=", ".join(arguments),
+        after="".join(
+            _copy(f"outputs[{start}u + i]", f"((const uint8_t *){_buffer(tensor)})[i]", tensor)
+            for tensor, start in outputs
+            if _needs_buffer(tensor, start)
+        ),
+    )
+
+
+def _slots(tensors: tuple[TensorEntry, ...]) -> Iterator[tuple[TensorEntry, int]]:
+    """Each tensor with the position of its first byte."""
+    position = 0
+    for tensor in tensors:
+        yield tensor, position
+        position += tensor.bytes
+
+
+def _needs_buffer(tensor: TensorEntry, start: int) -> bool:
+    """Its place among the others is not aligned for its elements."""
+    return tensor.dtype is not DType.S8 and start % 4 != 0
+
+
+def _buffer(tensor: TensorEntry) -> str:
+    return f"{tensor.identifier}_buffer"
+
+
+def _pointer(tensor: TensorEntry, start: int, side: str) -> str:
+    if _needs_buffer(tensor, start):
+        return _buffer(tensor)
+    const = "const " if side == "inputs" else ""
+    return f"({const}{tensor.dtype.c_type} *)({const}void *)({side} + {start})"
+
+
+def _copy(to: str, value: str, tensor: TensorEntry) -> str:
+    return (
+        f"    for (uint32_t i = 0; i < {tensor.bytes}u; i++) {{\n        {to} = {value};\n    }}\n"
+    )
