@@ -202,7 +202,7 @@ def test_an_illegal_depthwise_convolution_is_refused_by_its_rule(rng, label, op,
 
 @pytest.mark.parametrize(("bits", "expected"), [(4, 12), (8, 0)])
 def test_scratch_holds_one_decoded_channel(bits, expected):
-    """Too little scratch is a buffer overflow on the device; plain bytes need none. [dwconv2d-C6]"""
+    """Too little scratch overflows on the device; plain bytes need none. [dwconv2d-C6]"""
     case = next(case for case in CASES if case.name == "multiplier2")
     graph = lowered(case.graph())
     (node,) = graph.nodes
