@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`manifest.json`: what an emitted library says of itself; written by emit, read by build and check."""
+"""`manifest.json`: what an emitted library says of itself; emit writes it, build and check read."""
 
 import hashlib
 from collections.abc import Iterator

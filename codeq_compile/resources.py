@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where `runtime_c/`, `targets/` and LICENSE are, in a checkout and in a wheel. Nothing else knows."""
+"""The one module that knows where `runtime_c/`, `targets/` and LICENSE are: checkout or wheel."""
 
 from pathlib import Path
 

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files of `runtime_c` a model needs: the sources of its kernels and what they include."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from codeq_compile.kernels import Kernel
+from codeq_compile.resources import license_file, runtime_dir
+
+_INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(codeq/[^>]+)>)', re.MULTILINE)
+
+
+def needed(kernels: Iterable[Kernel]) -> dict[str, bytes]:
+    """Contents of the `runtime/` folder of a library, by path below it, sorted.
+
+    Parameters
+    ----------
+    kernels : iterable of Kernel
+        Those that the library calls.
+    """
+    root = runtime_dir()
+    waiting = [PurePosixPath("include/codeq/types.h")]
+    for kernel in kernels:
+        waiting += [PurePosixPath(kernel.source), PurePosixPath("include", kernel.header)]
+    found: dict[str, bytes] = {}
+    while waiting:
+        path = waiting.pop()
+        if str(path) not in found:
+            found[str(path)] = (root / path).read_bytes()
+            waiting += _includes(root, path, found[str(path)].decode())
+    found["LICENSE"] = license_file().read_bytes()
+    return dict(sorted(found.items()))
+
+
+def _includes(root: Path, path: PurePosixPath, text: str) -> list[PurePosixPath]:
+    """Files of the runtime that one of its files includes, whatever the preprocessor decides."""
+    files = []
+    for quoted, bracketed in _INCLUDE.findall(text):
+        if bracketed:
+            files.append(PurePosixPath("include", bracketed))
+        else:
+            absolute = (root / path.parent / quoted).resolve()
+            files.append(PurePosixPath(absolute.relative_to(root.resolve()).as_posix()))
+    return files
