@@ -96,5 +96,5 @@ class Graph:
 
     @property
     def is_lowered(self) -> bool:
-        """True when every node that computes has its integers."""
+        """True when every node has its integers."""
         return all(node.params is not None for node in self.nodes)

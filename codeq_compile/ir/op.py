@@ -84,6 +84,9 @@ class Op(ABC, Generic[Params]):
     has_weights: ClassVar[bool] = False
     """The node must carry `Weights`; the kernel's name has a width and a packing."""
 
+    has_table: ClassVar[bool] = False
+    """The node must carry a table of 256 int8 values."""
+
     packings: ClassVar[tuple[str, ...]] = ()
     """Codecs that kernels of this op can compute from, in order of preference at equal bytes."""
 

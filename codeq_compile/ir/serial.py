@@ -6,6 +6,7 @@ Layout: docs/FORMATS.md [F9].  Loading parses data only; it never executes code.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from codeq_compile.errors import ModelError, SpecViolation
+from codeq_compile.errors import InputError, ModelError, SpecViolation
 from codeq_compile.ir.graph import Graph, Node
-from codeq_compile.ir.op import Array, op_type
+from codeq_compile.ir.op import Array, Op, op_type
 from codeq_compile.ir.types import DType, Grid, TensorType, Weights
 from codeq_compile.ir.verify import verify
 
@@ -57,6 +58,10 @@ class _GraphRecord(msgspec.Struct, forbid_unknown_fields=True):
     provenance: dict[str, str] = {}
 
 
+class _Version(msgspec.Struct):
+    format: int
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     format: int
     sha256: str
@@ -73,10 +78,22 @@ def dumps(graph: Graph) -> bytes:
 
 
 def save(graph: Graph, path: Path) -> None:
-    """Write a `.cq` file.  The old file stays whole until the new one is."""
+    """Write a `.cq` file.  The old file stays whole until the new one is.
+
+    Raises
+    ------
+    ModelError
+        The graph is not legal: nobody could load it.
+    InputError
+        The file cannot be written.
+    """
+    data = dumps(verify(graph))
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(dumps(graph))
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def digest(graph: Graph) -> str:
@@ -93,37 +110,39 @@ def load(path: Path) -> Graph:
         The file is missing, damaged, truncated, foreign, of another version, or not a legal graph.
     """
     try:
+        return verify(_decode(*_read(path)))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> tuple[str, dict[str, Array]]:
+    """The graph's JSON text and all arrays."""
+    try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, TypeError, OverflowError) as error:
-        raise ModelError(f"{path} is damaged or not a .cq model: {error}") from error
+        raise ModelError(f"cannot be read: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise ModelError(f"damaged, or not a .cq model: {error}") from error
     if _KEY not in metadata:
-        raise ModelError(
-            f"{path} is a safetensors file, but not a .cq model (no {_KEY!r} metadata)"
-        )
-    return verify(_decode(path, metadata[_KEY], arrays))
+        raise ModelError(f"a safetensors file, but not a .cq model (no {_KEY!r} in its metadata)")
+    return metadata[_KEY], arrays
 
 
-def _decode(path: Path, header: str, arrays: Mapping[str, Array]) -> Graph:
+def _decode(header: str, arrays: Mapping[str, Array]) -> Graph:
     try:
-        version = msgspec.json.decode(header, type=dict[str, Any]).get("format")
+        version = msgspec.json.decode(header, type=_Version).format
         if version != FORMAT_VERSION:
             raise ModelError(
-                f"{path} has format {version}; this codeq reads {FORMAT_VERSION}: export it again"
+                f"format {version}, and this codeq reads {FORMAT_VERSION}: export the model again"
             )
         file = msgspec.json.decode(header, type=_File)
-        if _digest(file.graph, arrays) != file.sha256:
-            raise ModelError(f"{path} is damaged: its content does not match its sha256")
-        return _graph(file.graph, arrays)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ModelError(f"{path} has a damaged graph: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} has an inconsistent graph: {error}") from error
-    except SpecViolation as violation:
-        raise ModelError(f"{path}: {violation}") from violation
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise ModelError(f"damaged, its graph cannot be read: {error}") from error
+    if _digest(file.graph, arrays) != file.sha256:
+        raise ModelError("damaged, its content does not match its sha256")
+    return _graph(file.graph, arrays)
 
 
 def _graph_record(graph: Graph) -> _GraphRecord:
@@ -148,19 +167,21 @@ def _graph_record(graph: Graph) -> _GraphRecord:
 
 
 def _node_record(node: Node) -> _NodeRecord:
-    weights = node.weights
     return _NodeRecord(
         name=node.name,
         kind=node.op.kind,
         attributes=msgspec.to_builtins(node.op),
         inputs=list(node.inputs),
         output=node.output,
-        weights=weights
-        and _WeightsRecord(
-            bits=weights.bits,
-            gap=weights.gap,
-            levels=list(weights.levels) if weights.levels is not None else None,
-        ),
+        weights=_weights_record(node.weights) if node.weights is not None else None,
+    )
+
+
+def _weights_record(weights: Weights) -> _WeightsRecord:
+    return _WeightsRecord(
+        bits=weights.bits,
+        gap=weights.gap,
+        levels=list(weights.levels) if weights.levels is not None else None,
     )
 
 
@@ -187,41 +208,72 @@ def _digest(record: _GraphRecord, arrays: Mapping[str, Array]) -> str:
 
 
 def _graph(record: _GraphRecord, arrays: Mapping[str, Array]) -> Graph:
-    return Graph(
+    unread = dict(arrays)
+    graph = Graph(
         name=record.name,
-        tensors={name: _tensor_type(kind) for name, kind in record.tensors.items()},
+        tensors={name: _tensor_type(name, kind) for name, kind in record.tensors.items()},
         inputs=tuple(record.inputs),
         outputs=tuple(record.outputs),
-        nodes=tuple(_node(node, arrays) for node in record.nodes),
+        nodes=tuple(_node(node, unread) for node in record.nodes),
         labels=tuple(record.labels),
         provenance=record.provenance,
     )
+    if unread:
+        raise ModelError(f'the array "{min(unread)}" belongs to no layer')
+    return graph
 
 
-def _tensor_type(record: _TensorRecord) -> TensorType:
+def _tensor_type(name: str, record: _TensorRecord) -> TensorType:
+    if (record.scale is None) != (record.zero_point is None):
+        raise ModelError(f'tensor "{name}" has a scale or a zero point, but not both')
     grid = None
     if record.scale is not None and record.zero_point is not None:
-        grid = Grid(scale=record.scale, zero_point=record.zero_point)
+        try:
+            grid = Grid(scale=record.scale, zero_point=record.zero_point)
+        except SpecViolation as violation:
+            raise ModelError(f'tensor "{name}": {violation}') from violation
     return TensorType(shape=tuple(record.shape), dtype=record.dtype, grid=grid)
 
 
-def _node(record: _NodeRecord, arrays: Mapping[str, Array]) -> Node:
-    weights = None
-    if record.weights is not None:
-        levels = record.weights.levels
-        weights = Weights(
-            codes=arrays[f"{record.name}/codes"],
-            bits=record.weights.bits,
-            scale=arrays[f"{record.name}/scale"],
-            gap=record.weights.gap,
-            levels=tuple(levels) if levels is not None else None,
+def _node(record: _NodeRecord, unread: dict[str, Array]) -> Node:
+    """A node; takes its arrays out of `unread`."""
+    try:
+        return Node(
+            name=record.name,
+            op=_op(record),
+            inputs=tuple(record.inputs),
+            output=record.output,
+            weights=_weights(record.weights, record.name, unread),
+            bias=unread.pop(f"{record.name}/bias", None),
+            table=unread.pop(f"{record.name}/table", None),
         )
-    return Node(
-        name=record.name,
-        op=msgspec.convert(record.attributes, type=op_type(record.kind)),
-        inputs=tuple(record.inputs),
-        output=record.output,
-        weights=weights,
-        bias=arrays.get(f"{record.name}/bias"),
-        table=arrays.get(f"{record.name}/table"),
+    except SpecViolation as violation:
+        raise violation.at(record.name) from violation
+
+
+def _op(record: _NodeRecord) -> Op[Any]:
+    kind = op_type(record.kind)
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every op is a dataclass
+    unknown = sorted(record.attributes.keys() - known)
+    if unknown:
+        raise ModelError(f'layer "{record.name}": {record.kind} has no attribute "{unknown[0]}"')
+    try:
+        op: Op[Any] = msgspec.convert(record.attributes, type=kind)
+    except msgspec.ValidationError as error:
+        raise ModelError(f'layer "{record.name}": {record.kind}: {error}') from error
+    return op
+
+
+def _weights(record: _WeightsRecord | None, layer: str, unread: dict[str, Array]) -> Weights | None:
+    if record is None:
+        return None
+    for part in ("codes", "scale"):
+        if f"{layer}/{part}" not in unread:
+            raise ModelError(f'the array "{layer}/{part}" is missing')
+    return Weights(
+        codes=unread.pop(f"{layer}/codes"),
+        bits=record.bits,
+        scale=unread.pop(f"{layer}/scale"),
+        gap=record.gap,
+        levels=tuple(record.levels) if record.levels is not None else None,
     )

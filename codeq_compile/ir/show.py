@@ -8,7 +8,26 @@ from codeq_compile.ir.graph import Graph, Node
 
 
 def show(graph: Graph) -> str:
-    """One header line, then one line a node."""
+    """One header line, then one line a node.
+
+    >>> from codeq_compile.ir import Graph, Grid, Node, TensorType
+    >>> from codeq_compile.ops.maxpool2d import MaxPool2D
+    >>> grid = Grid(scale=0.5, zero_point=0)
+    >>> op = MaxPool2D(kernel=(2, 2), stride=(1, 1))
+    >>> pool = Node(name="features.2", op=op, inputs=("x",), output="y")
+    >>> print(show(Graph(
+    ...     name="tiny",
+    ...     tensors={
+    ...         "x": TensorType(shape=(4, 4, 8), grid=grid),
+    ...         "y": TensorType(shape=(3, 3, 8), grid=grid),
+    ...     },
+    ...     inputs=("x",),
+    ...     outputs=("y",),
+    ...     nodes=(pool,),
+    ... )))
+    tiny(x: s8[4,4,8]) -> y
+      y: s8[3,3,8] = maxpool2d(x, kernel=(2, 2), stride=(1, 1))  # "features.2"
+    """
     return "\n".join(_lines(graph))
 
 

@@ -2,9 +2,14 @@
 """What a legal graph is: checked after loading and after every pass, all violations at once."""
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
 
 from codeq_compile.errors import ModelError, SpecViolation
 from codeq_compile.ir.graph import Graph, Node
+from codeq_compile.ir.types import DType
 
 _C_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*\Z")
 MAX_DIMENSION = 1 << 20
@@ -19,7 +24,7 @@ def verify(graph: Graph) -> Graph:
     ModelError
         Every broken rule, one a line: names, order, types, shapes, constants.
     """
-    problems = list(_structure(graph))
+    problems = _structure(graph)
     if not problems:
         for node in graph.nodes:
             problems.extend(_node(graph, node))
@@ -29,54 +34,85 @@ def verify(graph: Graph) -> Graph:
 
 
 def _structure(graph: Graph) -> list[str]:
-    problems = []
+    return [*_names(graph), *_tensors(graph), *_order(graph)]
+
+
+def _names(graph: Graph) -> Iterator[str]:
     if not _C_IDENTIFIER.match(graph.name):
-        problems.append(f'  the model name "{graph.name}" is not a lower-case C identifier')
+        yield f'  the model name "{graph.name}" is not a lower-case C identifier'
     names = [node.name for node in graph.nodes]
-    problems.extend(
-        f'  two layers are called "{name}"' for name in sorted(set(names)) if names.count(name) > 1
-    )
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f'  {count} layers are called "{name}"'
+    # names end up in comments of the emitted C and on terminals
+    for name in (*names, *graph.tensors, *graph.labels):
+        if not name or not name.isprintable():
+            yield f"  the name {name!r} is empty or not printable"
+
+
+def _tensors(graph: Graph) -> Iterator[str]:
     for name, kind in graph.tensors.items():
         if not kind.shape or any(not 1 <= n <= MAX_DIMENSION for n in kind.shape):
-            problems.append(f'  tensor "{name}" has the illegal shape {list(kind.shape)}')
+            yield f'  tensor "{name}" has the illegal shape {list(kind.shape)}'
         elif kind.elements > MAX_ELEMENTS:
-            problems.append(f'  tensor "{name}" has {kind.elements} elements')
+            yield f'  tensor "{name}" has {kind.elements} elements, more than {MAX_ELEMENTS}'
+        if (kind.grid is None) != (kind.dtype is DType.S32):
+            yield f'  tensor "{name}": an s8 tensor needs a grid, an s32 tensor has none'
+
+
+def _order(graph: Graph) -> Iterator[str]:
     known = set(graph.inputs)
     if len(known) != len(graph.inputs) or not graph.inputs:
-        problems.append("  a graph needs inputs with distinct names")
+        yield "  a graph needs inputs with distinct names"
     for node in graph.nodes:
-        problems.extend(
-            f'  layer "{node.name}" reads "{tensor}" before it exists'
-            for tensor in node.inputs
-            if tensor not in known
-        )
+        for tensor in node.inputs:
+            if tensor not in known:
+                yield f'  layer "{node.name}" reads "{tensor}" before it exists'
+        if not node.inputs:
+            yield f'  layer "{node.name}" reads nothing'
         if node.output in known:
-            problems.append(f'  layer "{node.name}" writes "{node.output}" a second time')
+            yield f'  layer "{node.name}" writes "{node.output}" a second time'
         known.add(node.output)
     if not graph.outputs or len(set(graph.outputs)) != len(graph.outputs):
-        problems.append("  a graph needs outputs with distinct names")
-    problems.extend(
-        f'  output "{name}" is never written' for name in graph.outputs if name not in known
-    )
-    problems.extend(
-        f'  tensor "{name}" has no type' for name in sorted(known - graph.tensors.keys())
-    )
-    return problems
+        yield "  a graph needs outputs with distinct names"
+    for name in graph.outputs:
+        if name in graph.inputs:
+            yield f'  output "{name}" is an input: there is nothing to compute'
+        elif name not in known:
+            yield f'  output "{name}" is never written'
+    for name in sorted(known - graph.tensors.keys()):
+        yield f'  tensor "{name}" has no type'
+    for name in sorted(graph.tensors.keys() - known):
+        yield f'  tensor "{name}" is never written'
 
 
-def _node(graph: Graph, node: Node) -> list[str]:
+def _node(graph: Graph, node: Node) -> Iterator[str]:
     inputs, output = graph.input_types(node), graph.output_type(node)
-    if node.op.has_weights != (node.weights is not None):
-        return [f'  layer "{node.name}": {node.op.kind} and its weights do not belong together']
+    broken = list(_constants(node))
+    if broken:
+        yield from (f'  layer "{node.name}": {problem}' for problem in broken)
+        return
     try:
         inferred = node.op.infer(node, inputs)
     except SpecViolation as violation:
-        return [f"  {violation.at(node.name)}"]
+        yield f"  {violation.at(node.name)}"
+        return
     if (inferred.shape, inferred.dtype) != (output.shape, output.dtype):
-        return [f'  layer "{node.name}" makes {inferred}, but "{node.output}" is {output}']
-    if inferred.grid is not None and inferred.grid != output.grid:
-        return [
+        yield f'  layer "{node.name}" makes {inferred}, but "{node.output}" is {output}'
+    elif inferred.grid is not None and inferred.grid != output.grid:
+        yield (
             f'  layer "{node.name}": {node.op.kind} fixes the grid of its output to '
             f"{inferred.grid}, but the tensor has {output.grid}"
-        ]
-    return []
+        )
+
+
+def _constants(node: Node) -> Iterator[str]:
+    kind = node.op.kind
+    if node.op.has_weights != (node.weights is not None):
+        yield f"{kind} {'needs' if node.op.has_weights else 'has no'} weights"
+    if node.op.has_table != (node.table is not None):
+        yield f"{kind} {'needs' if node.op.has_table else 'has no'} table"
+    if node.bias is not None and not node.op.has_weights:
+        yield f"{kind} has no bias"
+    if node.bias is not None and node.bias.dtype != np.int32:
+        yield f"a bias is int32, not {node.bias.dtype}"

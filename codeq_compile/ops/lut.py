@@ -49,6 +49,7 @@ class Lut(Op[LutParams]):
     """Each value replaced by the node's table. [lut-C1]"""
 
     in_place = (0,)
+    has_table = True
 
     def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
         """Output of the input's shape.

@@ -67,11 +67,11 @@ def add_gap(index: Int8Array, gap: int) -> Int8Array:
     Raises
     ------
     ModelError
-        A level leaves int8.
+        A level lies outside [-127, 127].
     """
     level = index + gap * np.sign(index).astype(np.int16)
-    if level.size and (level.min() < -128 or level.max() > 127):
-        raise ModelError(f"a packed weight with gap {gap} leaves the int8 range")
+    if gap and level.size and np.abs(level).max() > 127:
+        raise ModelError(f"a packed weight with gap {gap} lies outside [-127, 127]")
     return level.astype(np.int8)
 
 
