@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cross-builds an emitted library into an image for a board; reads its sizes from the ELF file."""
 
+import contextlib
 import os
 import re
+import shutil
 import struct
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,19 +83,18 @@ class Sizes:
     board_ram_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Firmware:
     """An image that `run` can start.
 
     Parameters
     ----------
     elf : Path
+        Removed together with this object.
     target : Target
     sizes : Sizes
     input_bytes, output_bytes : int
-        Of one sample, all inputs or outputs together.
-    folder : TemporaryDirectory
-        Where `elf` lies; removed together with this object.
+        Of one sample, all inputs or outputs together; 0 where the image holds no model.
     """
 
     elf: Path
@@ -100,7 +102,6 @@ class Firmware:
     sizes: Sizes
     input_bytes: int
     output_bytes: int
-    folder: "tempfile.TemporaryDirectory[str]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,35 +188,23 @@ def link(program: Program, target: Target, *, compiler: Tool | None = None) -> F
     if target.is_host:
         raise InputError(f"target {target.name} has no memory map: it cannot run firmware")
     compiler = compiler or tools.arm_cc()
-    common = targets_dir() / "common"
-    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="codeq-")
-    root = Path(folder.name)
-    # sections.ld knows an object's role by its folder.
-    groups = {
-        "codeq-board": [*(common / name for name in BOARD_SOURCES), program.app],
-        "codeq-binding": program.binding,
-        "codeq-weights": program.weights,
-        "codeq-library": [common / "libc.c", *program.library],
-    }
-    flags = [
-        *_core_flags(target, compiler),
-        *COMPILE_FLAGS,
-        *(f"-I{include.resolve()}" for include in (*program.includes, common)),
-        *(f"-D{define}" for define in program.defines),
-    ]
-    objects = _compile_all(groups, flags, compiler, root)
-    (root / "board.ld").write_text(_linker_script(target))
-    _link(objects, target, compiler, root)
-    elf = root / "firmware.elf"
-    input_bytes, output_bytes = _harness_bytes(elf)
-    return Firmware(
-        elf=elf,
-        target=target,
-        sizes=sizes(elf),
-        input_bytes=input_bytes,
-        output_bytes=output_bytes,
-        folder=folder,
-    )
+    with contextlib.ExitStack() as cleanup:
+        root = Path(tempfile.mkdtemp(prefix="codeq-"))
+        cleanup.callback(shutil.rmtree, root, ignore_errors=True)
+        objects = _compile(program, target, compiler, root)
+        (root / "board.ld").write_text(_linker_script(target))
+        _link(objects, target, compiler, root)
+        elf = root / "firmware.elf"
+        input_bytes, output_bytes = _harness_bytes(elf)
+        firmware = Firmware(
+            elf=elf,
+            target=target,
+            sizes=sizes(elf),
+            input_bytes=input_bytes,
+            output_bytes=output_bytes,
+        )
+        weakref.finalize(firmware, cleanup.pop_all().close)
+    return firmware
 
 
 def sizes(elf: Path) -> Sizes:
@@ -224,7 +213,7 @@ def sizes(elf: Path) -> Sizes:
     Raises
     ------
     InputError
-        If the file is no image that `link` made.
+        If the file is no ELF file.
     """
     with elf.open("rb") as file:
         image = _open_elf(file, elf)
@@ -314,23 +303,34 @@ def _linker_script(target: Target) -> str:
     )
 
 
-def _compile_all(
-    groups: dict[str, Sequence[Path]], flags: Sequence[str], compiler: Tool, root: Path
-) -> list[str]:
-    """Object files, relative to `root`, one folder a group."""
+def _compile(program: Program, target: Target, compiler: Tool, root: Path) -> list[str]:
+    """Object files, relative to `root`; sections.ld knows their role by their folder."""
+    common = targets_dir() / "common"
+    groups = {
+        "codeq-board": [*(common / name for name in BOARD_SOURCES), program.app],
+        "codeq-binding": program.binding,
+        "codeq-weights": program.weights,
+        "codeq-library": [common / "libc.c", *program.library],
+    }
+    flags = [
+        *_core_flags(target, compiler),
+        *COMPILE_FLAGS,
+        *(f"-I{folder.resolve()}" for folder in (*program.includes, common)),
+        *(f"-D{define}" for define in program.defines),
+    ]
     jobs: list[tuple[Path, str]] = []
     for group, sources in groups.items():
         (root / group).mkdir()
         jobs += [(path, f"{group}/{i}-{path.stem}.o") for i, path in enumerate(sources)]
 
-    def compile_one(job: tuple[Path, str]) -> None:
-        source, target_object = job
-        command = [*compiler.command, *flags, "-c", str(source.resolve()), "-o", target_object]
+    def compile_one(job: tuple[Path, str]) -> str:
+        source, output = job
+        command = [*compiler.command, *flags, "-c", str(source.resolve()), "-o", output]
         _call(command, f"{source.name} does not compile", root)
+        return output
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(compile_one, jobs))
-    return [name for _, name in jobs]
+        return list(pool.map(compile_one, jobs))
 
 
 def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) -> None:
@@ -391,12 +391,12 @@ def _symbols(image: ELFFile) -> Iterator[Symbol]:
 
 
 def _harness_bytes(elf: Path) -> tuple[int, int]:
-    """Input and output bytes of one sample, from `struct codeq_harness`."""
+    """Input and output bytes of one sample, from `struct codeq_harness`; 0 without a model."""
     with elf.open("rb") as file:
         image = _open_elf(file, elf)
         symbol = next((s for s in _symbols(image) if s.name == "codeq_harness"), None)
         if symbol is None:
-            raise InputError(f"{elf} holds no codeq model: it has no symbol codeq_harness")
+            return 0, 0
         section = image.get_section(symbol["st_shndx"])
         offset = symbol["st_value"] - section["sh_addr"]
         _, input_bytes, output_bytes, _ = struct.unpack_from("<4I", section.data(), offset)

@@ -113,7 +113,7 @@ def run(
         folder = Path(name)
         header = struct.pack("<4sII", b"CQIN", len(inputs), traced)
         (folder / "in.bin").write_bytes(header + inputs.tobytes())
-        printed = _start(firmware, folder, emulator, timeout_s)
+        printed = execute(firmware, folder, emulator=emulator, timeout_s=timeout_s)
         return read_results(
             folder,
             samples=len(inputs),
@@ -121,6 +121,60 @@ def run(
             who=firmware.target.name,
             printed=printed,
         )
+
+
+def execute(
+    firmware: Firmware,
+    folder: Path,
+    *,
+    emulator: Tool | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> str:
+    """Run an image to its end.
+
+    Parameters
+    ----------
+    firmware : Firmware
+    folder : Path
+        Where the firmware finds and leaves its files.
+    emulator : Tool, optional
+        As for `run`.
+    timeout_s : float
+
+    Returns
+    -------
+    str
+        What it printed.
+
+    Raises
+    ------
+    InputError
+        If the target is the host.
+    ToolError
+        If there is nothing to run on, or the firmware faults, hangs or reports a failure.
+    """
+    run_options = firmware.target.run
+    if run_options is None:
+        raise InputError(f"target {firmware.target.name} says nothing about how to run firmware")
+    if run_options.runner == "pyocd":
+        flash(firmware)
+        command = _pyocd_command(firmware, timeout_s)
+        status, printed = _process(command, folder, timeout_s)
+        ended = EXIT.findall(printed)
+        status = int(ended[-1], 16) if ended else status or -1
+    else:
+        command = _emulator_command(firmware, emulator or tools.emulator())
+        status, printed = _process(command, folder, timeout_s)
+    printed = EXIT.sub("", printed).strip()
+    if status != 0:
+        meaning = MEANING.get(status, "it did not come to its end")
+        raise ToolError(
+            f"the firmware failed on {firmware.target.name}: {meaning}",
+            command=command,
+            status=status,
+            output=printed,
+        )
+    return printed
 
 
 def flash(firmware: Firmware) -> None:
@@ -153,32 +207,6 @@ def flash(firmware: Firmware) -> None:
             status=status,
             output=printed,
         )
-
-
-def _start(firmware: Firmware, folder: Path, emulator: Tool | None, timeout_s: float) -> str:
-    """Run to the end; what the firmware printed."""
-    run_options = firmware.target.run
-    if run_options is None:
-        raise InputError(f"target {firmware.target.name} says nothing about how to run firmware")
-    if run_options.runner == "pyocd":
-        flash(firmware)
-        command = _pyocd_command(firmware, timeout_s)
-        status, printed = _process(command, folder, timeout_s)
-        ended = EXIT.findall(printed)
-        status = int(ended[-1], 16) if ended else status or -1
-    else:
-        command = _emulator_command(firmware, emulator or tools.emulator())
-        status, printed = _process(command, folder, timeout_s)
-    printed = EXIT.sub("", printed).strip()
-    if status != 0:
-        meaning = MEANING.get(status, "it did not come to its end")
-        raise ToolError(
-            f"the firmware failed on {firmware.target.name}: {meaning}",
-            command=command,
-            status=status,
-            output=printed,
-        )
-    return printed
 
 
 def _emulator_command(firmware: Firmware, emulator: Tool) -> list[str]:
