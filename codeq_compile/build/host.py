@@ -203,8 +203,11 @@ def build(
         *([harness.FOLDER / "host_main.c"] if sanitize else []),
         *(directory / path for path in library.sources),
     ]
+    cache = Path(_cache().name)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda path: _object(path, compiler, options, directory), sources))
+        objects = list(
+            pool.map(lambda path: _object(path, compiler, options, directory, cache), sources)
+        )
     path = root / ("model" if sanitize else "model.so")
     link = [*sanitizers, *(() if sanitize else ("-shared",))]
     command = [*compiler.command, *link, *map(str, objects), "-o", str(path)]
@@ -218,18 +221,20 @@ def _sanitizers(compiler: Tool) -> tuple[str, ...]:
     return (f"-fsanitize={kinds}", *SANITIZE_FLAGS, "-DCODEQ_GUARD_BYTES=0u")
 
 
-def _object(source: Path, compiler: Tool, options: Sequence[str], directory: Path) -> Path:
+def _object(
+    source: Path, compiler: Tool, options: Sequence[str], directory: Path, cache: Path
+) -> Path:
     """Compile one file; a kernel that another library of this process used is there already."""
     runtime = directory / "runtime"
     headers = sorted((runtime if runtime in source.parents else directory).rglob("*.h"))
     # -I names the library's own folder, for whose content the headers stand
     plain = [option for option in options if not option.startswith("-I")]
     key = " ".join([*compiler.command, compiler.version, *plain, _digest([source, *headers])])
-    path = Path(_cache().name) / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
+    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()}.o"
     if not path.exists():
-        part = path.with_name(f"{os.urandom(8).hex()}.o")
+        part = cache / f"{os.urandom(8).hex()}.o"
         command = [*compiler.command, *options, "-c", str(source.resolve()), "-o", str(part)]
-        _process(command, f"{source.name} does not compile", path.parent, COMPILE_TIMEOUT_S)
+        _process(command, f"{source.name} does not compile", cache, COMPILE_TIMEOUT_S)
         part.replace(path)
     return path
 

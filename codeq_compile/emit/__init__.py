@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the C library of a plan: sources, weights, self-test, runtime, manifest, model file."""
 
-import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jinja2
-import numpy as np
 
 from codeq_compile import manifest, numerics
 from codeq_compile.emit import runtime
@@ -28,16 +26,13 @@ __all__ = ["emit", "generator", "staging", "write"]
 REPORT = "report.json"
 """Written beside the library by `codeq_compile.report`."""
 
-SELFTEST_SAMPLES = 2
-"""Vectors of the self-test where the caller gives none."""
-
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701  # C, not HTML; emit.format escapes what users choose
+    autoescape=False,  # C, not HTML; emit.format escapes what users choose
 )
 
 
@@ -120,8 +115,6 @@ def write(
         generator=generator(),
         numerics=numerics.VERSION,
     )
-    if samples is None:
-        samples = _samples(plan.graph)
     runtime_files = runtime.needed(layer.kernel for layer in plan.layers)
     sources = (
         f"{model.name}.c",
@@ -150,17 +143,6 @@ def write(
     )
     manifest.write(described, folder)
     return described
-
-
-def _samples(graph: Graph) -> dict[str, Array]:
-    """Samples for the self-test from a hash function: the same with every version of numpy."""
-    samples = {}
-    for name in graph.inputs:
-        kind = graph.tensors[name]
-        data = hashlib.shake_256(name.encode()).digest(SELFTEST_SAMPLES * kind.bytes)
-        shape = (SELFTEST_SAMPLES, *kind.shape)
-        samples[name] = np.frombuffer(data, kind.dtype.numpy.newbyteorder("<")).reshape(shape)
-    return samples
 
 
 def _render(template: str, **values: object) -> str:

@@ -21,13 +21,11 @@ _RULE = 96
 
 # A model may not be called like a header that its own files or the runtime include: its folder is
 # searched for headers, so <string.h> would become the model's.
-FOREIGN_HEADERS = frozenset(
-    """
-    assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal
-    stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
-    time uchar wchar wctype arm_acle arm_mve harness host
-    """.split()
-)
+_FOREIGN_HEADERS = """
+assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
+stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar
+wchar wctype arm_acle arm_mve harness host
+"""
 
 
 def check_name(name: str) -> None:
@@ -38,7 +36,7 @@ def check_name(name: str) -> None:
     ModelError
         The name belongs to C, to the runtime or to the test programs.
     """
-    if name in FOREIGN_HEADERS or name.startswith(("cq_", "codeq")) or name == "cq":
+    if name in _FOREIGN_HEADERS.split() or name.startswith(("cq_", "codeq")) or name == "cq":
         raise ModelError(
             f'a model cannot be called "{name}": {name}.h or its symbols belong to C or to the '
             "runtime; choose another with --name"
@@ -63,6 +61,11 @@ class Port:
     identifier: str
     type: TensorType
     direction: str
+
+    @property
+    def member(self) -> str:
+        """Declaration in a vector of the self-test."""
+        return f"{self.type.dtype.c_type} {self.identifier}[{self.type.elements}]"
 
     @property
     def parameter(self) -> str:
@@ -177,8 +180,8 @@ class Model:
         digits = max(2, len(str(len(plan.layers))))
         self._labels = {layer.node.name: f"l{layer.index:0{digits}}" for layer in plan.layers}
         self._pointers = self._pointer_names()
-        self.inputs, self.outputs = self._ports()
         self.layers = [self._layer_text(layer) for layer in plan.layers]
+        self.inputs, self.outputs = self._ports()
 
     @property
     def ports(self) -> list[Port]:
@@ -242,6 +245,32 @@ class Model:
             "void *state",
         ]
         return c.call(f"enum cq_status {self.name}_run", arguments, end)
+
+    def selftest_call(self) -> list[str]:
+        """Lines that run the model on a vector."""
+        arguments = [
+            *(f"vectors[i].{port.identifier}" for port in self.inputs),
+            *(port.identifier for port in self.outputs),
+            "arena",
+            "state",
+        ]
+        head = f"{c.INDENT * 2}const enum cq_status status = {self.name}_run"
+        return c.call(head, arguments, ";")
+
+    def selftest_comparisons(self) -> list[list[str]]:
+        """For every output the lines that open the block of a difference."""
+        return [
+            c.call(
+                f"{c.INDENT * 2}if (!is_equal",
+                [
+                    port.identifier,
+                    f"vectors[i].{port.identifier}",
+                    f"sizeof vectors[i].{port.identifier}",
+                ],
+                ") {",
+            )
+            for port in self.outputs
+        ]
 
     def selftest_signature(self, end: str) -> list[str]:
         """Lines of the self-test's declaration."""
@@ -321,7 +350,13 @@ class Model:
         return names
 
     def _ports(self) -> tuple[list[Port], list[Port]]:
-        taken = {"arena", "state", "bytes", *self._labels.values(), *self._pointers.values()}
+        taken = {
+            *("arena", "state", "bytes", "status", "vectors", "is_equal", "i"),
+            *(f"{self.name}_{suffix}" for suffix in ("run", "selftest", "labels")),
+            *self._labels.values(),
+            *self._pointers.values(),
+            *(table.symbol for layer in self.layers for table in layer.tables),
+        }
         named = c.identifiers([*self.graph.inputs, *self.graph.outputs], taken)
         sides = (("input", self.graph.inputs), ("output", self.graph.outputs))
         inputs, outputs = (

@@ -17,23 +17,21 @@ INDENT = "    "
 # A value of an initialiser: a C expression, {a, b, c}, or a nested struct.
 Value = str | tuple[int, ...] | Mapping[str, "Value"]
 
-_RESERVED = frozenset(
-    # C11, with what <stdint.h> and the runtime's own signatures need
-    """
-    auto break case char const continue default do double else enum extern float for goto if inline
-    int long register restrict return short signed sizeof static struct switch typedef union
-    unsigned void volatile while asm main errno
-    int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t size_t
-    """.split()
-    # C++17: the header may be included from there
-    + """
-    alignas alignof and and_eq bitand bitor bool catch char16_t char32_t class compl concept
-    const_cast constexpr decltype delete dynamic_cast explicit export false friend mutable
-    namespace new noexcept not not_eq nullptr operator or or_eq private protected public
-    reinterpret_cast requires static_assert static_cast template this thread_local throw true try
-    typeid typename using virtual wchar_t xor xor_eq
-    """.split()
-)
+# C11, with what <stdint.h> and gcc's own macros take; then C++17 and what C++20 adds,
+# since the header may be included from there.
+_WORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline
+int long register restrict return short signed sizeof static struct switch typedef union unsigned
+void volatile while asm main errno linux unix i386
+int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t size_t
+
+alignas alignof and and_eq bitand bitor bool catch char16_t char32_t char8_t class co_await
+co_return co_yield compl concept const_cast consteval constexpr constinit decltype delete
+dynamic_cast explicit export false friend mutable namespace new noexcept not not_eq nullptr
+operator or or_eq private protected public reinterpret_cast requires static_assert static_cast
+template this thread_local throw true try typeid typename using virtual wchar_t xor xor_eq
+"""
+_RESERVED = frozenset(_WORDS.split())
 
 
 def is_reserved(word: str) -> bool:
@@ -175,7 +173,7 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 
 
-def rows(data: Array, c_type: str) -> list[str]:
+def rows(data: Array, c_type: str, indent: int = 1) -> list[str]:
     """Lines of a table's initialiser: bytes in hexadecimal, numbers in columns.
 
     Parameters
@@ -183,17 +181,20 @@ def rows(data: Array, c_type: str) -> list[str]:
     data : int array of shape (n,), n >= 1
     c_type : str
         ``uint8_t`` is written in hexadecimal.
+    indent : int
+        Levels.
     """
+    margin = INDENT * indent
     if c_type == "uint8_t":
         words = [f"0x{value:02x}" for value in data.tolist()]
     else:
         words = [number(value) for value in data.tolist()]
     column = max(map(len, words))
-    each = max(1, (WIDTH - len(INDENT) + 1) // (column + 2))
+    each = max(1, (WIDTH - len(margin) + 1) // (column + 2))
     # a power of two makes positions easy to count
     each = max(power for power in (1, 2, 4, 8, 16) if power <= each)
     return [
-        INDENT + ", ".join(word.rjust(column) for word in words[start : start + each]) + ","
+        margin + ", ".join(word.rjust(column) for word in words[start : start + each]) + ","
         for start in range(0, len(words), each)
     ]
 

@@ -1,85 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vectors of `<name>_selftest.c`: samples, and what the simulation makes of them."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from codeq_compile.emit import format as c
-from codeq_compile.emit.c import Model, Port, Table
-from codeq_compile.ir.op import Array, CArray
+from codeq_compile.emit.c import Model
+from codeq_compile.ir import Graph
+from codeq_compile.ir.op import Array
 from codeq_compile.simulate import simulate
 
+SAMPLES = 2
+"""Vectors where the caller gives none."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vector:
-    """One sample.
-
-    Parameters
-    ----------
-    number : int
-        From 1.
-    arrays : list of Table
-        Every input, then every expected output.
-    call : list of str
-        Lines that run the model on it.
-    comparisons : list of str
-        Arguments of ``is_equal`` for every output.
-    """
-
-    number: int
-    arrays: list[Table]
-    call: list[str]
-    comparisons: list[str]
+Vector = dict[str, list[str]]
+"""Rows of the initialiser of every input and expected output, by identifier."""
 
 
-def vectors(model: Model, samples: Mapping[str, Array]) -> list[Vector]:
+def vectors(model: Model, samples: Mapping[str, Array] | None) -> list[Vector]:
     """A vector for every sample.
 
     Parameters
     ----------
     model : Model
-    samples : mapping of str to int array of shape (samples, *tensor shape)
+    samples : mapping of str to int array of shape (samples, *tensor shape), optional
         By input name.
     """
-    expected = simulate(model.graph, samples)
-    count = len(next(iter(samples.values())))
+    if samples is None:
+        samples = _random_samples(model.graph)
+    tensors = {**samples, **simulate(model.graph, samples)}
+    count = len(samples[model.graph.inputs[0]])
     return [
-        _vector(
-            model,
-            number=index + 1,
-            inputs=[samples[port.tensor][index] for port in model.inputs],
-            outputs=[expected[port.tensor][index] for port in model.outputs],
-        )
+        {
+            port.identifier: c.rows(
+                tensors[port.tensor][index].ravel(), port.type.dtype.c_type, indent=3
+            )
+            for port in model.ports
+        }
         for index in range(count)
     ]
 
 
-def _vector(model: Model, *, number: int, inputs: list[Array], outputs: list[Array]) -> Vector:
-    given = [_table(port, number, data) for port, data in zip(model.inputs, inputs, strict=True)]
-    expected = [
-        _table(port, number, data) for port, data in zip(model.outputs, outputs, strict=True)
-    ]
-    arguments = [
-        *(table.symbol for table in given),
-        *(port.identifier for port in model.outputs),
-        "arena",
-        "state",
-    ]
-    return Vector(
-        number=number,
-        arrays=[*given, *expected],
-        call=c.call(f"{c.INDENT}status = {model.name}_run", arguments, ";"),
-        comparisons=[
-            f"{port.identifier}, {table.symbol}, sizeof {table.symbol}"
-            for port, table in zip(model.outputs, expected, strict=True)
-        ],
-    )
-
-
-def _table(port: Port, number: int, data: Array) -> Table:
-    array = CArray(
-        name=port.identifier, c_type=port.type.dtype.c_type, data=np.ascontiguousarray(data).ravel()
-    )
-    return Table(symbol=f"{port.direction}_{number}_{port.identifier}", array=array)
+def _random_samples(graph: Graph) -> dict[str, Array]:
+    """Samples from a hash function: the same with every version of numpy."""
+    samples: dict[str, Array] = {}
+    for name in graph.inputs:
+        kind = graph.tensors[name]
+        data = hashlib.shake_256(name.encode()).digest(SAMPLES * kind.bytes)
+        array = np.frombuffer(data, kind.dtype.numpy.newbyteorder("<"))
+        samples[name] = array.astype(kind.dtype.numpy).reshape(SAMPLES, *kind.shape)
+    return samples
