@@ -127,11 +127,13 @@ class Runtime:
         self._libc = self.ffi.dlopen(None)
         self._guard = guard
 
-    def run(self, job: Job, sample: int, *, in_place: int | None = None) -> Array:
+    def run(
+        self, job: Job, sample: int, *, in_place: int | None = None, scratch_fill: int = 0x5A
+    ) -> Array:
         """Output of one sample.
 
-        int8 buffers start at odd addresses, scratch holds rubbish, and no byte around a buffer may
-        change. With `in_place` the output replaces that input.
+        int8 buffers start at odd addresses, scratch holds `scratch_fill`, and no byte around a
+        buffer may change. With `in_place` the output replaces that input.
         """
         with Buffers(self.ffi, self._libc, self._guard) as buffers:
             inputs = [buffers.place(x[sample].tobytes(), misaligned=True) for x in job.inputs]
@@ -141,18 +143,20 @@ class Runtime:
                 output = buffers.place(bytes(kind.bytes), misaligned=is_bytes)
             else:
                 output = inputs[in_place]
-            self._call(job, buffers, inputs, output)
+            scratch = self.ffi.NULL
+            if job.scratch_bytes:
+                scratch = buffers.place(bytes([scratch_fill]) * job.scratch_bytes)
+            self._call(job, buffers, inputs, output, scratch)
             buffers.assert_intact()
             data = self.ffi.buffer(output, kind.bytes)[:]
         return np.frombuffer(data, kind.dtype.numpy).reshape(kind.shape)
 
-    def _call(self, job: Job, buffers: Buffers, inputs: Sequence[Any], output: Any) -> None:
+    def _call(
+        self, job: Job, buffers: Buffers, inputs: Sequence[Any], output: Any, scratch: Any
+    ) -> None:
         op, node = job.node.op, job.node
         fields = op.c_params(node.params, job.input_types, job.output_type, job.packed)
         params = self.ffi.new(f"struct cq_{op.kind}_params *", self._struct(fields, buffers))
-        scratch = self.ffi.NULL
-        if job.scratch_bytes:
-            scratch = buffers.place(b"\x5a" * job.scratch_bytes)
         arguments = [self.ffi.cast("int8_t *", x) for x in inputs]
         if op.variadic:
             arguments = [self.ffi.new("int8_t *[]", arguments)]

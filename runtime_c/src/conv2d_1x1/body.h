@@ -9,7 +9,7 @@
 #include "../product.h"
 
 /* True where an output pixel's patch is the input pixel at the same place. */
-static int cq_conv2d_is_1x1(const struct cq_conv2d_params *params)
+static inline int cq_conv2d_is_1x1(const struct cq_conv2d_params *params)
 {
     return params->kernel.h == 1 && params->kernel.w == 1 && params->stride.h == 1 &&
            params->stride.w == 1 && params->groups == 1 && params->in.h == params->out.h &&
