@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""int8 grids of activations: initialised from data, then learned (LSQ+), or fixed by the op."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from codeq_compile.errors import InputError
+from codeq_compile.ir import Grid
+from codeq_compile.numerics import round_half_away
+from codeq_train.autograd import quantize_activation
+
+Limits = tuple[float, float]
+"""Real limits of a fused activation; infinite where there is none."""
+
+NO_LIMITS: Limits = (-math.inf, math.inf)
+
+_ZERO_POINT_UNIT = 32.0
+"""Zero points are learned in units of 32 steps, so that one learning rate suits them and scales."""
+_SAMPLE = 1 << 16
+_CANDIDATES = 24
+
+
+class ActivationQuantizer(nn.Module):
+    """One int8 grid, ``real = scale · (q - zero_point)``; several tensors may share it. [N3.1]
+
+    Parameters
+    ----------
+    non_negative : bool
+        Every value on the grid is >= 0: the zero point is -128 and not learned.
+    learn : bool
+        Learn scale and zero point after calibration.
+    fixed : Grid, optional
+        The op dictates this grid (softmax, sigmoid, tanh), or the user knows the input's.
+    """
+
+    def __init__(
+        self, *, non_negative: bool = False, learn: bool = True, fixed: Grid | None = None
+    ) -> None:
+        super().__init__()
+        self.non_negative = non_negative
+        self.fixed = fixed
+        self.enabled = True
+        learn = learn and fixed is None
+        scale, zero = (
+            (fixed.scale, fixed.zero_point) if fixed else (1.0, -128 if non_negative else 0)
+        )
+        self.log_scale = nn.Parameter(torch.tensor(scale).log(), requires_grad=learn)
+        self.zero = nn.Parameter(
+            torch.tensor(zero / _ZERO_POINT_UNIT), requires_grad=learn and not non_negative
+        )
+        self._observed: list[Tensor] | None = None
+
+    def scale(self) -> Tensor:
+        """Step of the grid: 0-d float32 tensor, exactly what export stores."""
+        if self.fixed is not None:
+            return self.log_scale.new_tensor(self.fixed.scale)
+        return self.log_scale.exp()
+
+    def zero_point(self) -> Tensor:
+        """Zero point in steps, not yet rounded: 0-d tensor."""
+        return (self.zero * _ZERO_POINT_UNIT).clamp(-128, 127)
+
+    def grid(self) -> Grid:
+        """The grid that export stores."""
+        return Grid(
+            scale=float(self.scale().detach()),
+            zero_point=math.floor(float(self.zero_point().detach()) + 0.5),
+        )
+
+    def clamp(self, limits: Limits) -> tuple[int, int]:
+        """Integer limits of a fused activation on this grid, rounded half away as in TFLite."""
+        grid = self.grid()
+        low, high = (
+            limit if math.isinf(limit) else grid.zero_point + round_half_away(limit / grid.scale)
+            for limit in limits
+        )
+        return int(min(max(low, -128), 127)), int(max(min(high, 127), -128))
+
+    def forward(self, x: Tensor, limits: Limits = NO_LIMITS) -> Tensor:
+        """Fake-quantized `x`, limited."""
+        if not self.rounds:
+            limited = x if limits == NO_LIMITS else x.clamp(*limits)
+            if self._observed is not None:
+                self._observed.append(_sample(limited))
+            return limited
+        low, high = self.clamp(limits)
+        return quantize_activation(x, self.scale(), self.zero_point(), low, high)
+
+    @property
+    def rounds(self) -> bool:
+        """Whether values are put on the grid now."""
+        return self.enabled and self._observed is None
+
+    def observe(self) -> None:
+        """Let values pass as they are, and remember a sample of them, until `settle`."""
+        self._observed = []
+
+    def settle(self) -> None:
+        """Choose the grid for what was observed since `observe`."""
+        observed, self._observed = self._observed, None
+        if observed and self.fixed is None:
+            self._fit(torch.cat(observed))
+
+    @torch.no_grad()
+    def _fit(self, values: Tensor) -> None:
+        """Scale and zero point with the least squared error on `values`, of shape (n,)."""
+        if not torch.isfinite(values).all():
+            raise InputError("calibration met values that are not finite: check data and weights")
+        low = 0.0 if self.non_negative else min(float(values.min()), 0.0)
+        high = max(float(values.max()), 0.0)
+        if high - low < 1e-6:
+            high = low + 1.0
+        best = (math.inf, 1.0, 0)
+        for fraction in torch.linspace(0.2, 1.0, _CANDIDATES).tolist():
+            scale = (high - low) * fraction / 255
+            zero = (
+                -128
+                if self.non_negative
+                else round(min(max(-128 - low * fraction / scale, -128), 127))
+            )
+            q = (values / scale).round_().clamp_(-128 - zero, 127 - zero)
+            error = float((q.mul_(scale) - values).square_().sum())
+            best = min(best, (error, scale, zero))
+        _, scale, zero = best
+        self.log_scale.fill_(math.log(scale))
+        self.zero.fill_(zero / _ZERO_POINT_UNIT)
+
+
+def _sample(x: Tensor) -> Tensor:
+    """At most `_SAMPLE` values; a fixed stride, so that the same data gives the same grid."""
+    values = x.detach().reshape(-1).float()
+    return values[:: -(-values.numel() // _SAMPLE)].clone()

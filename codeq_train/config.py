@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of quantization-aware training: typed, from YAML, overridable per layer by name."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import yaml
+
+from codeq_compile.errors import InputError
+
+Bits = Annotated[int, msgspec.Meta(ge=2, le=8)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How the weights of one layer are quantized.
+
+    Parameters
+    ----------
+    quantizer : {"codeq", "uniform"}
+        CoDeQ with an integer gap, or the ordinary grid (gap 0, fixed width).
+    bits : int, 2..8
+        Width at the start; the largest width while bits are learned.
+    min_bits : int, 2..8
+        Smallest width that learning may choose.
+    learn_bits : bool
+        Learn the width between `min_bits` and `bits` (codeq only).
+    learn_dead_zone : bool
+        Learn the gap, i.e. how wide the dead zone is (codeq only).
+    range : {"learned", "absmax"}
+        Real value of the top level: an LSQ parameter, or the largest magnitude of the weights.
+    per_channel : bool
+        One range per output channel; with BatchNorm it costs no flash, its multipliers are per
+        channel anyway.
+    lambda_dz : float
+        Weight of this layer's density in `regularizer`.
+    lambda_bit : float
+        Weight of this layer's width in `regularizer`.
+    """
+
+    quantizer: Literal["codeq", "uniform"] = "codeq"
+    bits: Bits = 8
+    min_bits: Bits = 2
+    learn_bits: bool = True
+    learn_dead_zone: bool = True
+    range: Literal["learned", "absmax"] = "learned"
+    per_channel: bool = True
+    lambda_dz: NonNegative = 0.0
+    lambda_bit: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if self.min_bits > self.bits:
+            raise ValueError(f"min_bits {self.min_bits} is above bits {self.bits}")
+
+
+class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """How activations are quantized: always int8, one grid a tensor.
+
+    Parameters
+    ----------
+    learn : bool
+        Learn scale and zero point (LSQ+) after calibration; the input's grid stays as calibrated.
+    narrow_multiplier : bool
+        Keep the top 16 bits of requantization multipliers: two bytes a channel instead of four.
+    """
+
+    learn: bool = True
+    narrow_multiplier: bool = True
+
+
+class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Everything that `prepare` needs to know.
+
+    Parameters
+    ----------
+    weights : LayerConfig
+        Defaults of all layers.
+    layers : mapping of str to mapping
+        Overrides of `LayerConfig` fields by layer-name pattern (``"features.*.dw"``); where several
+        patterns match a layer, later ones win field by field.
+    activations : ActivationConfig
+    weight_bytes : int, optional
+        Flash target for weights and tables, in bytes; `regularizer` then steers towards it.
+    budget_rate : float
+        How fast the pressure on bytes follows the distance from the target, per step.
+    """
+
+    weights: LayerConfig = LayerConfig()
+    layers: dict[str, dict[str, Any]] = {}
+    activations: ActivationConfig = ActivationConfig()
+    weight_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    budget_rate: Annotated[float, msgspec.Meta(gt=0.0)] = 0.01
+
+    def __post_init__(self) -> None:
+        for pattern in self.layers:
+            self._override(self.weights, pattern)
+
+    def layer(self, name: str) -> LayerConfig:
+        """Settings of the layer called `name`."""
+        merged = self.weights
+        for pattern in self.layers:
+            if fnmatch.fnmatchcase(name, pattern):
+                merged = self._override(merged, pattern)
+        return merged
+
+    def check_patterns(self, names: Iterable[str]) -> None:
+        """Refuse patterns that match none of `names`.
+
+        Raises
+        ------
+        InputError
+            Naming the patterns and the closest layer names.
+        """
+        known = list(names)
+        for pattern in self.layers:
+            if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+                raise InputError(
+                    f'layers: the pattern "{pattern}" matches no layer with weights'
+                    f"{_suggestion(pattern, known)}; the layers are {', '.join(known)}"
+                )
+
+    def _override(self, base: LayerConfig, pattern: str) -> LayerConfig:
+        fields = self.layers[pattern]
+        path = f"layers.{pattern}"
+        _refuse_unknown(fields, LayerConfig, path)
+        return _convert(msgspec.to_builtins(base) | fields, LayerConfig, path)
+
+
+def load_config(path: Path | str) -> QuantConfig:
+    """Read a `QuantConfig` from a YAML file.
+
+    Raises
+    ------
+    InputError
+        The file is unreadable, not YAML, or holds an unknown key or a value out of range.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {error}") from error
+    return parse_config(data if data is not None else {}, source=str(path))
+
+
+def parse_config(data: object, *, source: str = "config") -> QuantConfig:
+    """A `QuantConfig` from plain data (dicts, lists, numbers), as YAML or JSON give it.
+
+    Raises
+    ------
+    InputError
+        An unknown key (with the closest known one) or a value out of range.
+    """
+    if not isinstance(data, Mapping):
+        raise InputError(f"{source}: expected keys and values, not {type(data).__name__}")
+    _refuse_unknown(data, QuantConfig, source)
+    return _convert(dict(data), QuantConfig, source)
+
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def _convert(data: object, kind: type[_S], source: str) -> _S:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def _refuse_unknown(data: Mapping[Any, Any], kind: type[msgspec.Struct], path: str) -> None:
+    """Unknown keys at every level, before msgspec sees them, so that the error can suggest one."""
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in data.items():
+        if key not in fields:
+            known = list(fields)
+            raise InputError(
+                f'{path}: unknown key "{key}"{_suggestion(str(key), known)}; '
+                f"known keys are {', '.join(known)}"
+            )
+        nested = fields[key]
+        is_struct = isinstance(nested, type) and issubclass(nested, msgspec.Struct)
+        if is_struct and isinstance(value, Mapping):
+            _refuse_unknown(value, nested, f"{path}.{key}")
+
+
+def _suggestion(word: str, known: list[str]) -> str:
+    plain = re.sub(r"[*?\[\]]", "", word)
+    close = difflib.get_close_matches(plain, known, n=1, cutoff=0.5)
+    return f', did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A layer with its BatchNorm as integers: codes, scale per channel, bias on the accumulator's grid.
+
+BatchNorm multiplies channel c by ``gain = gamma / sqrt(variance + eps)``.  That factor joins the
+weight scale, which requantization applies per channel anyway; a negative one flips the signs of the
+channel's codes, because multipliers are positive and the grid is symmetric.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from codeq_compile.ir import Weights
+from codeq_compile.numerics import Int32Array
+from codeq_train.layers import MAX_BIAS, Conv, Weighted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Folded:
+    """What the IR stores of one layer.
+
+    Parameters
+    ----------
+    kind : {"conv2d", "dwconv2d", "linear"}
+    weights : Weights
+        Codes in the IR's order: (out, kh, kw, in / groups), (out, kh, kw) or (out, in).
+    bias : int32 array of shape (out,)
+    """
+
+    kind: str
+    weights: Weights
+    bias: Int32Array
+
+
+@torch.no_grad()
+def fold(layer: Weighted) -> Folded:
+    """Integers of `layer` with BatchNorm's running statistics. [N3.3] [N4.1]
+
+    A channel whose gain is so small that its bias leaves the accumulator is constant: its weights
+    become 0 and its bias is stored at one output step.
+    """
+    levels = layer.levels()
+    codes = levels.codes.numpy()
+    gain, bias = (value.double().numpy() for value in layer.folded())
+    x_scale, y_scale = layer.input_grid.grid().scale, _output_scale(layer)
+    scale = levels.scale.double().numpy() * np.abs(gain)
+    if layer.norm is None and len(levels.scale) == 1:
+        scale = levels.scale.double().numpy()
+    stored = scale.astype(np.float32)
+    step = x_scale * stored.astype(np.float64)
+    constant = np.abs(bias) >= MAX_BIAS * step
+    signs = np.where(gain < 0, -1, 1)
+    signs[np.broadcast_to(constant, signs.shape)] = 0
+    codes = codes * signs.astype(np.int8).reshape(-1, *[1] * (codes.ndim - 1))
+    if constant.any():
+        stored = np.where(constant, np.float32(y_scale / x_scale), stored)
+        step = x_scale * stored.astype(np.float64)
+    steps = bias / step
+    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
+    kind, arranged = _arranged(layer, codes)
+    weights = Weights(codes=arranged, bits=levels.bits, scale=stored, gap=levels.gap)
+    return Folded(kind=kind, weights=weights, bias=rounded.astype(np.int32))
+
+
+def _output_scale(layer: Weighted) -> float:
+    assert layer.grid is not None
+    return layer.grid.grid().scale
+
+
+def _arranged(layer: Weighted, codes: np.ndarray) -> tuple[str, np.ndarray]:
+    """Codes of torch's (out, in / groups, k...) in the IR's order; conv1d has height 1."""
+    if not isinstance(layer, Conv):
+        return "linear", np.ascontiguousarray(codes)
+    if codes.ndim == 3:
+        codes = codes[:, :, None, :]
+    if layer.groups > 1 and codes.shape[1] == 1:
+        return "dwconv2d", np.ascontiguousarray(codes[:, 0])
+    return "conv2d", np.ascontiguousarray(codes.transpose(0, 2, 3, 1))

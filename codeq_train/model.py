@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prepared model: the user's network as a list of layers, still an ordinary `nn.Module`."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from codeq_compile.errors import InputError
+from codeq_train.budget import Budget
+from codeq_train.config import QuantConfig
+from codeq_train.layers import Input, Layer, Weighted
+
+
+class QuantizedModel(nn.Module):
+    """What `prepare` returns: call it, train it, save its `state_dict` like any module.
+
+    Layers keep the names they had in the user's model, below `body`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        In execution order, inputs first.
+    outputs : mapping of str to str
+        Name of each output and the tensor it is.
+    config : QuantConfig
+    returns_tuple : bool
+        Whether calls return a tuple, as the user's model does.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        outputs: Mapping[str, str],
+        config: QuantConfig,
+        *,
+        returns_tuple: bool,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.outputs = dict(outputs)
+        self.returns_tuple = returns_tuple
+        self.budget: Budget | None = None
+        if config.weight_bytes is not None:
+            self.budget = Budget(config.weight_bytes, config.budget_rate)
+        self.body = nn.Module()
+        self.layers = tuple(layers)
+        for layer in layers:
+            _register(self.body, layer.origin.name, layer)
+        self._last_use = _last_uses(layers, set(self.outputs.values()))
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Input layers, in the order of the call's arguments."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Input))
+
+    def weighted(self) -> Iterator[Weighted]:
+        """Layers with weights, in execution order."""
+        return (layer for layer in self.layers if isinstance(layer, Weighted))
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Fake-quantized outputs for a batch, in the shapes of the user's model."""
+        values: dict[str, Tensor] = {}
+        for layer, _ in self.run(*inputs, values=values):
+            for name in self._last_use.get(layer.origin.name, ()):
+                del values[name]
+        results = tuple(values[name] for name in self.outputs.values())
+        return results if self.returns_tuple else results[0]
+
+    def run(
+        self, *inputs: Tensor, values: dict[str, Tensor] | None = None
+    ) -> Iterator[tuple[Layer, Tensor]]:
+        """Each layer with its output, as it is computed.
+
+        Raises
+        ------
+        InputError
+            The number of inputs or a sample's shape is not the captured one.
+        """
+        values = {} if values is None else values
+        given = self._checked(inputs)
+        for layer in self.layers:
+            name = layer.origin.name
+            if isinstance(layer, Input):
+                values[name] = layer(given[name])
+            else:
+                values[name] = layer(*[values[source] for source in layer.origin.inputs])
+            yield layer, values[name]
+
+    def _checked(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        layers = self.inputs
+        if len(inputs) != len(layers):
+            raise InputError(f"the model takes {len(layers)} inputs, not {len(inputs)}")
+        for layer, x in zip(layers, inputs, strict=True):
+            if tuple(x.shape[1:]) != layer.origin.shape:
+                raise InputError(
+                    f'input "{layer.origin.name}" must have shape (batch, '
+                    f"{', '.join(map(str, layer.origin.shape))}), not {tuple(x.shape)}"
+                )
+        return {layer.origin.name: x for layer, x in zip(layers, inputs, strict=True)}
+
+
+def _register(root: nn.Module, path: str, layer: Layer) -> None:
+    *parents, leaf = path.split(".")
+    for name in parents:
+        if not hasattr(root, name):
+            root.add_module(name, nn.Module())
+        root = getattr(root, name)
+    root.add_module(leaf, layer)
+
+
+def _last_uses(layers: Sequence[Layer], kept: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Tensors that nothing reads after a layer, so that evaluation holds few of them at a time."""
+    last: dict[str, str] = {}
+    for layer in layers:
+        for name in layer.origin.inputs:
+            last[name] = layer.origin.name
+    uses: dict[str, tuple[str, ...]] = {}
+    for name, layer_name in last.items():
+        if name not in kept:
+            uses[layer_name] = (*uses.get(layer_name, ()), name)
+    return uses

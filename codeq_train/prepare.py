@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a float model to one that trains on its integers: activation grids, weight quantizers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from codeq_compile.ir import Grid
+from codeq_train.activations import ActivationQuantizer
+from codeq_train.capture import capture
+from codeq_train.config import QuantConfig, parse_config
+from codeq_train.layers import (
+    Concat,
+    GridRule,
+    Input,
+    Layer,
+    Requantize,
+    Softmax,
+    Unary,
+    Weighted,
+)
+from codeq_train.model import QuantizedModel
+from codeq_train.quantizers import WeightQuantizer, make_quantizer
+
+
+def prepare(
+    model: nn.Module,
+    example_input: Tensor | tuple[Tensor, ...],
+    config: QuantConfig | None = None,
+) -> QuantizedModel:
+    """A copy of `model` that computes with quantized weights and activations.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Float model, trained or not; it is not touched.
+    example_input : float tensor of shape (batch, ...), or a tuple of them
+        Real inputs: their shapes are captured, and the ranges of all activations are set from
+        them, so that a few hundred samples are better than one.
+    config : QuantConfig, optional
+
+    Returns
+    -------
+    QuantizedModel
+        In training mode.  Train it like any module: add `regularizer(model)` to the loss, give
+        `parameter_groups(model, …)` to the optimizer, `freeze(model)` for the last phase, then
+        `export(model.eval(), path)`.
+
+    Raises
+    ------
+    UnsupportedOp
+        Parts of the model have no integer form; all are listed.
+    ModelError
+        torch cannot trace the model.
+    InputError
+        The configuration is wrong.
+    """
+    config = parse_config(msgspec.to_builtins(config or QuantConfig()))
+    example = example_input if isinstance(example_input, tuple) else (example_input,)
+    captured = capture(model, example)
+    layers = _separate_fixed_grids(captured.layers)
+    grids = _attach_grids(layers, learn=config.activations.learn)
+    _attach_quantizers(layers, grids, config)
+    prepared = QuantizedModel(
+        layers, captured.outputs, config, returns_tuple=captured.returns_tuple
+    )
+    calibrate(prepared, [example])
+    return prepared.train()
+
+
+@torch.no_grad()
+def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
+    """Set the ranges of all activations anew from data, and change nothing else.
+
+    Activations stay float meanwhile; BatchNorm uses the statistics of each batch (of more than one
+    sample), so that an untrained model is calibrated for the activations it will have.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+    batches : iterable of float tensors of shape (batch, ...), or of tuples of them
+        Real inputs.
+    """
+    grids = {layer.grid for layer in model.layers if layer.grid is not None}
+    norms = [layer.norm for layer in model.weighted() if layer.norm is not None]
+    momenta, was_training = [norm.momentum for norm in norms], model.training
+    for grid in grids:
+        grid.observe()
+    for norm in norms:
+        norm.momentum = 0.0
+    for batch in batches:
+        inputs = batch if isinstance(batch, tuple) else (batch,)
+        model.train(len(inputs[0]) > 1)
+        model(*inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for grid in grids:
+        grid.settle()
+    model.train(was_training)
+
+
+def set_quantization(model: QuantizedModel, *, weights: bool, activations: bool) -> None:
+    """Switch fake quantization on or off, e.g. for a float warm-up or a float baseline."""
+    for layer in model.layers:
+        if isinstance(layer, Weighted):
+            layer.enabled = weights
+        if layer.grid is not None:
+            layer.grid.enabled = activations
+
+
+def freeze(model: QuantizedModel) -> None:
+    """Begin the last phase: fix zeros, widths and gaps, and use BatchNorm's running statistics.
+
+    From here on training sees the integers that will be exported: BatchNorm is a factor per channel
+    and the bias stands on its own grid.  Call it for the last quarter of the epochs or so.
+    """
+    for layer in model.weighted():
+        if layer.quantizer is not None:
+            layer.quantizer.freeze(layer.weight)
+        layer.use_running_statistics = True
+
+
+@torch.no_grad()
+def reestimate_batchnorm(
+    model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ...]]
+) -> None:
+    """Replace BatchNorm's running statistics by the mean over `batches`, with quantized weights.
+
+    Weights that flip between two levels late in training leave stale statistics behind.
+    Source: Nagel et al., arXiv:2203.11086, section 4.
+    """
+    layers = [layer for layer in model.weighted() if layer.norm is not None]
+    momenta = [layer.norm.momentum for layer in layers if layer.norm is not None]
+    frozen = [layer.use_running_statistics for layer in layers]
+    was_training = model.training
+    model.train()
+    for number, batch in enumerate(batches):
+        for layer in layers:
+            layer.use_running_statistics = False
+            assert layer.norm is not None
+            layer.norm.momentum = 1.0 / (number + 1)  # a running mean over the batches
+        model(*(batch if isinstance(batch, tuple) else (batch,)))
+    for layer, momentum, was_frozen in zip(layers, momenta, frozen, strict=True):
+        assert layer.norm is not None
+        layer.norm.momentum, layer.use_running_statistics = momentum, was_frozen
+    model.train(was_training)
+
+
+def _separate_fixed_grids(layers: Sequence[Layer]) -> list[Layer]:
+    """Concat needs one grid: what has a grid that must not change is requantized before it."""
+    makers: dict[str, Layer] = {layer.origin.name: layer for layer in layers}
+    result: list[Layer] = []
+    for layer in layers:
+        if isinstance(layer, Concat):
+            sources = []
+            for number, name in enumerate(layer.origin.inputs):
+                maker = _grid_maker(makers, name)
+                if isinstance(maker, Input) or maker.rule is GridRule.FIXED:
+                    own = replace(
+                        layer.origin,
+                        name=f"{layer.origin.name}.requantize{number}",
+                        inputs=(name,),
+                        shape=makers[name].origin.shape,
+                    )
+                    result.append(Requantize(own))
+                    name = own.name
+                sources.append(name)
+            layer.origin = replace(layer.origin, inputs=tuple(sources))
+        result.append(layer)
+    return result
+
+
+def _grid_maker(makers: Mapping[str, Layer], name: str) -> Layer:
+    """The layer whose grid a tensor is on."""
+    layer = makers[name]
+    while layer.rule in {GridRule.SAME, GridRule.NONE} and layer.origin.inputs:
+        layer = makers[layer.origin.inputs[0]]
+    return layer
+
+
+def _attach_grids(layers: Sequence[Layer], *, learn: bool) -> dict[str, ActivationQuantizer]:
+    """One quantizer for each set of tensors that must share a grid; returns it by tensor name."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for layer in layers:
+        name = layer.origin.name
+        parent[name] = name
+        if layer.rule in {GridRule.SAME, GridRule.NONE}:
+            for source in layer.origin.inputs:
+                parent[root(source)] = root(name)
+
+    signs = _non_negative(layers)
+    members: dict[str, list[Layer]] = {}
+    for layer in layers:
+        members.setdefault(root(layer.origin.name), []).append(layer)
+    grids = {
+        key: ActivationQuantizer(
+            non_negative=all(signs[layer.origin.name] for layer in group),
+            learn=learn and not any(isinstance(layer, Input) for layer in group),
+            fixed=_fixed_grid(group),
+        )
+        for key, group in members.items()
+    }
+    for layer in layers:
+        if layer.rule is not GridRule.NONE:
+            layer.grid = grids[root(layer.origin.name)]
+    return {layer.origin.name: grids[root(layer.origin.name)] for layer in layers}
+
+
+def _non_negative(layers: Sequence[Layer]) -> dict[str, bool]:
+    signs: dict[str, bool] = {}
+    for layer in layers:
+        signs[layer.origin.name] = layer.non_negative([signs[n] for n in layer.origin.inputs])
+    return signs
+
+
+def _fixed_grid(group: Sequence[Layer]) -> Grid | None:
+    for layer in group:
+        if isinstance(layer, Softmax | Unary) and layer.fixed is not None:
+            return Grid(scale=layer.fixed[0], zero_point=layer.fixed[1])
+    return None
+
+
+def _attach_quantizers(
+    layers: Sequence[Layer], grids: Mapping[str, ActivationQuantizer], config: QuantConfig
+) -> None:
+    """Quantizers for all weights; layers that share a parameter share its quantizer."""
+    weighted = [layer for layer in layers if isinstance(layer, Weighted)]
+    config.check_patterns(layer.origin.name for layer in weighted)
+    shared: dict[int, WeightQuantizer] = {}
+    for layer in weighted:
+        key = id(layer.weight)
+        if key not in shared:
+            shared[key] = make_quantizer(layer.weight, config.layer(layer.origin.name))
+        layer.attach(shared[key], grids[layer.origin.inputs[0]])

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CoDeQ with an integer gap: dead zone and width are learned, the grid stays one integer grid.
+
+Levels are ``step · (i + gap · sign(i))``; the dead zone is ``|w| <= (gap + 1/2) · step``, so that
+widening the gap prunes, and what is pruned costs the deployed layer nothing but a decoder constant.
+Source: CoDeQ, arXiv:2512.12981, eq. 10-18; the paper's offset grid is restricted to whole gaps.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from codeq_train.autograd import bounded_round_ste
+from codeq_train.config import LayerConfig
+from codeq_train.quantizers.base import WeightQuantizer
+
+MAX_LEVEL = 127
+"""int8: gap + top index never exceed it. [N3.3]"""
+
+_INITIAL_GAP = 0.3
+_THRESHOLD_WIDTH = 0.25
+"""Softness of the counted zeros' edge, in steps."""
+
+
+class CoDeQ(WeightQuantizer):
+    """Learned dead zone and learned width.
+
+    ``gap = round(softplus(phi))``, ``bits = round(min + (max - min) · sigmoid(psi))``.
+    """
+
+    def __init__(self, weight: Tensor, config: LayerConfig) -> None:
+        super().__init__(
+            weight,
+            bits=config.bits,
+            per_channel=config.per_channel,
+            learn_range=config.range == "learned",
+        )
+        self.min_bits, self.max_bits = config.min_bits, config.bits
+        # softplus(phi) = _INITIAL_GAP rounds to 0: training starts on the ordinary grid
+        phi = torch.tensor(math.log(math.expm1(_INITIAL_GAP)))
+        self.phi = nn.Parameter(phi, requires_grad=config.learn_dead_zone)
+        # 0.95 of the way up still rounds to the largest width and has a usable slope
+        self.learn_bits = config.learn_bits and self.min_bits < self.max_bits
+        self.psi = nn.Parameter(torch.tensor(3.0), requires_grad=self.learn_bits)
+
+    def width(self) -> Tensor:
+        """Whole number of bits in a 0-d tensor, straight-through to `psi`."""
+        if not self.learn_bits:
+            return self.psi.new_tensor(float(self.max_bits))
+        span = self.max_bits - self.min_bits
+        soft = self.min_bits + span * torch.sigmoid(self.psi)
+        return bounded_round_ste(soft, self.min_bits, self.max_bits)
+
+    def top(self) -> Tensor:
+        return torch.exp2(self.width() - 1.0) - 1.0
+
+    def gap(self) -> Tensor:
+        limit = MAX_LEVEL - float(self.top().detach())
+        return bounded_round_ste(F.softplus(self.phi), 0.0, limit)
+
+    def estimated_bits(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Width and the share of weights beyond the threshold, the threshold's edge softened.
+
+        The density's gradient reaches the gap, the width (wider steps prune more) and weights near
+        the threshold; the range is left to the task's gradient.
+        """
+        width, top = self.width(), self.top()
+        # the unrounded gap: between two whole gaps the pull must not vanish
+        gap = F.softplus(self.phi).clamp(max=MAX_LEVEL - float(top.detach()))
+        step = self.top_value(weight).detach() / (top + gap)
+        beyond = (weight.abs() - (gap + 0.5) * step) / (_THRESHOLD_WIDTH * step)
+        return width, torch.sigmoid(beyond).mean()
+
+    @torch.no_grad()
+    def freeze(self, weight: Tensor) -> None:
+        """Fix the set of zeros, the width and the gap.
+
+        Source: QADS (one straight-through estimator late in training is stable, two are not).
+        """
+        self.mask = (self.levels(weight).codes != 0).to(weight.dtype)
+        self.phi.requires_grad_(False)
+        self.psi.requires_grad_(False)

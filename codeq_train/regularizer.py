@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The penalty that makes a model small: density and width per layer, or one target in bytes."""
+
+import torch
+from torch import Tensor
+
+from codeq_train.budget import Budget
+from codeq_train.cost import estimated_bytes, layer_costs
+from codeq_train.model import QuantizedModel
+from codeq_train.quantizers import CoDeQ
+
+
+def regularizer(model: QuantizedModel) -> Tensor:
+    """Penalty to add to the task's loss, once a step: 0-d tensor.
+
+    ``sum over layers of (weights / all weights) · (lambda_dz · density + lambda_bit · width / 8)``,
+    and with `weight_bytes` in the configuration the budget's pressure.  It is 0 once the model is
+    frozen.
+    """
+    layers = [layer for layer in model.weighted() if isinstance(layer.quantizer, CoDeQ)]
+    zero = next(model.parameters()).new_zeros(())
+    if not layers or all(layer.use_running_statistics for layer in layers):
+        return zero
+    total = sum(layer.weight.numel() for layer in layers)
+    penalty = zero
+    for layer in layers:
+        chosen = model.config.layer(layer.origin.name)
+        if chosen.lambda_dz or chosen.lambda_bit:
+            assert layer.quantizer is not None
+            width, density = layer.quantizer.estimated_bits(layer.weight)
+            share = layer.weight.numel() / total
+            cost = chosen.lambda_dz * density + chosen.lambda_bit * width / 8
+            penalty = penalty + share * cost
+    return penalty if model.budget is None else penalty + _budget_penalty(model, model.budget)
+
+
+def _budget_penalty(model: QuantizedModel, budget: Budget) -> Tensor:
+    estimate = torch.stack([estimated_bytes(layer) for layer in model.weighted()]).sum()
+    if model.training:
+        if budget.wants_measure:
+            costs = layer_costs(model)
+            budget.measure(
+                estimate,
+                weight_bytes=sum(cost.weight_bytes for cost in costs),
+                table_bytes=sum(cost.table_bytes for cost in costs),
+            )
+        budget.step(estimate)
+    return budget.penalty(estimate)
