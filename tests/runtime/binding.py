@@ -11,6 +11,7 @@ from typing import Any, Self
 import cffi
 import numpy as np
 
+from codeq_compile.build.host import STRICT_FLAGS
 from codeq_compile.build.tools import host_cc
 from codeq_compile.ir.op import Array, CArray, CValue
 from codeq_compile.kernels import rows
@@ -18,11 +19,7 @@ from codeq_compile.resources import runtime_dir
 from tests.runtime.matrix import Job
 
 RUNTIME = runtime_dir()
-WARNINGS = (
-    *("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion"),
-    *("-Wshadow", "-Wundef", "-Wstrict-prototypes", "-Wcast-qual", "-Wmissing-prototypes"),
-    "-Werror",
-)
+STRICT = ("-std=c99", *STRICT_FLAGS)
 GUARD = 64
 """Bytes before and behind every buffer."""
 
@@ -41,7 +38,7 @@ def compile_c(
     """Run a C compiler, `host_cc` by default, with the project's warnings; fail with its output."""
     command = [
         *(compiler or host_cc().command),
-        *WARNINGS,
+        *STRICT,
         f"-I{RUNTIME / 'include'}",
         *flags,
         *map(str, files),

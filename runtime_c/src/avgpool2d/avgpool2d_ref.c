@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Average pooling in portable C99. */
+/* Average pooling in portable C99.  C rounds a quotient toward zero [N2.7], which half prepares. */
 #include <codeq/avgpool2d.h>
 
 #include "../numerics.h"

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime as code: no warnings, no floating point, nothing linked that is not called."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from codeq_compile import target as targets
+from codeq_compile.build.firmware import GCC_FLAGS, ZIG_FLAGS
+from codeq_compile.build.tools import Tool, arm_cc, clang_format, cmake, host_cc, zig_cc
+from codeq_compile.errors import ToolError
+from codeq_compile.resources import runtime_dir
+from codeq_compile.target import Target
+from tests.runtime.binding import STRICT, compile_c, sources
+
+ROOT = Path(__file__).resolve().parents[2]
+C_FILES = sorted(
+    path
+    for folder in (runtime_dir(), ROOT / "tests" / "runtime" / "c")
+    for path in folder.rglob("*")
+    if path.suffix in {".c", ".h", ".cpp"}
+)
+MORE_FLAGS = ("-Wvla", "-O2", "-ffunction-sections", "-fdata-sections")
+
+CORES = {
+    board.core: board
+    for name in targets.names()
+    if not (board := targets.load(name)).is_host and name.startswith(("mps", "microbit"))
+}
+
+FLOAT_HELPER = re.compile(r"__aeabi_[fd]\w+|__\w+[sd]f\d?\Z|\w*float\w*")
+FLOAT_INSTRUCTION = re.compile(r"\tv\w+\.f(?:16|32|64)\b.*")
+# what gcc and clang call instead of writing the instructions out: no library but their own
+INTEGER_HELPER = re.compile(r"mem(?:cpy|set)|__aeabi_(?:mem(?:cpy|set)\d?|[ui]?l?\w*div\w*|l\w+)")
+
+
+def installed(find: Callable[[], Tool]) -> Tool:
+    """A tool, or a skip that says how to install it."""
+    try:
+        return find()
+    except ToolError as error:
+        pytest.skip(str(error))
+
+
+def output_of(command: Sequence[str | Path], cwd: Path | None = None) -> str:
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cwd
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def compile_all(compiler: Tool, flags: Sequence[str], directory: Path) -> list[Path]:
+    """Objects of the whole runtime, warnings being errors."""
+    include = f"-I{runtime_dir() / 'include'}"
+    command = [*compiler.command, *STRICT, *MORE_FLAGS, *flags, include, "-c", *sources()]
+    output_of(command, directory)
+    return sorted(directory.glob("*.o"))
+
+
+def arm_gcc() -> Tool:
+    """The GNU compiler for Cortex-M, not zig."""
+    compiler = installed(arm_cc)
+    if compiler.name != "arm-none-eabi-gcc":
+        pytest.skip("needs arm-none-eabi-gcc: apt install gcc-arm-none-eabi")
+    return compiler
+
+
+def beside(compiler: Tool, program: str) -> str:
+    """A program of the same toolchain: nm, objdump."""
+    return compiler.command[0].removesuffix("gcc") + program
+
+
+@pytest.fixture(scope="module", params=sorted(CORES))
+def board(request: pytest.FixtureRequest) -> Target:
+    return CORES[request.param]
+
+
+@pytest.fixture(scope="module")
+def gcc_objects(board: Target, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """All objects by arm-none-eabi-gcc for one core; compiling them is the warning test."""
+    directory = tmp_path_factory.mktemp(board.core)
+    return compile_all(arm_gcc(), [*board.build.gcc_flags, *GCC_FLAGS], directory)
+
+
+def test_all_six_cores_are_built():
+    """A core that drops out of the list would no longer be compiled for."""
+    expected = {f"cortex-m{n}" for n in (0, 3, 4, 7, 33, 55)}
+
+    assert expected == set(CORES)
+
+
+@pytest.mark.parametrize("find", [host_cc, zig_cc], ids=["host", "zig"])
+def test_the_host_compilers_have_nothing_to_warn_about(find, tmp_path):
+    """Users build with -Werror; a warning in a vendored file would stop them."""
+    assert compile_all(installed(find), [], tmp_path)
+
+
+@pytest.mark.slow
+def test_zig_has_nothing_to_warn_about_on_any_core(board, tmp_path):
+    """Without an Arm toolchain, firmware is built by zig, for a target that has no string.h."""
+    core = ["-target", str(board.build.zig_target), f"-mcpu={board.build.zig_cpu}"]
+
+    assert compile_all(installed(zig_cc), [*core, *board.build.zig_flags, *ZIG_FLAGS], tmp_path)
+
+
+def test_nothing_is_linked_but_integer_helpers(gcc_objects):
+    """Soft floating point costs kilobytes and hundreds of cycles; a libc may not be there."""
+    undefined = output_of([beside(arm_gcc(), "nm"), "-u", *gcc_objects])
+    symbols = set(re.findall(r"^\s+U (\S+)", undefined, re.MULTILINE))
+
+    assert not {symbol for symbol in symbols if FLOAT_HELPER.fullmatch(symbol)}
+    assert not {symbol for symbol in symbols if not INTEGER_HELPER.fullmatch(symbol)}
+
+
+def test_no_instruction_computes_in_floating_point(board, gcc_objects):
+    """A core without an FPU would fault, and one with it would have to save its registers."""
+    tool = [beside(arm_gcc(), "objdump"), "-d"]
+    if "mve" in board.isa:
+        tool.append("-marmv8.1-m.main")
+
+    assert [] == FLOAT_INSTRUCTION.findall(output_of([*tool, *gcc_objects]))
+
+
+def test_no_variable_is_left_in_ram(gcc_objects):
+    """Kernels are re-entrant because nothing of theirs is writable between calls."""
+    symbols = output_of([beside(arm_gcc(), "nm"), *gcc_objects])
+
+    assert [] == re.findall(r"^\w+ [bBdDcCsS] .*", symbols, re.MULTILINE)
+
+
+def test_the_fast_code_macro_moves_the_inner_loops(tmp_path):
+    """CQ_FAST_CODE must reach the code where the time goes, or fast memory stays empty."""
+    compiler = arm_gcc()
+    flag = '-DCQ_FAST_CODE=__attribute__((section(".ramfunc"), noinline))'
+    objects = compile_all(compiler, [*CORES["cortex-m4"].build.gcc_flags, flag], tmp_path)
+
+    moved = output_of([beside(compiler, "nm"), "--format=sysv", *objects])
+
+    fast = set(re.findall(r"^(cq_\w+).*\|\.ramfunc", moved, re.MULTILINE))
+    assert {"cq_accumulate_dense", "cq_accumulate_sparse", "cq_accumulate_dsp"} <= fast
+    assert {f"cq_{name}_next" for name in ("dense", "ternary", "bitmask", "rle")} <= fast
+    assert "cq_dwconv2d_inside" in fast
+
+
+def test_a_program_holds_the_kernels_that_it_calls_and_no_others(tmp_path):
+    """Flash is the point: one width and packing must not drag the others along."""
+    compiler = arm_gcc()
+    core = CORES["cortex-m0"].build.gcc_flags
+    objects = compile_all(compiler, [*core, *GCC_FLAGS], tmp_path)
+    kernel = "cq_linear_s8_w4_bitmask_ref"
+    elf = tmp_path / "program.elf"
+    output_of(
+        [
+            *(*compiler.command, *core, "-nostdlib", "-Wl,--gc-sections", f"-Wl,-e,{kernel}"),
+            *(*objects, "-lgcc", "-Wl,--unresolved-symbols=ignore-all", "-o", elf),
+        ]
+    )
+
+    defined = output_of([beside(compiler, "nm"), "--defined-only", elf])
+
+    public = set(re.findall(r" T (cq_\w+)", defined))
+    private = set(re.findall(r" [tr] (cq_\w+)", defined))
+    assert {kernel} == public
+    assert not {name for name in private if re.search("dense|ternary|rle|conv2d", name)}
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_c_files_are_formatted_and_licensed(path):
+    """One layout for all C, and a licence in every file that users copy."""
+    tool = installed(clang_format)
+
+    output_of(
+        [*tool.command, "--dry-run", "--Werror", f"--style=file:{ROOT / '.clang-format'}", path]
+    )
+    assert path.read_text().startswith("/* SPDX-License-Identifier: Apache-2.0 */\n/*")
+
+
+def test_no_header_depends_on_what_was_included_before_it(tmp_path):
+    """A user includes the headers of the ops that are needed, in any order."""
+    for header in sorted(runtime_dir().rglob("*.h")):
+        if header.name == "mve.h":
+            continue  # nothing is in it for a host
+        source = tmp_path / "alone.c"
+        source.write_text(f'#include "{header}"\ntypedef int at_least_one_declaration;\n')
+        unused = ("-Wno-unused-function", "-Wno-unused-const-variable")
+        compile_c(tmp_path / "alone.o", [source], ["-c", *unused])
+
+
+def run_cmake(source: Path, build: Path, *options: str) -> None:
+    tool = installed(cmake)
+    output_of([*tool.command, "-S", source, "-B", build, *options])
+    output_of([*tool.command, "--build", build])
+
+
+def test_cmake_and_ctest_are_enough(tmp_path):
+    """An embedded engineer builds and tests the kernels without Python."""
+    run_cmake(ROOT, tmp_path)
+    ctest = shutil.which("ctest") or pytest.skip("ctest was not found: apt install cmake")
+
+    report = output_of([ctest, "--test-dir", tmp_path])
+
+    assert "100% tests passed" in report
+
+
+def test_the_runtime_works_as_a_sub_project(tmp_path):
+    """Both folders can be added to somebody's project, and neither brings its tests along."""
+    for folder in (ROOT, runtime_dir()):
+        source = tmp_path / f"user-{folder.name}"
+        source.mkdir()
+        (source / "main.c").write_text(
+            "#include <codeq/lut.h>\nint main(void) { return cq_lut_s8_ref == 0; }\n"
+        )
+        (source / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.16)\nproject(user C)\n"
+            f"add_subdirectory({folder} codeq)\nadd_executable(user main.c)\n"
+            "target_link_libraries(user PRIVATE codeq::runtime)\n"
+        )
+        run_cmake(source, source / "build")
+
+        assert (source / "build" / "user").is_file()
+        assert not list((source / "build").rglob("test_conv2d*"))
+
+
+def test_cmake_cross_compiles_with_the_toolchain_file(tmp_path):
+    """The same build makes a library for the device."""
+    compiler = arm_gcc()
+    toolchain = ROOT / "targets" / "common" / "arm-none-eabi.cmake"
+
+    run_cmake(ROOT, tmp_path, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
+
+    (archive,) = tmp_path.rglob("libcodeq_runtime.a")
+    assert "cq_conv2d_s8_w8_dense_ref" in output_of([beside(compiler, "nm"), archive])
+
+
+def test_the_readme_shows_the_example_that_is_tested():
+    """An example that nobody compiles is wrong after the first change."""
+    example = (ROOT / "tests" / "runtime" / "c" / "readme_example.c").read_text()
+    (shown,) = re.findall(r"```c\n(.*?)```", (runtime_dir() / "README.md").read_text(), re.DOTALL)
+
+    assert example.split("\n", 2)[2] == shown
