@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of firmware share: the emulated boards, and the probe, a stand-in for a model."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codeq_compile import target
+from codeq_compile.build import firmware, run, tools
+from codeq_compile.build.firmware import Firmware, Program
+from codeq_compile.build.run import Bytes2D
+from codeq_compile.build.tools import Tool
+from codeq_compile.errors import ToolError
+from codeq_compile.resources import runtime_dir, targets_dir
+
+EMULATED = tuple(
+    name
+    for name in target.names()
+    if (options := target.load(name).run) is not None and options.runner == "qemu"
+)
+COMPILERS = {"gcc": tools.arm_cc, "zig": tools.zig_cc}
+EMULATORS = {"qemu": tools.qemu, "unicorn": tools.unicorn}
+
+# Requests to tests/targets/probe.c, and what they do.
+COMPUTE, READ_NULL, WRITE_NULL, WRITE_FLASH, OVERFLOW_STACK, READ_BEHIND_RAM = range(6)
+EXECUTE_RAM, HANG, READ_UNMAPPED, USE_STACK, UNDEFINED_INSTRUCTION = range(6, 11)
+PROBE_BYTES = 16
+PROBE_FRAME_BYTES = 256
+
+PROBE = Program(
+    app=targets_dir() / "common" / "main.c",
+    library=(Path(__file__).parent / "targets" / "probe.c",),
+    includes=(runtime_dir() / "include",),
+)
+
+
+def found(find: Callable[[], Tool]) -> Tool:
+    """The tool; the test is skipped where it is not installed."""
+    try:
+        return find()
+    except ToolError as exc:
+        pytest.skip(str(exc))
+
+
+@cache
+def probe(board: str, compiler: str = "gcc") -> Firmware:
+    """The probe's firmware, built once a session."""
+    return firmware.link(PROBE, target.load(board), compiler=found(COMPILERS[compiler]))
+
+
+def request(code: int, argument: int = 0) -> Bytes2D:
+    """Input of one sample that makes the probe do something."""
+    sample = np.zeros((1, PROBE_BYTES), np.uint8)
+    sample[0, :2] = code, argument
+    return sample
+
+
+def failure(board: str, code: int, emulator: str = "qemu", compiler: str = "gcc") -> ToolError:
+    """The error of a run that does something illegal."""
+    with pytest.raises(ToolError) as caught:
+        run.run(
+            probe(board, compiler), request(code), emulator=found(EMULATORS[emulator]), timeout_s=60
+        )
+    return caught.value
+
+
+def probe_outputs(inputs: Bytes2D) -> tuple[Bytes2D, Bytes2D]:
+    """What the probe computes: (layer 0 of each sample, outputs of each sample)."""
+    primes = np.array([2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53])
+    scaled = (inputs * primes).astype(np.uint8)
+    outputs = scaled.copy()
+    for i, row in enumerate(scaled):
+        total = 0x123456789A
+        for value in row:
+            total = (total * 31 + int(value)) % 2**64
+        outputs[i, :2] = total % 251, i + 1
+    return scaled, outputs
