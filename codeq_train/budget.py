@@ -12,7 +12,7 @@ class Budget(nn.Module):
     """Dual ascent on ``bytes <= target``.
 
     Every step, ``pressure += rate · (bytes / target - 1)``, kept >= 0; the penalty is
-    ``pressure · estimated bytes / target``.  The differentiable estimate is set right by an exact
+    ``pressure · max(bytes / target - 1, 0)``.  The differentiable estimate is set right by an exact
     count now and then.
 
     Parameters
@@ -45,13 +45,17 @@ class Budget(nn.Module):
         self.tables.fill_(float(table_bytes))
         self.correction.copy_(weight_bytes / estimate.detach().clamp(min=1.0))
 
+    def excess(self, estimate: Tensor) -> Tensor:
+        """``bytes / target - 1`` for weights of `estimate` bytes: 0-d tensor, differentiable."""
+        return (estimate * self.correction + self.tables) / self.target - 1.0
+
     def step(self, estimate: Tensor) -> None:
         """Adjust the pressure to the distance from the target."""
-        projected = estimate.detach() * self.correction + self.tables
-        self.pressure += self.rate * (projected / self.target - 1.0)
+        self.pressure += self.rate * self.excess(estimate.detach())
         self.pressure.clamp_(0.0, _MAX_PRESSURE)
         self.steps += 1
 
     def penalty(self, estimate: Tensor) -> Tensor:
         """What to add to the loss: 0-d tensor, differentiable in `estimate`."""
-        return self.pressure.clone() * self.correction.clone() * estimate / self.target
+        # no push below the target: what the pressure has piled up must not overshoot it
+        return self.pressure.clone() * torch.relu(self.excess(estimate))
