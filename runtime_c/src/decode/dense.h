@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing `dense`: one value field a weight.  Spec: FORMATS.md §dense. */
+/* Packing `dense`: one value field a weight.  Spec: FORMATS.md [F5]. */
 #ifndef CODEQ_SRC_DECODE_DENSE_H
 #define CODEQ_SRC_DECODE_DENSE_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packing `ternary`: five weights of -1, 0, 1 a byte.  Spec: FORMATS.md §ternary. */
+/* Packing `ternary`: five weights of -1, 0, 1 a byte.  Spec: FORMATS.md [F6]. */
 #ifndef CODEQ_SRC_DECODE_TERNARY_H
 #define CODEQ_SRC_DECODE_TERNARY_H
 
