@@ -67,15 +67,16 @@ class HostLibrary:
     ----------
     manifest : Manifest
     path : Path
-        Shared library, or a program where the build is sanitized.
-    is_sanitized : bool
+        Shared library, or a program.
+    is_program : bool
+        It runs as a process of its own: a crash becomes a ToolError.
     folder : TemporaryDirectory
         Where `path` lies; removed together with this object.
     """
 
     manifest: Manifest
     path: Path
-    is_sanitized: bool
+    is_program: bool
     folder: "tempfile.TemporaryDirectory[str]"
 
     def run(self, inputs: Bytes2D, traced: int = 0) -> RunResult:
@@ -93,7 +94,7 @@ class HostLibrary:
         InputError
             If `inputs` has another number of bytes than the model takes.
         ToolError
-            If a sanitizer ended the program, or the trace is not that of the manifest.
+            If the program crashed, or the trace is not that of the manifest.
         """
         expected = self.manifest.input_bytes
         if inputs.ndim != 2 or inputs.shape[1] != expected or inputs.dtype != np.uint8:
@@ -103,7 +104,7 @@ class HostLibrary:
             )
         traced = min(traced, len(inputs))
         each = self.manifest.trace_bytes + RECORD_BYTES * len(self.manifest.layers)
-        if self.is_sanitized:
+        if self.is_program:
             return self._run_program(inputs, traced, traced * each)
         return self._call(np.ascontiguousarray(inputs), traced, traced * each)
 
@@ -158,6 +159,7 @@ def build(
     directory: Path,
     *,
     compiler: Tool | None = None,
+    isolate: bool = False,
     sanitize: bool = False,
     flags: Sequence[str] = (),
 ) -> HostLibrary:
@@ -169,9 +171,10 @@ def build(
         What `emit` wrote.
     compiler : Tool, optional
         Default: `tools.host_cc()`.
+    isolate : bool
+        Build a program instead of a library: for C that someone has edited.
     sanitize : bool
-        Build a program with AddressSanitizer (not with zig) and UndefinedBehaviorSanitizer, which
-        runs as a process of its own.
+        A program with AddressSanitizer (not with zig) and UndefinedBehaviorSanitizer.
     flags : sequence of str
         More compiler flags, e.g. `STRICT_FLAGS`.
 
@@ -187,8 +190,9 @@ def build(
     folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="codeq-")
     root = Path(folder.name)
     binding = root / f"{library.name}_harness.c"
-    harness.write_binding(directory, binding)
+    binding.write_text(harness.source(library), encoding="ascii")
     sanitizers = _sanitizers(compiler) if sanitize else ()
+    is_program = isolate or sanitize
     options = [
         *COMPILE_FLAGS,
         *sanitizers,
@@ -200,7 +204,7 @@ def build(
     sources = [
         binding,
         harness.FOLDER / "host.c",
-        *([harness.FOLDER / "host_main.c"] if sanitize else []),
+        *([harness.FOLDER / "host_main.c"] if is_program else []),
         *(directory / path for path in library.sources),
     ]
     cache = Path(_cache().name)
@@ -208,11 +212,11 @@ def build(
         objects = list(
             pool.map(lambda path: _object(path, compiler, options, directory, cache), sources)
         )
-    path = root / ("model" if sanitize else "model.so")
-    link = [*sanitizers, *(() if sanitize else ("-shared",))]
+    path = root / ("model" if is_program else "model.so")
+    link = [*sanitizers, *(() if is_program else ("-shared",))]
     command = [*compiler.command, *link, *map(str, objects), "-o", str(path)]
     _process(command, f"{library.name} does not link", root, COMPILE_TIMEOUT_S)
-    return HostLibrary(manifest=library, path=path, is_sanitized=sanitize, folder=folder)
+    return HostLibrary(manifest=library, path=path, is_program=is_program, folder=folder)
 
 
 def _sanitizers(compiler: Tool) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-from codeq_compile import manifest
 from codeq_compile.ir.types import DType
 from codeq_compile.manifest import Manifest, TensorEntry
 
@@ -14,17 +13,6 @@ FOLDER = Path(__file__).resolve().parent
 
 GUARD_STATUS = -100
 """Status of a run that wrote beside its arena."""
-
-
-def write_binding(directory: Path, path: Path) -> None:
-    """Write the binding of the emitted library in `directory` to `path`.
-
-    Raises
-    ------
-    InputError
-        `directory` is not an emitted library.
-    """
-    path.write_text(source(manifest.read(directory)), encoding="utf-8")
 
 
 def source(library: Manifest) -> str:
