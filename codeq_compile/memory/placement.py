@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from codeq_compile.memory.types import Buffer
 
-EXACT_BUFFERS = 60
+EXACT_BUFFERS = 120
 """Most buffers for which the search for an optimum is tried."""
-EXACT_STEPS = 4000
-"""Placements that the search may try: counted, not timed, so that the plan never varies."""
+EXACT_STEPS = 40_000
+"""Placements that the search may try, about a second: counted, so that the plan never varies."""
 
 
 def place(buffers: Sequence[Buffer], lower_bound: int) -> tuple[tuple[Buffer, ...], bool]:
