@@ -129,6 +129,11 @@ class BatchNorm(nn.Module):
             x, self.mean, self.variance, self.gamma, self.beta, True, self.momentum, self.eps
         )
 
+    @property
+    def is_fresh(self) -> bool:
+        """No batch has been seen: the running statistics are still 0 and 1."""
+        return bool((self.mean == 0).all() and (self.variance == 1).all())
+
     def gain(self) -> Tensor:
         """Factor per channel with the running statistics: tensor of shape (channels,)."""
         return self.gamma * torch.rsqrt(self.variance + self.eps)

@@ -16,6 +16,7 @@ from codeq_compile.passes import run as lower
 from codeq_compile.simulate import simulate, trace
 from codeq_train.cost import layer_costs, mean_bits, mean_sparsity
 from codeq_train.export import export, to_graph_inputs
+from codeq_train.layers import Input
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.prepare import freeze
@@ -248,7 +249,11 @@ def integer_distance(model: QuantizedModel, *inputs: Tensor) -> list[Distance]:
         name = layer.origin.name
         if layer.grid is None or name not in tensors:
             continue
-        grid, q = layer.grid.grid(), _as_torch(integers[tensors[name]], real)
+        grid = layer.grid.grid()
+        if isinstance(layer, Input):
+            q = torch.from_numpy(grid.quantize(inputs[graph.inputs.index(name)].numpy())).double()
+        else:
+            q = _as_torch(integers[tensors[name]], real)
         steps = (real.double() / grid.scale + grid.zero_point - q).abs().round()
         values[name] = (q - grid.zero_point).float() * grid.scale
         distances.append(

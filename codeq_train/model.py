@@ -2,8 +2,10 @@
 """The prepared model: the user's network as a list of layers, still an ordinary `nn.Module`."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from codeq_compile.errors import InputError
 from codeq_train.budget import Budget
@@ -23,8 +25,8 @@ class QuantizedModel(nn.Module):
     outputs : mapping of str to str
         Name of each output and the tensor it is.
     config : QuantConfig
-    returns_tuple : bool
-        Whether calls return a tuple, as the user's model does.
+    structure : TreeSpec
+        How calls return the outputs: alone, as a tuple or a dict, as the user's model does.
     """
 
     def __init__(
@@ -33,12 +35,12 @@ class QuantizedModel(nn.Module):
         outputs: Mapping[str, str],
         config: QuantConfig,
         *,
-        returns_tuple: bool,
+        structure: TreeSpec,
     ) -> None:
         super().__init__()
         self.config = config
         self.outputs = dict(outputs)
-        self.returns_tuple = returns_tuple
+        self.structure = structure
         self.budget: Budget | None = None
         if config.weight_bytes is not None:
             self.budget = Budget(config.weight_bytes, config.budget_rate)
@@ -57,14 +59,13 @@ class QuantizedModel(nn.Module):
         """Layers with weights, in execution order."""
         return (layer for layer in self.layers if isinstance(layer, Weighted))
 
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Fake-quantized outputs for a batch, in the shapes of the user's model."""
+    def forward(self, *inputs: Tensor) -> Any:
+        """Fake-quantized outputs for a batch, in the shapes and structure of the user's model."""
         values: dict[str, Tensor] = {}
         for layer, _ in self.run(*inputs, values=values):
             for name in self._last_use.get(layer.origin.name, ()):
                 del values[name]
-        results = tuple(values[name] for name in self.outputs.values())
-        return results if self.returns_tuple else results[0]
+        return tree_unflatten([values[name] for name in self.outputs.values()], self.structure)
 
     def run(
         self, *inputs: Tensor, values: dict[str, Tensor] | None = None

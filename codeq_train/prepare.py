@@ -64,9 +64,7 @@ def prepare(
     layers = _separate_fixed_grids(captured.layers)
     grids = _attach_grids(layers, learn=config.activations.learn)
     _attach_quantizers(layers, grids, config)
-    prepared = QuantizedModel(
-        layers, captured.outputs, config, returns_tuple=captured.returns_tuple
-    )
+    prepared = QuantizedModel(layers, captured.outputs, config, structure=captured.structure)
     calibrate(prepared, [example])
     return prepared.train()
 
@@ -75,8 +73,8 @@ def prepare(
 def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
     """Set the ranges of all activations anew from data, and change nothing else.
 
-    Activations stay float meanwhile; BatchNorm uses the statistics of each batch (of more than one
-    sample), so that an untrained model is calibrated for the activations it will have.
+    Activations stay float meanwhile.  A BatchNorm that has never been trained uses the statistics
+    of each batch, so that the model is calibrated for the activations it will have.
 
     Parameters
     ----------
@@ -85,16 +83,17 @@ def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ..
         Real inputs.
     """
     grids = {layer.grid for layer in model.layers if layer.grid is not None}
-    norms = [layer.norm for layer in model.weighted() if layer.norm is not None]
+    layers = [layer for layer in model.weighted() if layer.norm is not None]
+    norms = [layer.norm for layer in layers if layer.norm is not None]
     momenta, was_training = [norm.momentum for norm in norms], model.training
+    model.eval()
     for grid in grids:
         grid.observe()
-    for norm in norms:
+    for layer, norm in zip(layers, norms, strict=True):
+        layer.training = norm.is_fresh
         norm.momentum = 0.0
     for batch in batches:
-        inputs = batch if isinstance(batch, tuple) else (batch,)
-        model.train(len(inputs[0]) > 1)
-        model(*inputs)
+        model(*(batch if isinstance(batch, tuple) else (batch,)))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for grid in grids:

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`torch.export` of the user's model, its refusals in the user's terms."""
+
+import copy
+import re
+
+import torch
+from torch import Tensor, nn
+
+from codeq_compile.errors import ModelError
+
+
+def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    """Graph of a copy of `model` in evaluation mode, for batches of any size.
+
+    Raises
+    ------
+    ModelError
+        torch cannot trace it; the message names the line and the way out.
+    """
+    model = copy.deepcopy(model).eval()
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+        raise ModelError("the model has lazy layers without weights yet: call it once first")
+    if not example or any(not isinstance(x, Tensor) or x.dim() < 2 for x in example):
+        raise ModelError("the example must be tensors of shape (batch, ...), one an argument")
+    # torch takes a batch of 1 for a constant of the model
+    pair = tuple(torch.cat([x[:1], x[:1]]).detach() for x in example)
+    batch = torch.export.Dim("batch")
+    with torch.no_grad():
+        model(*pair)
+    try:
+        return torch.export.export(
+            model, pair, dynamic_shapes=tuple({0: batch} for _ in pair), strict=False
+        )
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(_explain(error)) from error
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    line = re.search(r'File "([^"]+)", line (\d+), in (?:forward|\w+)\n\s+(.+)', text)
+    where = f" at {line[1]}:{line[2]} ({line[3].strip()})" if line else ""
+    if "data-dependent" in text.lower() or "GuardOnDataDependent" in type(error).__name__:
+        return (
+            f"the model's control flow depends on data{where}: a compiled model runs the same "
+            "layers for every input; replace the `if` or `.item()` by arithmetic on tensors"
+        )
+    if "specialized" in text.lower() or "Constraints violated" in text:
+        return (
+            f"the model fixes the batch size{where}: use x.flatten(1) or x.reshape(x.shape[0], -1) "
+            "instead of a constant"
+        )
+    return f"torch.export cannot trace the model{where}: {first}"

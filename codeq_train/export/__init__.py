@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a prepared model to the compiler's IR: integers, grids and channels-last memory.
+
+torch keeps channels first, the IR last.  No transpose is ever emitted: weights adapt to the order
+in which elements stand (`layout`), and a model in which that is impossible is refused.
+"""
+
+import importlib
+import itertools
+import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from codeq_compile.errors import InputError, ModelError, UnsupportedOp
+from codeq_compile.ir import Graph, save, verify
+from codeq_train import layers as kinds
+from codeq_train import layout as layouts
+from codeq_train.export.inputs import to_graph_inputs
+from codeq_train.export.state import Export
+from codeq_train.model import QuantizedModel
+
+# handlers are discovered, not listed: a new file is enough
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["export", "to_graph_inputs"]
+
+
+def export(
+    model: nn.Module,
+    path: Path | str | None = None,
+    *,
+    name: str = "model",
+    labels: Sequence[str] = (),
+) -> Graph:
+    """The integers of a trained model as a graph, written to a `.cq` file if `path` is given.
+
+    Parameters
+    ----------
+    model : QuantizedModel
+        From `prepare`, in evaluation mode.
+    path : path, optional
+        Of the `.cq` file.
+    name : str
+        A lower-case C identifier: prefix of every symbol of the emitted library.
+    labels : sequence of str
+        Class names of the first output.
+
+    Returns
+    -------
+    Graph
+        Verified.  Images are (h, w, c), sequences (1, length, c); the provenance says how each
+        input's torch axes are ordered (`to_graph_inputs` does it).
+
+    Raises
+    ------
+    UnsupportedOp
+        Layers that have no integer form as they stand; all are listed.
+    ModelError
+        The model was not prepared, or is in training mode.
+    """
+    if not isinstance(model, QuantizedModel):
+        raise ModelError(
+            f"export needs the model that prepare() returned, not a {type(model).__name__}: "
+            "prepare the whole network, with everything that surrounds it"
+        )
+    if model.training:
+        raise ModelError("the model is in training mode: export(model.eval(), …)")
+    _check_quantized(model)
+    graph = verify(_best_layout(model, name, tuple(labels)))
+    classes = graph.tensors[graph.outputs[0]].shape[-1]
+    if labels and len(labels) != classes:
+        raise InputError(f"{len(labels)} labels were given for {classes} outputs")
+    if path is not None:
+        save(graph, Path(path))
+    return graph
+
+
+def _check_quantized(model: QuantizedModel) -> None:
+    reasons = []
+    for layer in model.layers:
+        off = isinstance(layer, kinds.Weighted) and not layer.enabled
+        if off or (layer.grid is not None and not layer.grid.enabled):
+            reasons.append(
+                f'layer "{layer.origin.name}": its quantization is switched off: '
+                "set_quantization(model, weights=True, activations=True), and train with it"
+            )
+    if reasons:
+        raise UnsupportedOp(reasons)
+
+
+def _best_layout(model: QuantizedModel, name: str, labels: tuple[str, ...]) -> Graph:
+    """Try the orders in which the inputs may come until every layer finds what it needs."""
+    first: UnsupportedOp | None = None
+    choices = [layouts.candidates(layer.origin.shape) for layer in model.inputs]
+    for chosen in itertools.product(*choices):
+        try:
+            return Export(model, name, labels, chosen).run()
+        except UnsupportedOp as error:
+            first = first or error
+    assert first is not None
+    raise first
