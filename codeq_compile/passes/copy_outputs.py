@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An output that is only another view of bytes that the caller has already becomes a copy."""
 
+from collections.abc import Container
 from dataclasses import replace
 
 from codeq_compile.ir.graph import Graph, Node
@@ -22,10 +23,7 @@ def copy_outputs(graph: Graph) -> Graph:
         source = sources[node.inputs[0]] if node.op.is_view else node.output
         sources[node.output] = source
         if node.output in graph.outputs and source in taken:
-            view = _unused(f"{node.output}.view", tensors)
-            tensors[view] = tensors[node.output]
-            nodes.append(replace(node, output=view))
-            nodes.append(_copy(graph, node, view))
+            nodes.extend(_copied(graph, node, tensors))
             sources[node.output] = node.output
         else:
             nodes.append(node)
@@ -34,12 +32,19 @@ def copy_outputs(graph: Graph) -> Graph:
     return replace(graph, tensors=tensors, nodes=tuple(nodes))
 
 
-def _copy(graph: Graph, node: Node, view: str) -> Node:
-    name = _unused(f"{node.name}.copy", {other.name: other for other in graph.nodes})
-    return Node(name=name, op=Requantize(), inputs=(view,), output=node.output)
+def _copied(graph: Graph, node: Node, tensors: dict[str, TensorType]) -> list[Node]:
+    """A copy in the place of the view, or behind it where it changes the shape."""
+    kind = tensors[node.output]
+    if tensors[node.inputs[0]] == kind:
+        return [replace(node, op=Requantize(), params=None)]
+    view = _unused(f"{node.output}.view", tensors)
+    tensors[view] = kind
+    name = _unused(f"{node.name}.copy", {other.name for other in graph.nodes})
+    copy = Node(name=name, op=Requantize(), inputs=(view,), output=node.output)
+    return [replace(node, output=view), copy]
 
 
-def _unused(name: str, known: dict[str, TensorType] | dict[str, Node]) -> str:
+def _unused(name: str, known: Container[str]) -> str:
     while name in known:
         name += "_"
     return name
