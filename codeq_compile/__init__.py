@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles a quantized model to a small C library that gives the very integers of its simulation.
+
+`load` reads a model, `compile` writes its library, `simulate` runs it in integers, `check` compares
+the two byte for byte.
+"""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import codeq_compile.ops  # noqa: F401  # registers the ops
+from codeq_compile import budgets, passes
+from codeq_compile.budgets import Budgets
+from codeq_compile.build import firmware, tools
+from codeq_compile.build.firmware import Sizes
+from codeq_compile.check import SAMPLES, CheckResult
+from codeq_compile.check import check as _check
+from codeq_compile.emit import staging, write
+from codeq_compile.errors import DoesNotFit, InputError, ToolError
+from codeq_compile.ir import Graph, load
+from codeq_compile.ir.op import Array
+from codeq_compile.manifest import Manifest
+from codeq_compile.plan import AUTO, Plan, plan
+from codeq_compile.report import collect
+from codeq_compile.report.collect import CheckReport, Report
+from codeq_compile.simulate import simulate as _simulate
+from codeq_compile.target import Target
+from codeq_compile.target import load as _load_target
+
+__all__ = ["Compiled", "check", "compile", "load", "simulate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """What `compile` made.
+
+    Parameters
+    ----------
+    directory : Path
+        The library.
+    manifest : Manifest
+    plan : Plan
+        Every decision.
+    report : Report
+        Every size; also in ``directory/report.json``.
+    """
+
+    directory: Path
+    manifest: Manifest
+    plan: Plan
+    report: Report
+
+
+def compile(
+    model: Path | str | Graph,
+    directory: Path | str,
+    *,
+    target: str,
+    name: str | None = None,
+    packing: str = AUTO,
+    flash: int | None = None,
+    weights: int | None = None,
+    ram: int | None = None,
+    samples: Mapping[str, Array] | None = None,
+    command: str | None = None,
+) -> Compiled:
+    """Write the C library of a model into a folder.
+
+    Parameters
+    ----------
+    model : Path, str or Graph
+        A `.cq` file, or a quantized graph.
+    directory : Path or str
+        Made, or replaced if it is an emitted library; on an error it stays as it was.
+    target : str
+        A folder of `targets/`.
+    name : str, optional
+        Prefix of every symbol and file; default: the model's own name.
+    packing : str
+        ``"auto"``: the fewest bytes for each layer; or one codec.
+    flash, weights, ram : int, optional
+        Budgets in bytes: the linked image without vector table and start-up; weights and tables;
+        arena with scratch, inputs and outputs.
+    samples : mapping of str to int array of shape (samples, *tensor shape), optional
+        Vectors of the self-test, by input name.
+    command : str, optional
+        Written into the banners; default: the `codeq compile` that does the same.
+
+    Raises
+    ------
+    ModelError
+        The model is damaged or breaks a rule.
+    InputError
+        An option is wrong, or `directory` holds something else.
+    NoKernel
+        A layer has no kernel on the target.
+    DoesNotFit
+        A budget or the target's memory is exceeded; the message names the largest layers.
+    ToolError
+        The cross compiler failed, or `flash` needs one and there is none.
+    """
+    directory = Path(directory)
+    limits = Budgets(flash=flash, weights=weights, ram=ram)
+    board = _load_target(target)
+    source = _named(model if isinstance(model, Graph) else load(Path(model)), name)
+    decided = plan(passes.run(source), board, packing)
+    budgets.check_plan(limits, decided)
+    if command is None:
+        command = _command(source.name, target, packing, limits)
+    with staging(directory) as folder:
+        library = write(decided, folder, source=source, command=command, samples=samples)
+        sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
+        if sizes is not None:
+            budgets.check_sizes(limits, decided, sizes)
+        report = collect.collect(decided, library, sizes, compiler)
+        collect.write(report, folder)
+    return Compiled(directory=directory, manifest=library, plan=decided, report=report)
+
+
+def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Outputs of a model in integers: what its C library gives, byte for byte.
+
+    Parameters
+    ----------
+    model : Path, str or Graph
+        A `.cq` file, or a graph, lowered or not.
+    inputs : mapping of str to int8 array of shape (batch, *tensor shape)
+        One array for every input.
+
+    Returns
+    -------
+    dict of str to int8 or int32 array of shape (batch, *tensor shape)
+
+    Raises
+    ------
+    ModelError
+        The model is damaged or breaks a rule.
+    InputError
+        The arrays do not fit the model.
+    """
+    graph = model if isinstance(model, Graph) else load(Path(model))
+    return _simulate(graph if graph.is_lowered else passes.run(graph), inputs)
+
+
+def check(
+    directory: Path | str,
+    targets: Sequence[str] | None = None,
+    inputs: Mapping[str, Array] | Path | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> CheckResult:
+    """Compare an emitted library with the simulation of its model, byte for byte.
+
+    The outcome is added to ``directory/report.json``, if there is one. Parameters and errors are
+    those of `codeq_compile.check.check`.
+    """
+    directory = Path(directory)
+    result = _check(directory, targets, inputs, samples, seed)
+    if (directory / collect.FILE_NAME).exists():
+        checks = [CheckReport(**dataclasses.asdict(each)) for each in result.targets]
+        collect.add_checks(directory, checks)
+    return result
+
+
+def _named(graph: Graph, name: str | None) -> Graph:
+    if name is None:
+        return graph
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f'the name "{name}" is not a lower-case C identifier such as "kws"')
+    return replace(graph, name=name)
+
+
+def _command(name: str, target: str, packing: str, limits: Budgets) -> str:
+    words = ["codeq", "compile", f"{name}.cq", "--target", target]
+    if packing != AUTO:
+        words += ["--packing", packing]
+    for option, limit in dataclasses.asdict(limits).items():
+        if limit is not None:
+            words += [f"--{option}", str(limit)]
+    return shlex.join(words)
+
+
+def _measure(
+    folder: Path, board: Target, decided: Plan, *, needed: bool
+) -> tuple[Sizes | None, str | None]:
+    """Sizes of the linked image and its compiler; none without a cross compiler or a board."""
+    if board.is_host:
+        if needed:
+            raise InputError(f"{board.name} has no linked image: a flash budget needs a board")
+        return None, None
+    try:
+        compiler = tools.arm_cc()
+    except ToolError:
+        if needed:
+            raise
+        return None, None
+    try:
+        image = firmware.build(folder, board, compiler=compiler, app="footprint")
+    except DoesNotFit as error:
+        largest = "\n".join(budgets.largest_in_flash(decided))
+        raise DoesNotFit(f"{error}; the largest layers:\n{largest}") from error
+    return image.sizes, f"{compiler.name} {compiler.version}"
