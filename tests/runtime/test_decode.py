@@ -90,6 +90,15 @@ def test_the_lowest_8_bit_weight_survives(decode, packing):
     check(decode, weights, packing)
 
 
+@pytest.mark.parametrize("packing", ["dense", "bitmask", "rle"])
+def test_8_bit_weights_with_a_gap_are_not_used_as_they_stand(decode, packing):
+    """Bytes in flash are the weights only without a gap; with one they must be decoded."""
+    codes = np.array([[-100, 0, 100, -1], [0, 0, 1, 7]], np.int8)
+    weights = Weights(codes=codes, bits=8, scale=np.ones(1, np.float32), gap=27)
+
+    check(decode, weights, packing)
+
+
 @pytest.mark.parametrize("run_bits", range(1, 9))
 def test_every_width_of_a_run_field_decodes(decode, run_bits):
     """Runs of exactly an escape, one less and one more, each width of the run field in turn."""
@@ -124,7 +133,7 @@ def test_any_codes_survive_the_round_trip(decode, data, bits, packing):
         codes=np.array(codes, np.int8).reshape(height, row),
         bits=bits,
         scale=np.ones(1, np.float32),
-        gap=data.draw(st.integers(0, 127 - top)),
+        gap=data.draw(st.integers(0, 127 - max(map(abs, codes)))),
     )
     if CODECS[packing].applies(weights):
         check(decode, weights, packing)

@@ -107,6 +107,30 @@ CASES = [
     Case(
         name="1x1-s2", op=Conv2D(stride=(2, 2)), inputs=(X,), weights=WeightSpec(shape=(6, 1, 1, 5))
     ),
+    # as large as their input, but pixels are not patches
+    *(
+        Case(
+            name=f"1x1-s{stride[0]}{stride[1]}-same-size",
+            op=Conv2D(stride=stride, padding=padding),
+            inputs=(s8(2, 2, 5),),
+            weights=WeightSpec(shape=(6, 1, 1, 5)),
+        )
+        for stride, padding in [((2, 1), (0, 1, 0, 0)), ((1, 2), (0, 0, 0, 1))]
+    ),
+    *(
+        Case(
+            name=f"{kernel[0]}x{kernel[1]}-pad{''.join(map(str, padding))}",
+            op=Conv2D(padding=padding),
+            inputs=(s8(3, 4, 5),),
+            weights=WeightSpec(shape=(6, *kernel, 5)),
+        )
+        for kernel, padding in [
+            ((3, 1), (1, 1, 0, 0)),
+            ((1, 3), (0, 0, 1, 1)),
+            ((1, 1), (1, 0, 0, 0)),
+            ((1, 1), (0, 0, 0, 1)),
+        ]
+    ),
     *(
         _pixels(3, WeightSpec(shape=(2, 1, 2, patch // 2)), f"patch-{patch}")
         for patch in (TILE_BYTES // 2, TILE_BYTES // 2 + 2, TILE_BYTES, TILE_BYTES + 2)
