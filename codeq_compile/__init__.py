@@ -17,7 +17,7 @@ from codeq_compile import budgets, passes
 from codeq_compile.budgets import Budgets
 from codeq_compile.build import firmware, tools
 from codeq_compile.build.firmware import Sizes
-from codeq_compile.check import SAMPLES, CheckResult
+from codeq_compile.check import SAMPLES, CheckResult, run
 from codeq_compile.check import check as _check
 from codeq_compile.emit import staging, write
 from codeq_compile.errors import DoesNotFit, InputError, ToolError
@@ -31,7 +31,7 @@ from codeq_compile.simulate import simulate as _simulate
 from codeq_compile.target import Target
 from codeq_compile.target import load as _load_target
 
-__all__ = ["Compiled", "check", "compile", "load", "simulate"]
+__all__ = ["Compiled", "check", "compile", "load", "run", "simulate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

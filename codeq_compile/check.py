@@ -153,12 +153,10 @@ def check(
     graph = passes.run(source)
     options = []
     if inputs is None:
-        inputs = _random_samples(graph, samples, seed)
         options = ["--samples", str(samples)]
     elif isinstance(inputs, Path):
         options = ["--inputs", str(inputs)]
-        inputs = read_inputs(inputs, graph)
-    comparison = _Comparison(library, graph, inputs)
+    comparison = _Comparison(library, graph, _samples(graph, inputs, samples, seed))
     changed = library.changed(directory)
     if serial.digest(source) != library.model_sha256 and library.model not in changed:
         changed = (*changed, library.model)
@@ -169,6 +167,39 @@ def check(
         runner = _runner(directory, board, isolate=bool(changed))
         done.append(comparison.on(board.name, runner, command, changed))
     return CheckResult(name=library.name, targets=tuple(done), changed=changed)
+
+
+def run(
+    directory: Path,
+    target: str,
+    inputs: Mapping[str, Array] | Path | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> dict[str, Array]:
+    """Outputs of an emitted library on one target: what the C gives, whatever the simulation says.
+
+    Parameters are those of `check`.
+
+    Returns
+    -------
+    dict of str to int array of shape (samples, *tensor shape)
+
+    Raises
+    ------
+    Mismatch
+        The C reports an error.
+    InputError, ModelError, ToolError
+        As in `check`.
+    """
+    library = manifest.read(directory)
+    board = targets_module.load(target)
+    _check_runs_on(library, board)
+    graph = passes.run(ir.load(directory / library.model))
+    rows = _side_by_side(graph, graph.inputs, _samples(graph, inputs, samples, seed))
+    result = _runner(directory, board, isolate=bool(library.changed(directory)))(rows, 0)
+    for sample in np.flatnonzero(result.statuses).tolist():
+        raise Mismatch(f"{library.name} on {target}: {_ended(sample, result)}")
+    return _outputs(graph, result.outputs)
 
 
 Runner = Callable[[Bytes2D, int], RunResult]
@@ -198,6 +229,14 @@ def _check_runs_on(library: Manifest, board: Target) -> None:
             f"{library.name} was compiled for {library.target} and calls {', '.join(missing)} "
             f"kernels, which {board.name} cannot run: compile the model for {board.name}"
         )
+
+
+def _samples(
+    graph: Graph, inputs: Mapping[str, Array] | Path | None, samples: int, seed: int
+) -> Mapping[str, Array]:
+    if inputs is None:
+        return _random_samples(graph, samples, seed)
+    return read_inputs(inputs, graph) if isinstance(inputs, Path) else inputs
 
 
 def _random_samples(graph: Graph, samples: int, seed: int) -> dict[str, Array]:
@@ -282,10 +321,8 @@ class _Comparison:
 
     def _first(self, run: Runner, result: RunResult) -> str:
         """What to look at first: an error, else a layer, else an output."""
-        for sample, status in enumerate(result.statuses.tolist()):
-            if status:
-                meaning = host.MEANING.get(status, "an unknown status")
-                return f"sample {sample} ended with status {status}: {meaning}"
+        for sample in np.flatnonzero(result.statuses).tolist():
+            return _ended(sample, result)
         difference = next(self._layer_differences(result), None)
         if difference is None:
             difference = next(self._output_differences(result))
@@ -329,17 +366,29 @@ class _Comparison:
             )
 
     def _output_differences(self, result: RunResult) -> Iterator[Difference]:
-        start = 0
-        for name in self._graph.outputs:
-            expected = self._expected[name]
-            size = self._graph.tensors[name].bytes
-            columns = np.ascontiguousarray(result.outputs[:, start : start + size])
-            actual = columns.view(expected.dtype.newbyteorder("<")).reshape(expected.shape)
-            for sample in range(len(expected)):
-                yield from _differences(
-                    f'output "{name}"', sample, expected[sample], actual[sample]
-                )
-            start += size
+        for name, actual in _outputs(self._graph, result.outputs).items():
+            for sample, expected in enumerate(self._expected[name]):
+                yield from _differences(f'output "{name}"', sample, expected, actual[sample])
+
+
+def _ended(sample: int, result: RunResult) -> str:
+    """A run that did not return CQ_OK, in words."""
+    status = int(result.statuses[sample])
+    meaning = host.MEANING.get(status, "an unknown status")
+    return f"sample {sample} ended with status {status}: {meaning}"
+
+
+def _outputs(graph: Graph, rows: Bytes2D) -> dict[str, Array]:
+    """The opposite of `_side_by_side` for the graph's outputs."""
+    outputs = {}
+    start = 0
+    for name in graph.outputs:
+        kind = graph.tensors[name]
+        columns = np.ascontiguousarray(rows[:, start : start + kind.bytes])
+        values = columns.view(kind.dtype.numpy.newbyteorder("<"))
+        outputs[name] = values.astype(kind.dtype.numpy).reshape(len(rows), *kind.shape)
+        start += kind.bytes
+    return outputs
 
 
 def _differences(what: str, sample: int, expected: Array, actual: Array) -> Iterator[Difference]:

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of plain data, as text, Markdown or on a terminal; and the tables of a `report.json`."""
+"""Tables of text, Markdown or on a terminal: of a report, a check, kernels, boards and tools."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import rich.box
 import rich.markup
 import rich.table
 
+from codeq_compile.build.tools import Need
+from codeq_compile.check import TargetCheck
 from codeq_compile.kernels import Kernel
-
-Report = Mapping[str, Any]
-"""What `report.json` holds; `report.collect` documents it."""
+from codeq_compile.report.collect import CheckReport, FlashReport, LayerReport, RamReport, Report
+from codeq_compile.target import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +105,169 @@ def _widths(bits: Iterable[int]) -> str:
         else:
             spans.append([width])
     return " ".join(f"{s[0]}-{s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)
+
+
+def target_table(targets: Iterable[Target]) -> Table:
+    """One row a board."""
+    return Table(
+        title="",
+        columns=("target", "core", "isa", "flash", "RAM", "run by", "description"),
+        rows=tuple(
+            (
+                target.name,
+                target.core,
+                " ".join(target.isa),
+                _kibibytes(target.memory.part_flash_bytes) if target.memory else "-",
+                _kibibytes(target.memory.part_ram_bytes) if target.memory else "-",
+                target.run.runner if target.run else "-",
+                target.description,
+            )
+            for target in targets
+        ),
+    )
+
+
+def _kibibytes(size: int) -> str:
+    return f"{size / 1024:.0f} KiB"
+
+
+def doctor_table(needs: Iterable[Need]) -> Table:
+    """One row a purpose: the tool that serves it, or how to get one."""
+    return Table(
+        title="",
+        columns=("for", "tool", "version", "from"),
+        rows=tuple(
+            (need.purpose, need.tool.name, need.tool.version, need.tool.source)
+            if need.tool
+            else (need.purpose, "missing", "", need.advice)
+            for need in needs
+        ),
+    )
+
+
+def check_table(checks: Iterable[TargetCheck | CheckReport]) -> Table:
+    """One row a target that was compared with the simulation."""
+    return Table(
+        title="Simulation against C",
+        columns=("target", "samples", "with every layer", "bytes compared", "differing", "stack"),
+        rows=tuple(
+            (
+                check.target,
+                _count(check.samples),
+                _count(check.traced),
+                _count(check.bytes_compared),
+                _count(check.bytes_differing),
+                _optional(check.stack_bytes),
+            )
+            for check in checks
+        ),
+    )
+
+
+def report_tables(report: Report) -> Iterator[Table]:
+    """What `codeq report` shows: the whole, accuracy, flash, RAM, layers, checks."""
+    yield _whole(report)
+    if report.accuracy:
+        yield _accuracy(report.accuracy)
+    yield _flash(report.flash)
+    yield _ram(report.ram)
+    yield _layers(report.layers)
+    if report.checks:
+        yield check_table(report.checks)
+
+
+def _whole(report: Report) -> Table:
+    return Table(
+        title=f"{report.name}: {report.command}",
+        columns=("target", "weights", "bits, mean", "zeros", "MACs", "MACs done"),
+        rows=(
+            (
+                f"{report.target} ({report.core})",
+                _count(report.weights),
+                f"{report.bits_mean:.2f}",
+                f"{report.zeros:.1%}",
+                _count(report.macs),
+                _count(report.macs_done),
+            ),
+        ),
+    )
+
+
+def _accuracy(stages: Mapping[str, Mapping[str, float]]) -> Table:
+    measures = list(dict.fromkeys(name for stage in stages.values() for name in stage))
+    return Table(
+        title="Accuracy",
+        columns=("stage", *measures),
+        rows=tuple(
+            (stage, *(f"{values[m]:.2%}" if m in values else "-" for m in measures))
+            for stage, values in stages.items()
+        ),
+    )
+
+
+def _flash(flash: FlashReport) -> Table:
+    parts = {
+        "weights": flash.weights,
+        "tables": flash.tables,
+        "code": flash.code,
+        "layer parameters, constants": flash.constants,
+        "all": flash.total,
+        "vectors, start-up, test program": flash.board,
+    }
+    built = f" ({flash.compiler})" if flash.compiler else ""
+    return _bytes_table(f"Flash{built}", {k: v for k, v in parts.items() if v is not None})
+
+
+def _ram(ram: RamReport) -> Table:
+    proof = "no plan is smaller" if ram.is_optimal else "not proved to be the smallest"
+    parts = {
+        f"arena ({proof})": ram.arena,
+        f'  its lower bound, at "{ram.peak}"': ram.lower_bound,
+        "  scratch in it": ram.scratch,
+        "inputs": ram.inputs,
+        "outputs": ram.outputs,
+        "state": ram.state,
+        "all, without stack": ram.total,
+    }
+    return _bytes_table("RAM", parts)
+
+
+def _bytes_table(title: str, parts: Mapping[str, int]) -> Table:
+    rows = tuple((part, _count(size)) for part, size in parts.items())
+    return Table(title=title, columns=("", "bytes"), rows=rows)
+
+
+def _layers(layers: Iterable[LayerReport]) -> Table:
+    return Table(
+        title="Layers",
+        columns=(
+            *("", "layer", "op", "output", "bits", "gap", "zeros"),
+            *("packing", "weights", "tables", "MACs", "skipped"),
+        ),
+        rows=tuple(
+            (
+                f"l{layer.index:02d}",
+                layer.name,
+                layer.op,
+                layer.output,
+                _optional(layer.bits),
+                _optional(layer.gap),
+                "-" if layer.zeros is None else f"{layer.zeros:.0%}",
+                layer.packing or "-",
+                _count(layer.weights_bytes),
+                _count(layer.tables_bytes),
+                _count(layer.macs),
+                _count(layer.macs - layer.macs_done),
+            )
+            for layer in layers
+        ),
+    )
+
+
+def _count(number: int) -> str:
+    """Thousands apart: ``1 234 567``."""
+    return f"{number:,}".replace(",", " ")
+
+
+def _optional(number: int | None) -> str:
+    return "-" if number is None else _count(number)

@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `codeq`: options in, one call, a table or JSON out. No logic lives here."""
+
+import dataclasses
+import difflib
+import errno
+import importlib.metadata
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+
+import codeq_compile
+from codeq_compile import arrays, ir, kernels, passes, target
+from codeq_compile.build import firmware, tools
+from codeq_compile.build import run as boards
+from codeq_compile.check import SAMPLES
+from codeq_compile.errors import CodeqError, InputError, ToolError
+from codeq_compile.ir.op import Array
+from codeq_compile.report import collect, table
+from codeq_compile.simulate import simulate
+
+PLUGINS = "codeq.commands"
+"""Entry points that add commands; one is loaded only when its command is started."""
+
+# Short help of the commands in codeq_train: asking that package for it would import torch.
+PLUGIN_HELP = {
+    "demo": "Train, compile, check and run the smartwatch example.",
+    "train": "Train a recipe with learned dead zones and bit widths.",
+}
+
+EXIT_CODES = """\b
+Exit codes:
+  0  all is well
+  1  the model could not be converted
+  2  a file, an option or the model itself is wrong
+  3  it does not fit into the given flash, weights or RAM
+  4  simulation and C disagree
+  5  a compiler, an emulator or a debugger is missing or failed
+"""
+
+_JSON = "codeq_compile.cli.json"
+_UNITS = {"": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1000, "m": 1 << 20, "mib": 1 << 20}
+
+
+def size(text: str) -> int:
+    """Bytes: ``6144``, ``6K`` and ``6KiB`` are the same."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _UNITS:
+        raise click.BadParameter(f"{text!r} is not a size such as 6144, 6K or 6KiB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+class Commands(click.Group):
+    """The commands of this module, and those that other packages add by entry point."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        plugins = importlib.metadata.entry_points(group=PLUGINS)
+        return [*sorted({plugin.name for plugin in plugins}), *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            return command
+        plugins = importlib.metadata.entry_points(group=PLUGINS, name=cmd_name)
+        return _load(next(iter(plugins))) if plugins else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.list_commands(ctx) and not name.startswith("-"):
+            near = difflib.get_close_matches(name, self.list_commands(ctx))
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and short help, without loading what an entry point names."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.commands.get(name)
+            text = command.get_short_help_str(80) if command else PLUGIN_HELP.get(name, "")
+            rows.append((name, text))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what is the user's to mend becomes a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except CodeqError as error:
+            _fail(ctx, error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `codeq … | head`: click ends quietly
+                raise
+            _fail(ctx, InputError(f"{error.filename}: {error.strerror}"))
+        except KeyboardInterrupt:
+            # the shell's own code for Ctrl-C; 1, which click gives, means a failed conversion here
+            ctx.exit(130)
+
+
+def _load(plugin: importlib.metadata.EntryPoint) -> click.Command:
+    try:
+        command = plugin.load()
+    except ModuleNotFoundError as exc:
+        raise ToolError(
+            f'"codeq {plugin.name}" needs the Python package {exc.name}: '
+            "pip install 'codeq-mcu[demo]'"
+        ) from exc
+    assert isinstance(command, click.Command)
+    return command
+
+
+def _fail(ctx: click.Context, error: CodeqError) -> None:
+    if ctx.meta.get(_JSON):
+        kind = type(error).__name__
+        _emit({"error": {"kind": kind, "message": str(error), "exit_code": error.exit_code}})
+    else:
+        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        click.echo(str(error), err=True)
+    ctx.exit(error.exit_code)
+
+
+def _emit(data: object) -> None:
+    click.echo(json.dumps(data, indent=2))
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``: the result, or the error, as one JSON value on the standard output."""
+
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+        ctx.meta[_JSON] = value
+        return value
+
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=remember, help="Print JSON instead of text."
+    )(command)
+
+
+def show(*drawn: table.Table) -> None:
+    """Print tables: with rich on a terminal, as aligned text elsewhere."""
+    console = Console()
+    for each in drawn:
+        if console.is_terminal:
+            console.print(table.terminal(each))
+        else:
+            click.echo(table.plain(each))
+
+
+@click.group(
+    cls=Commands,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="codeq-mcu", message="codeq %(version)s")
+def main() -> None:
+    """From a PyTorch model to a small C library for Cortex-M that gives the same integers."""
+
+
+MODEL_ARGUMENT = click.argument("model", type=click.Path(path_type=Path))
+DIRECTORY_ARGUMENT = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+INPUTS_OPTION = click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    metavar="X.npy",
+    help="Samples: int8 as it is, floats are put on the input's grid; .npz for several inputs.",
+)
+SAMPLES_OPTION = click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"So many random samples, the same every time.  [default: {SAMPLES}]",
+)
+
+
+def budget(name: str, what: str) -> Callable[..., Any]:
+    """An option that limits bytes."""
+    return click.option(name, type=size, metavar="BYTES", help=f"Limit of {what}.")
+
+
+@main.command("compile")
+@MODEL_ARGUMENT
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+@click.option("--target", "target_name", required=True, metavar="T", help="See `codeq targets`.")
+@click.option("--name", help="Prefix of every symbol and file.  [default: the model's name]")
+@click.option(
+    "--packing", default="auto", show_default=True, metavar="P", help="auto, or one codec."
+)
+@budget("--flash", "the whole linked image without vector table and start-up")
+@budget("--weights", "weights and tables")
+@budget("--ram", "the arena with scratch, input and output")
+@json_option
+def compile_command(
+    model: Path,
+    output: Path,
+    target_name: str,
+    name: str | None,
+    packing: str,
+    flash: int | None,
+    weights: int | None,
+    ram: int | None,
+    as_json: bool,
+) -> None:
+    """Compile MODEL, a .cq file, to a C library in a folder.
+
+    Sizes are bytes, or 10K and 6KiB (1024 bytes each).
+    """
+    codeq_compile.compile(
+        arrays.existing(model),
+        output,
+        target=target_name,
+        name=name,
+        packing=packing,
+        flash=flash,
+        weights=weights,
+        ram=ram,
+    )
+    _report(output, as_json)
+
+
+@main.command("check")
+@DIRECTORY_ARGUMENT
+@click.option("--on", metavar="T,T", help="Targets.  [default: this machine]")
+@INPUTS_OPTION
+@SAMPLES_OPTION
+@json_option
+def check_command(
+    directory: Path, on: str | None, inputs: Path | None, samples: int | None, as_json: bool
+) -> None:
+    """Compare the library in DIR with the simulation of its model, byte for byte.
+
+    Of a few samples every layer is compared, of all samples the outputs.
+    """
+    result = codeq_compile.check(arrays.existing(directory), _names(on), *_samples(inputs, samples))
+    if as_json:
+        _emit({"bytes_differing": result.bytes_differing, **dataclasses.asdict(result)})
+        return
+    show(table.check_table(result.targets))
+    for path in result.changed:
+        click.secho(f"changed since it was emitted: {path}", fg="yellow", err=True)
+    click.echo(
+        f"{result.bytes_differing} differing bytes of {result.bytes_compared} compared: "
+        f"{result.name} gives the simulation's integers"
+    )
+
+
+@main.command("run")
+@DIRECTORY_ARGUMENT
+@click.option("--on", required=True, metavar="T", help="One target; see `codeq targets`.")
+@INPUTS_OPTION
+@SAMPLES_OPTION
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="Y.npy")
+@json_option
+def run_command(
+    directory: Path,
+    on: str,
+    inputs: Path | None,
+    samples: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the library in DIR on a target and show or write its outputs."""
+    outputs = codeq_compile.run(arrays.existing(directory), on, *_samples(inputs, samples))
+    if output is not None:
+        arrays.write_outputs(output, outputs)
+    _outputs(outputs, output, as_json)
+
+
+@main.command("simulate")
+@MODEL_ARGUMENT
+@click.option("--inputs", required=True, type=click.Path(path_type=Path), metavar="X.npy")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="Y.npy")
+@json_option
+def simulate_command(model: Path, inputs: Path, output: Path, as_json: bool) -> None:
+    """Run MODEL in integers on samples and write what the C library gives, byte for byte."""
+    graph = passes.run(ir.load(arrays.existing(model)))
+    samples = arrays.read_inputs(inputs, graph)
+    outputs = simulate(graph, samples)
+    arrays.write_outputs(output, outputs)
+    _outputs(outputs, output, as_json)
+
+
+@main.command("report")
+@DIRECTORY_ARGUMENT
+@json_option
+def report_command(directory: Path, as_json: bool) -> None:
+    """Show what the library in DIR needs: accuracy, flash, RAM, and every layer."""
+    _report(arrays.existing(directory), as_json)
+
+
+@main.command("targets")
+@json_option
+def targets_command(as_json: bool) -> None:
+    """List the boards that codeq knows."""
+    known = [target.load(name) for name in target.names()]
+    if as_json:
+        _emit([msgspec.to_builtins(board) for board in known])
+    else:
+        show(table.target_table(known))
+
+
+@main.command("ops")
+@click.option("--markdown", is_flag=True, help="As a table of Markdown.")
+@json_option
+def ops_command(markdown: bool, as_json: bool) -> None:
+    """List the kernels: for each op its instruction sets, packings and widths."""
+    kernels_known = table.kernel_table(kernels.rows())
+    if as_json:
+        _emit([dict(symbol=row.symbol, **dataclasses.asdict(row)) for row in kernels.rows()])
+    elif markdown:
+        click.echo(table.markdown(kernels_known), nl=False)
+    else:
+        show(kernels_known)
+
+
+@main.command("doctor")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Say which compilers and emulators were found, and what is missing for what."""
+    needs = tools.doctor()
+    if as_json:
+        _emit([dataclasses.asdict(need) for need in needs])
+    else:
+        show(table.doctor_table(needs))
+
+
+@main.command("flash")
+@DIRECTORY_ARGUMENT
+@click.option("--target", "target_name", required=True, metavar="T", help="A real board.")
+@json_option
+def flash_command(directory: Path, target_name: str, as_json: bool) -> None:
+    """Build the library in DIR for a board and write it into the board's flash, with pyOCD."""
+    board = target.load(target_name)
+    image = firmware.build(arrays.existing(directory), board)
+    boards.flash(image)
+    if as_json:
+        _emit({"target": board.name, "sizes": dataclasses.asdict(image.sizes)})
+    else:
+        click.echo(f"{board.name} holds {image.sizes.flash_bytes} bytes of {directory.name}")
+
+
+def _names(comma_separated: str | None) -> tuple[str, ...] | None:
+    if comma_separated is None:
+        return None
+    return tuple(name.strip() for name in comma_separated.split(",") if name.strip())
+
+
+def _samples(inputs: Path | None, samples: int | None) -> tuple[Path | None, int]:
+    """Arguments of `check` and `run`: a file, or a number of random samples."""
+    if inputs is not None and samples is not None:
+        raise click.UsageError("--inputs brings its own samples: leave --samples out")
+    return inputs, samples or SAMPLES
+
+
+def _report(directory: Path, as_json: bool) -> None:
+    report = collect.read(directory)
+    if as_json:
+        _emit(msgspec.to_builtins(report))
+    else:
+        show(*table.report_tables(report))
+        for misfit in report.misfits:
+            click.secho(misfit, fg="yellow", err=True)
+
+
+def _outputs(outputs: Mapping[str, Array], path: Path | None, as_json: bool) -> None:
+    """What was written where; without a file, the integers themselves."""
+    if as_json:
+        shapes = {name: list(array.shape) for name, array in outputs.items()}
+        values = {} if path else {name: array.tolist() for name, array in outputs.items()}
+        _emit({"outputs": values or shapes, "file": str(path) if path else None})
+        return
+    for name, array in outputs.items():
+        shape = "x".join(map(str, array.shape[1:]))
+        where = f" written to {path}" if path else ""
+        click.echo(f"{name}: {len(array)} samples of {array.dtype} {shape}{where}")
+        if path is None:
+            for sample in array.reshape(len(array), -1):
+                click.echo("  " + " ".join(map(str, sample.tolist())))

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what it prints, what it writes, and how it ends."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from codeq_compile import cli, errors, ir, passes
+from codeq_compile.arrays import random_inputs
+from codeq_compile.kernels import rows
+from codeq_compile.ops.linear import Linear
+from codeq_compile.simulate import simulate
+from codeq_compile.target import names
+from tests.graphs import one_op_graph, random_weights, s8
+
+COMMANDS = ("compile", "check", "run", "simulate", "report", "targets", "ops", "doctor", "flash")
+
+
+def codeq(*arguments: object) -> Result:
+    """Run the command in this process; an exception that leaves it is a traceback to a user."""
+    result = CliRunner().invoke(cli.main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small fully connected layer, 4 bits, half of it zero."""
+    path = tmp_path_factory.mktemp("model") / "gate.cq"
+    weights = random_weights(np.random.default_rng(5), (6, 40), bits=4, zeros=0.5)
+    ir.save(one_op_graph(Linear(), [s8(40)], weights=weights, name="gate"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def library(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model, compiled once; tests that change it copy it."""
+    path = tmp_path_factory.mktemp("library") / "gate"
+    result = codeq("compile", model, "-o", path, "--target", "mps2_an386")
+    assert result.exit_code == 0, result.output
+    return path
+
+
+# ---- help, and what it costs
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compile", "--help"]])
+def test_help_loads_neither_torch_nor_onnx(arguments: list[str]) -> None:
+    """Help that takes seconds, or fails where PyTorch is not installed, helps nobody."""
+    program = (
+        "import sys\nfrom codeq_compile.cli import main\n"
+        f"try:\n    main({arguments!r}, prog_name='codeq')\n"
+        "finally:\n    print(sorted({m.partition('.')[0] for m in sys.modules}))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    loaded = set(json.loads(done.stdout.splitlines()[-1].replace("'", '"')))
+    assert not loaded & {"torch", "onnx", "codeq_train"}
+    assert "codeq_compile" in loaded
+
+
+def test_help_lists_every_command_with_a_sentence() -> None:
+    """A command without a description is not found."""
+    lines = codeq("--help").output.splitlines()
+
+    for name in (*COMMANDS, *cli.PLUGIN_HELP):
+        (line,) = [line for line in lines if line.split()[:1] == [name]]
+        assert len(line.split()) > 3
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
+@pytest.mark.parametrize("plugin", entry_points(group=cli.PLUGINS), ids=lambda p: p.name)
+def test_the_help_of_training_commands_is_that_of_their_own(plugin) -> None:  # type: ignore[no-untyped-def]
+    """The sentence stands in cli.py, because asking codeq_train for it would load torch."""
+    command = plugin.load()
+
+    assert isinstance(command, click.Command)
+    assert command.get_short_help_str(80) == cli.PLUGIN_HELP[plugin.name]
+
+
+def test_python_m_is_the_same_command() -> None:
+    """Where the scripts folder is not on the path, this is how it is started."""
+    done = subprocess.run(
+        [sys.executable, "-m", "codeq_compile", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "Usage: codeq [OPTIONS]" in done.stdout
+
+
+# ---- exit codes
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UnsupportedOp(["lstm"]), 1),
+        (errors.NoKernel("none"), 1),
+        (errors.InputError("file"), 2),
+        (errors.SpecViolation("conv2d-C4", "window"), 2),
+        (errors.DoesNotFit("flash"), 3),
+        (errors.Mismatch("byte"), 4),
+        (errors.ToolError("gcc"), 5),
+        (PermissionError(13, "Permission denied", "out"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_error_ends_with_its_code_and_a_message(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scripts tell by the code what went wrong; people by the message, never by a traceback."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli.tools, "doctor", fail)
+
+    text, as_json = codeq("doctor"), codeq("doctor", "--json")
+
+    assert (code, code) == (text.exit_code, as_json.exit_code)
+    assert "Traceback" not in text.output
+    if isinstance(error, errors.CodeqError):
+        assert str(error) in text.stderr
+        record = json.loads(as_json.stdout)["error"]
+        assert record == {
+            "kind": type(error).__name__,
+            "message": str(error),
+            "exit_code": error.exit_code,
+        }
+
+
+def test_the_documented_exit_codes_are_those_of_the_errors() -> None:
+    """--help and errors.py must not tell two stories."""
+    documented = {int(line.split()[0]) for line in cli.EXIT_CODES.splitlines()[2:]}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.CodeqError)}
+
+    assert {0} | codes == documented
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["compil"], "compile"),
+        (["compile", "nothing.cq", "-o", "x", "--target", "host"], "no such file"),
+        (["check", "nothing"], "no such file"),
+        (["report", "nothing"], "no such file"),
+        (["flash", "nothing", "--target", "nucleo_f411"], "nucleo_f411re"),
+        (["compile", "x.cq", "-o", "x", "--target", "host", "--ram", "6 apples"], "6KiB"),
+    ],
+)
+def test_mistakes_are_answered_with_what_was_meant(arguments: list[str], hint: str) -> None:
+    """Exit code 2, the nearest name, and no traceback."""
+    result = codeq(*arguments)
+
+    assert result.exit_code == 2
+    assert hint in result.stderr
+
+
+def test_a_mistyped_target_gets_a_suggestion(model: Path, tmp_path: Path) -> None:
+    """Board names are long; nobody knows them by heart."""
+    result = codeq("compile", model, "-o", tmp_path / "x", "--target", "mps2_an368")
+
+    assert result.exit_code == 2
+    assert "mps2_an386" in result.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_mistyped_model_gets_a_suggestion(model: Path) -> None:
+    """The nearest file beside it."""
+    result = codeq("simulate", model.with_name("gat.cq"), "--inputs", "x.npy", "-o", "y.npy")
+
+    assert result.exit_code == 2
+    assert str(model) in result.stderr
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    """Exit code 2 and the reason: people pass the wrong file every day."""
+    (tmp_path / "model.cq").write_text("hello")
+
+    result = codeq("compile", tmp_path / "model.cq", "-o", tmp_path / "x", "--target", "host")
+
+    assert result.exit_code == 2
+    assert "model.cq" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("6144", 6144), ("6K", 6144), ("6KiB", 6144), ("1.5k", 1536), ("6kB", 6000), ("1M", 1 << 20)],
+)
+def test_sizes_are_bytes_or_have_a_unit(text: str, size: int) -> None:
+    """K is 1024 for every linker; a limit read as 1000 would refuse what fits."""
+    assert size == cli.size(text)
+
+
+@pytest.mark.parametrize("text", ["", "K", "-1", "6KB6", "1e3", "0x10"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """A limit that is read as something else is worse than none."""
+    with pytest.raises(click.BadParameter, match="6KiB"):
+        cli.size(text)
+
+
+# ---- compile
+
+
+def test_compile_writes_a_library_and_its_report(library: Path) -> None:
+    """The folder is the product."""
+    assert {"gate.h", "gate.c", "gate_weights.c", "gate.cq", "report.json", "manifest.json"} <= {
+        path.name for path in library.iterdir()
+    }
+
+
+@pytest.mark.parametrize("budget", ["--flash", "--weights", "--ram"])
+def test_a_budget_that_is_too_small_ends_with_3(model: Path, tmp_path: Path, budget: str) -> None:
+    """CI of a product fails where the model outgrows its place, and nothing is left behind."""
+    command = ("compile", model, "-o", tmp_path / "x", "--target", "mps2_an386", budget)
+
+    too_small, enough = codeq(*command, "8"), codeq(*command, "64K")
+
+    assert (3, 0) == (too_small.exit_code, enough.exit_code), too_small.output + enough.output
+    assert "gate" in too_small.stderr or "layer" in too_small.stderr
+
+
+def test_compile_takes_another_name_and_packing(model: Path, tmp_path: Path) -> None:
+    """Two models in one image need two prefixes."""
+    command = ("compile", model, "-o", tmp_path / "x", "--target", "host", "--json")
+
+    result = codeq(*command, "--name", "door", "--packing", "bitmask")
+
+    report = json.loads(result.stdout)
+    assert ("door", "bitmask") == (report["name"], report["layers"][0]["packing"])
+    assert (tmp_path / "x" / "door.c").is_file()
+
+
+def test_the_json_of_compile_is_the_report(library: Path) -> None:
+    """One schema, whoever asks."""
+    stored = json.loads((library / "report.json").read_text())
+
+    assert stored == json.loads(codeq("report", library, "--json").stdout)
+
+
+def test_the_report_names_every_layer_and_where_the_bytes_are(library: Path) -> None:
+    """The table is what people decide by."""
+    text = codeq("report", library).output
+
+    for word in ("layer", "linear", "Flash", "RAM", "arena", "lower bound", "code", "tables"):
+        assert word in text
+
+
+# ---- simulate, check, run
+
+
+def test_simulate_writes_what_the_simulation_gives(model: Path, tmp_path: Path) -> None:
+    """Scripts compare their own device's output with this file."""
+    graph = passes.run(ir.load(model))
+    samples = random_inputs(graph, 5)
+    np.save(tmp_path / "x.npy", samples["x0"])
+
+    result = codeq("simulate", model, "--inputs", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(
+        simulate(graph, samples)["y"], np.load(tmp_path / "y.npy", allow_pickle=False)
+    )
+
+
+def test_check_prints_the_count_of_differing_bytes(library: Path) -> None:
+    """`0 differing bytes` is what scripts look for, with how much was compared."""
+    result = codeq("check", library, "--on", "host", "--samples", "5")
+
+    assert result.exit_code == 0, result.output
+    assert "0 differing bytes of" in result.stdout
+
+
+def test_check_as_json_counts_for_each_target(library: Path) -> None:
+    """CI stores these numbers."""
+    record = json.loads(codeq("check", library, "--on", "host", "--json").stdout)
+
+    (host,) = record["targets"]
+    assert ("host", 0) == (host["target"], record["bytes_differing"])
+    assert host["bytes_compared"] > 0
+
+
+def test_a_changed_weight_ends_with_4(model: Path, tmp_path: Path) -> None:
+    """Whatever changes the C's integers must be noticed by whoever only looks at the exit code."""
+    assert codeq("compile", model, "-o", tmp_path / "x", "--target", "host").exit_code == 0
+    source = tmp_path / "x" / "gate_weights.c"
+    text = source.read_text()
+    start = text.index("{", text.index("weights[")) + 1
+    number = text[start:].split(",")[0].strip()
+    flipped = str(int(number, 0) ^ 0x10)
+    source.write_text(text[:start] + text[start:].replace(number, flipped, 1))
+
+    result = codeq("check", tmp_path / "x")
+
+    assert result.exit_code == 4, result.output
+    assert "gate_weights.c" in result.stderr
+
+
+def test_run_writes_the_outputs_of_the_c(model: Path, library: Path, tmp_path: Path) -> None:
+    """The integers of the C are there to be looked at, without a harness of one's own."""
+    graph = passes.run(ir.load(model))
+    samples = random_inputs(graph, 3)
+    np.save(tmp_path / "x.npy", samples["x0"])
+
+    files = ("--inputs", tmp_path / "x.npy", "-o", tmp_path / "y.npy")
+    result = codeq("run", library, "--on", "host", *files)
+
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(
+        simulate(graph, samples)["y"], np.load(tmp_path / "y.npy", allow_pickle=False)
+    )
+
+
+def test_inputs_and_samples_exclude_each_other(library: Path, tmp_path: Path) -> None:
+    """Silently ignoring one of two options hides a mistake."""
+    result = codeq("check", library, "--inputs", "x.npy", "--samples", "3")
+
+    assert result.exit_code == 2
+    assert "--samples" in result.stderr
+
+
+# ---- what codeq knows
+
+
+def test_targets_lists_every_board() -> None:
+    """A board is found by its name here."""
+    listed = json.loads(codeq("targets", "--json").stdout)
+
+    assert list(names()) == [board["name"] for board in listed]
+    assert all(name in codeq("targets").output for name in names())
+
+
+def test_ops_lists_every_kernel() -> None:
+    """The rows of kernels.inc, by their C names."""
+    listed = json.loads(codeq("ops", "--json").stdout)
+
+    assert [row.symbol for row in rows()] == [row["symbol"] for row in listed]
+
+
+def test_doctor_says_what_each_tool_is_for() -> None:
+    """The first thing to ask when something does not run."""
+    needs = json.loads(codeq("doctor", "--json").stdout)
+
+    assert {"purpose", "tool", "advice"} == set(needs[0])
+    assert all(need["purpose"] in codeq("doctor").output for need in needs)
