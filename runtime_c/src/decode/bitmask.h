@@ -20,6 +20,7 @@ CQ_FAST_CODE static struct cq_chunk cq_bitmask_next(struct cq_cursor *cursor, in
     int32_t found = 0;
     struct cq_bits mask = cursor->mask;
     struct cq_bits codes = cursor->codes;
+    const struct cq_code_map map = cursor->map;
     for (uint32_t offset = 0u; offset < (uint32_t)count;) {
         if (mask.count == 0u) {
             mask.buffer = *mask.at;
@@ -29,7 +30,7 @@ CQ_FAST_CODE static struct cq_chunk cq_bitmask_next(struct cq_cursor *cursor, in
         uint32_t step = 1u;
         if ((mask.buffer & 1u) != 0u) {
             nonzero[found].offset = (uint8_t)offset;
-            nonzero[found].weight = (int8_t)cq_take_nonzero_code(cursor, &codes);
+            nonzero[found].weight = (int8_t)cq_take_nonzero_code(&codes, map);
             ++found;
         } else if (mask.buffer == 0u) {
             const uint32_t rest = (uint32_t)count - offset; /* one branch for the whole byte */
@@ -41,7 +42,7 @@ CQ_FAST_CODE static struct cq_chunk cq_bitmask_next(struct cq_cursor *cursor, in
     }
     cursor->mask = mask;
     cursor->codes = codes;
-    return cq_nonzero_chunk(cursor, nonzero, found);
+    return cq_nonzero_chunk(map, nonzero, found);
 }
 
 static const struct cq_decoder cq_bitmask = {cq_bitmask_init, cq_bitmask_next};

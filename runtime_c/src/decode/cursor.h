@@ -8,6 +8,13 @@
 
 #include "bits.h"
 
+/* From stored codes to weights. [N3.4] */
+struct cq_code_map {
+    const int8_t *levels; /* the weight of each code; NULL: codes are on a grid */
+    int32_t gap;          /* added to the magnitude of every code on a grid that is not zero */
+    uint32_t width;       /* bits of a code */
+};
+
 /*
  * A cursor is a plain value: a copy is a bookmark.  Widths are run-time numbers on purpose: a shift
  * by a register costs what a shift by a constant costs, and all widths of a model share one
@@ -16,9 +23,7 @@
 struct cq_cursor {
     struct cq_bits codes;   /* value fields; in rle the run fields too */
     struct cq_bits mask;    /* bitmask */
-    const int8_t *levels;   /* what a code stands for; NULL: codes are on a grid */
-    int32_t gap;            /* added to the magnitude of every code on a grid that is not zero */
-    uint32_t width;         /* bits of a code */
+    struct cq_code_map map; /* what codes stand for */
     uint32_t run_width;     /* rle: bits of a run field */
     uint32_t zeros;         /* rle: zeros left in the run */
     uint32_t value_follows; /* rle: 1 if a value field stands behind the run */
@@ -52,9 +57,9 @@ static inline void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weig
 {
     cursor->codes = cq_bits_at(weights->data);
     cursor->mask = cursor->codes;
-    cursor->levels = weights->levels;
-    cursor->gap = weights->gap;
-    cursor->width = bits;
+    cursor->map.levels = weights->levels;
+    cursor->map.gap = weights->gap;
+    cursor->map.width = bits;
     cursor->run_width = weights->run_bits;
     cursor->zeros = 0u;
     cursor->value_follows = 0u;
@@ -63,9 +68,9 @@ static inline void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weig
 }
 
 /** @brief True where a code is not the weight itself. */
-static inline int cq_maps_codes(const struct cq_cursor *cursor)
+static inline int cq_maps_codes(struct cq_code_map map)
 {
-    return cursor->levels != NULL || cursor->gap != 0;
+    return map.levels != NULL || map.gap != 0;
 }
 
 /**
@@ -73,37 +78,37 @@ static inline int cq_maps_codes(const struct cq_cursor *cursor)
  *
  * A position in the table of levels arrives sign-extended like any code; its low bits were stored.
  */
-static inline int8_t cq_map_code(const struct cq_cursor *cursor, int32_t code)
+static inline int8_t cq_map_code(struct cq_code_map map, int32_t code)
 {
-    if (cursor->levels != NULL) {
-        return cursor->levels[(uint32_t)code & ((1u << cursor->width) - 1u)];
+    if (map.levels != NULL) {
+        return map.levels[(uint32_t)code & ((1u << map.width) - 1u)];
     }
-    return (int8_t)(code > 0 ? code + cursor->gap : code < 0 ? code - cursor->gap : 0);
+    return (int8_t)(code + map.gap * ((code > 0) - (code < 0)));
 }
 
-/** @brief The code of the next value field. [F1] */
-static inline int32_t cq_take_code(struct cq_bits *codes, uint32_t width)
+/** @brief The code of the next value field. [F2] */
+static inline int32_t cq_take_code(struct cq_bits *codes, struct cq_code_map map)
 {
-    return cq_sign_extend(cq_bits_take(codes, width), width);
+    return cq_sign_extend(cq_bits_take(codes, map.width), map.width);
 }
 
 /** @brief The same in a sparse packing, where a non-zero of a 2-bit grid costs its sign. [F4] */
-static inline int32_t cq_take_nonzero_code(const struct cq_cursor *cursor, struct cq_bits *codes)
+static inline int32_t cq_take_nonzero_code(struct cq_bits *codes, struct cq_code_map map)
 {
-    if (cursor->width == 2u && cursor->levels == NULL) {
+    if (map.width == 2u && map.levels == NULL) {
         return 1 - 2 * (int32_t)cq_bits_take(codes, 1u);
     }
-    return cq_take_code(codes, cursor->width);
+    return cq_take_code(codes, map);
 }
 
 /** @brief Close a sparse chunk: codes become weights. */
-static inline struct cq_chunk cq_nonzero_chunk(const struct cq_cursor *cursor,
-                                               struct cq_nonzero *nonzero, int32_t count)
+static inline struct cq_chunk cq_nonzero_chunk(struct cq_code_map map, struct cq_nonzero *nonzero,
+                                               int32_t count)
 {
     const struct cq_chunk chunk = {nonzero, count};
-    if (cq_maps_codes(cursor)) {
+    if (cq_maps_codes(map)) {
         for (int32_t i = 0; i < count; ++i) {
-            nonzero[i].weight = cq_map_code(cursor, nonzero[i].weight);
+            nonzero[i].weight = cq_map_code(map, nonzero[i].weight);
         }
     }
     return chunk;

@@ -16,7 +16,8 @@ CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int3
                                                   void *scratch)
 {
     struct cq_chunk chunk = {scratch, count};
-    if (cursor->width == 8u && !cq_maps_codes(cursor)) {
+    const struct cq_code_map map = cursor->map;
+    if (map.width == 8u && !cq_maps_codes(map)) {
         chunk.data = cursor->codes.at; /* the bytes are the weights: used where they lie in flash */
         cursor->codes.at += count;
         return chunk;
@@ -24,12 +25,12 @@ CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int3
     int8_t *const weight = scratch;
     struct cq_bits codes = cursor->codes;
     for (int32_t i = 0; i < count; ++i) {
-        weight[i] = (int8_t)cq_take_code(&codes, cursor->width);
+        weight[i] = (int8_t)cq_take_code(&codes, map);
     }
     cursor->codes = codes;
-    if (cq_maps_codes(cursor)) {
+    if (cq_maps_codes(map)) {
         for (int32_t i = 0; i < count; ++i) {
-            weight[i] = cq_map_code(cursor, weight[i]);
+            weight[i] = cq_map_code(map, weight[i]);
         }
     }
     return chunk;

@@ -17,12 +17,13 @@ CQ_FAST_CODE static struct cq_chunk cq_ternary_next(struct cq_cursor *cursor, in
 {
     const struct cq_chunk chunk = {scratch, count};
     int8_t *const weight = scratch;
+    const uint8_t *at = cursor->codes.at;
     uint32_t digits = cursor->digits;
     uint32_t digits_left = cursor->digits_left;
     for (int32_t i = 0; i < count; ++i) {
         if (digits_left == 0u) {
-            digits = *cursor->codes.at;
-            cursor->codes.at += 1;
+            digits = *at;
+            at += 1;
             digits_left = 5u;
         }
         const uint32_t others = (digits * 171u) >> 9; /* digits / 3, exact below 512 */
@@ -30,6 +31,7 @@ CQ_FAST_CODE static struct cq_chunk cq_ternary_next(struct cq_cursor *cursor, in
         digits = others;
         digits_left -= 1u;
     }
+    cursor->codes.at = at;
     cursor->digits = digits;
     cursor->digits_left = digits_left;
     return chunk;
