@@ -7,7 +7,7 @@
 
 struct cq_mul_params {
     int32_t size;   /**< elements of a and out */
-    int32_t b_size; /**< elements of b: size, or a period that repeats */
+    int32_t b_size; /**< elements of b: size, or a period that repeats [add-C2] */
     int8_t a_zero, b_zero, out_zero, clamp_min, clamp_max;
     struct cq_scale scale;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fields of 1 to 8 bits, least significant bit first.  Spec: FORMATS.md §F1. */
+/* Fields of 1 to 8 bits, least significant bit first.  Spec: FORMATS.md [F1]. */
 #ifndef CODEQ_SRC_DECODE_BITS_H
 #define CODEQ_SRC_DECODE_BITS_H
 
