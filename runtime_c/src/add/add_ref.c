@@ -4,7 +4,7 @@
 
 #include "../requant.h"
 
-/* An input in steps of 2^-20 of twice the larger input scale: headroom for an exact sum. [add-C2]
+/* An input in steps of 2^-20 of twice the larger input scale: headroom for an exact sum. [add-C1]
  */
 static int32_t cq_add_align(int32_t value, struct cq_scale scale)
 {

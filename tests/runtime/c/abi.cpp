@@ -1,21 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* C++ can include every header, link every op, and sees C's structures. */
-#include <codeq/add.h>
-#include <codeq/argmax.h>
-#include <codeq/avgpool2d.h>
-#include <codeq/concat.h>
-#include <codeq/conv2d.h>
-#include <codeq/dwconv2d.h>
-#include <codeq/linear.h>
-#include <codeq/lut.h>
-#include <codeq/maxpool2d.h>
-#include <codeq/mean.h>
-#include <codeq/mul.h>
-#include <codeq/pad.h>
-#include <codeq/requantize.h>
-#include <codeq/softmax.h>
-
-#include <codeq/add.h> /* a second time: guards hold, and no row is declared twice */
+#include "all_headers.h"
+#include "all_headers.h" /* a second time: guards hold, and no row is declared twice */
 
 static_assert(CODEQ_RUNTIME_ABI == 1, "this test was written for ABI 1");
 static_assert(sizeof(cq_scale) == 8, "two int32_t");
