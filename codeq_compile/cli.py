@@ -175,7 +175,7 @@ SAMPLES_OPTION = click.option(
     "--samples",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"So many random samples, the same every time.  [default: {SAMPLES}]",
+    help=f"All -128, all 127, and N random samples, always the same.  [default: {SAMPLES}]",
 )
 
 

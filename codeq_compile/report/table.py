@@ -211,7 +211,7 @@ def _flash(flash: FlashReport) -> Table:
         "tables": flash.tables,
         "code": flash.code,
         "layer parameters, constants": flash.constants,
-        "all": flash.total,
+        "total, limited by --flash": flash.total,
         "vectors, start-up, test program": flash.board,
     }
     built = f" ({flash.compiler})" if flash.compiler else ""
@@ -227,7 +227,7 @@ def _ram(ram: RamReport) -> Table:
         "inputs": ram.inputs,
         "outputs": ram.outputs,
         "state": ram.state,
-        "all, without stack": ram.total,
+        "total, limited by --ram": ram.total,
     }
     return _bytes_table("RAM", parts)
 
