@@ -12,6 +12,7 @@ from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.capture import capture
 from codeq_train.config import QuantConfig, parse_config
+from codeq_train.export import export
 from codeq_train.layers import (
     Concat,
     GridRule,
@@ -66,6 +67,8 @@ def prepare(
     _attach_quantizers(layers, grids, config)
     prepared = QuantizedModel(layers, captured.outputs, config, structure=captured.structure)
     calibrate(prepared, [example])
+    # now, and not after hours of training, is the time to learn that a layer cannot be exported
+    export(prepared.eval())
     return prepared.train()
 
 

@@ -172,6 +172,8 @@ class Capture:
             self.values[node] = self._item(node)
             return
         handler = _HANDLERS.get(node.target)
+        if handler is None and not self._reads_activations(node):
+            return  # a computed constant: whoever reads it says what is wrong with that
         try:
             if handler is None:
                 raise UnsupportedError(advice(node))
@@ -188,8 +190,8 @@ class Capture:
 
     def _check_batch(self, node: fx.Node) -> None:
         """A result must keep the batch in front, or samples would mix."""
-        if not any(isinstance(self.values.get(n), str) for n in node.all_input_nodes):
-            return  # computed from constants
+        if not self._reads_activations(node):
+            return
         value = node.meta["val"]
         for result in value if isinstance(value, (tuple, list)) else [value]:
             if not result.dim() or str(result.shape[0]) != self.batch:
@@ -197,6 +199,9 @@ class Capture:
                     "the result has no batch dimension in front: samples must stay apart; "
                     "use x.flatten(1), dim=1 and the like"
                 )
+
+    def _reads_activations(self, node: fx.Node) -> bool:
+        return any(isinstance(self.values.get(n), str) for n in node.all_input_nodes)
 
     def _item(self, node: fx.Node) -> Any:
         """Only the first of several results is ever a tensor of ours (values, not indices)."""

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`torch.export` of the user's model, its refusals in the user's terms."""
 
+import contextlib
 import copy
+import io
+import logging
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +33,25 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     with torch.no_grad():
         model(*pair)
     try:
-        return torch.export.export(
-            model, pair, dynamic_shapes=tuple({0: batch} for _ in pair), strict=False
-        )
+        with _silence():
+            return torch.export.export(
+                model, pair, dynamic_shapes=tuple({0: batch} for _ in pair), strict=False
+            )
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(_explain(error)) from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep torch from printing half-traced graphs: the error says it in one line."""
+    nowhere = io.StringIO()
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            yield
+    finally:
+        logging.disable(previous)
 
 
 def _explain(error: Exception) -> str:
