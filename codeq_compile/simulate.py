@@ -9,6 +9,9 @@ from codeq_compile.errors import InputError
 from codeq_compile.ir.graph import Graph
 from codeq_compile.ir.op import Array
 
+_BLOCK_ELEMENTS = 1 << 20
+"""Of the largest tensor of a block of samples: bounds the memory of a simulation."""
+
 
 def simulate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Outputs of a lowered graph.
@@ -30,14 +33,25 @@ def simulate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     InputError
         An array is missing, unknown, or of the wrong dtype, shape or batch.
     """
+    arrays = _checked(graph, inputs)
+    step = max(1, _BLOCK_ELEMENTS // max(kind.elements for kind in graph.tensors.values()))
+    batch = len(arrays[graph.inputs[0]])
+    parts = [
+        _run(graph, {name: array[start : start + step] for name, array in arrays.items()})
+        for start in range(0, max(batch, 1), step)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
+
+
+def _run(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
+    """The graph's outputs for one block of samples; other tensors go when they were last read."""
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    tensors = _checked(graph, inputs)
     for index, node in enumerate(graph.nodes):
         tensors[node.output] = node.op.simulate(node.params, *(tensors[n] for n in node.inputs))
         for name in {*node.inputs, node.output} - {*graph.outputs}:
             if last_use.get(name, -1) <= index:
                 del tensors[name]
-    return {name: tensors[name] for name in graph.outputs}
+    return tensors
 
 
 def trace(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What several ops share: requantization tables, weight structs, window geometry."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,48 +52,69 @@ class Requant:
     clamp_min: int
     clamp_max: int
 
-    def apply(self, products: Array, bound: Array) -> Int8Array:
-        """Sums of products to int8. [N4.2]
+    def prepare(self, bound: Array, width: int) -> Callable[[Array, Int8Array], None]:
+        """A function that turns sums of products into int8. [N4.2]
 
         Parameters
         ----------
-        products : float or int array of shape (pixels, channels)
-            Integers; the bias is not in them yet.
         bound : int64 array of shape (channels,)
             From `weighted_bound`.
+        width : int
+            Pixels of an image row.
 
         Returns
         -------
-        int8 array of shape (pixels, channels)
+        callable
+            Takes a float or int array of shape (..., width, channels) that holds integers, the bias
+            not among them, and an int8 array of that shape, which it fills.
         """
         if float(bound.max()) * float(self.multiplier.max()) < _EXACT_PRODUCT:
-            return self._apply_in_double(products)
-        scaled = requantize(products.astype(np.int64) + self.bias, self.multiplier, self.exponent)
-        return clamp_to_int8(scaled + self.zero_point, self.clamp_min, self.clamp_max)
+            return self._prepare_in_double(width)
 
-    def _apply_in_double(self, products: Array) -> Int8Array:
+        def apply(products: Array, out: Int8Array) -> None:
+            acc = products.astype(np.int64) + self.bias
+            scaled = requantize(acc, self.multiplier, self.exponent) + self.zero_point
+            out[...] = clamp_to_int8(scaled, self.clamp_min, self.clamp_max)
+
+        return apply
+
+    def _prepare_in_double(self, width: int) -> Callable[[Array, Int8Array], None]:
         """The same integers in float64, several times faster than in int64.
 
         With ``|accumulator · multiplier| < 2^52`` every product is a multiple of 2^-31 below 2^21,
         so that it and its sum with a half are exact.
         """
-        pixels, channels = products.shape
-        # numpy's inner loop runs along the last axis: lay several pixels side by side
-        fold = next(k for k in range(max(1, 2048 // channels), 0, -1) if pixels % k == 0)
-        factor = np.ldexp(self.multiplier.astype(np.float64), np.maximum(self.exponent, 0) - 31)
-        # ties of the division go away from zero: a nudge outward, too small to reach the next tie
-        step = np.ldexp(1.0 + 2.0**-30, np.minimum(self.exponent, 0))
-        factor, step, bias = (
-            np.tile(np.broadcast_to(v, channels), fold) for v in (factor, step, self.bias)
-        )
-        x = np.multiply(products.reshape(-1, fold * channels), factor, dtype=np.float64)
-        x += bias * factor + 0.5
-        np.floor(x, out=x)  # the high multiply rounds half up [N2.4]
-        x *= step
-        x += self.zero_point + 128.5  # positive from here: the cast truncates, that is, floors
-        np.clip(x, self.clamp_min + 128, self.clamp_max + 128.5, out=x)
-        result: Int8Array = (x.astype(np.uint8) ^ 0x80).view(np.int8)
-        return result.reshape(pixels, channels)
+        left, right = np.maximum(self.exponent, 0), np.minimum(self.exponent, 0)
+        factor = np.ldexp(self.multiplier.astype(np.float64), left - 31)
+        # the high multiplication rounds half up [N2.4]: floor(x + 1/2)
+        start = self.bias * factor + 0.5
+        # the division rounds half away [N2.5]: a nudge outward, too small to reach the next tie
+        step = np.ldexp(1.0 + 2.0**-30, right)
+        offset = self.zero_point + 128.5  # values are positive from here on: the cast floors
+        # where nothing below the zero point is seen, both roundings go up, and nested floors are
+        # one: floor((floor(x + 1/2) + 2^(r-1)) / 2^r) = floor((x + 1/2 + 2^(r-1)) / 2^r);
+        # with r <= 12 the sum with the offset is exact too
+        once = self.clamp_min >= self.zero_point and right.min() >= -12
+        if once:
+            factor, start = np.ldexp(factor, right), np.ldexp(start, right) + offset
+            start -= np.where(right < 0, 0.0, 0.5)
+        # constants for a whole image row: numpy's inner loop then runs along the row
+        shape = (width, len(self.bias))
+        factor, start, step = (np.broadcast_to(v, shape).copy() for v in (factor, start, step))
+
+        def apply(products: Array, out: Int8Array) -> None:
+            x = products.astype(np.float64)
+            x *= factor
+            x += start
+            if not once:
+                np.floor(x, out=x)
+                x *= step
+                x += offset
+            np.clip(x, self.clamp_min + 128, self.clamp_max + 128.5, out=x)
+            out.view(np.uint8)[...] = x
+            out ^= -128
+
+        return apply
 
     def c_params(self) -> Mapping[str, CValue]:
         """`struct cq_requant`, in the fewest bytes that hold the tables. [N4.4]"""

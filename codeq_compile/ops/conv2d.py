@@ -120,15 +120,15 @@ class Conv2D(Op[Conv2DParams]):
         (x,) = inputs
         out_channels, kh, kw, _ = params.weights.shape
         dtype = exact_dtype(params.weights)
-        bound = self.accumulator_bound(params)
         rows = params.weights.reshape(self.groups, -1, _patch(params)).astype(dtype)
         size = (x.shape[1], x.shape[2])
         oh, ow = window("conv2d-C4", size, (kh, kw), self.stride, self.dilation, self.padding)
+        requantized = params.requant.prepare(self.accumulator_bound(params), ow)
         result = np.empty((len(x), oh, ow, out_channels), np.int8)
-        for block in blocks(len(x), oh * ow * (self.groups * _patch(params) + 2 * out_channels)):
+        for block in blocks(len(x), oh * ow * max(self.groups * _patch(params), out_channels)):
             products = self._patches(params, x[block], dtype) @ rows.transpose(0, 2, 1)
-            products = products.transpose(1, 0, 2).reshape(-1, out_channels)
-            result[block] = params.requant.apply(products, bound).reshape(-1, oh, ow, out_channels)
+            products = products.transpose(1, 0, 2).reshape(-1, oh, ow, out_channels)
+            requantized(products, result[block])
         return result
 
     def _patches(

@@ -112,23 +112,23 @@ class DWConv2D(Op[DWConv2DParams]):
         (x,) = inputs
         channels, kh, kw = params.weights.shape
         dtype = exact_dtype(params.weights)
-        bound = self.accumulator_bound(params)
         size = (x.shape[1], x.shape[2])
         oh, ow = window("dwconv2d-C4", size, (kh, kw), self.stride, self.dilation, self.padding)
         # a weight for every column of an image row: numpy's inner loop then runs along the row
         weights = params.weights.reshape(channels, -1).T.astype(dtype)
         weights = np.repeat(weights[:, None, :], ow, axis=1)
+        requantized = params.requant.prepare(self.accumulator_bound(params), ow)
         result = np.empty((len(x), oh, ow, channels), np.int8)
-        for block in blocks(len(x), 3 * oh * ow * channels):
+        for block in blocks(len(x), oh * ow * channels):
             image_ = padded(x[block], self.padding, params.in_zero, dtype)
-            image_ = np.repeat(image_, channels // x.shape[3], axis=3)
-            acc = np.zeros((len(image_), oh, ow, channels), dtype)
-            product = np.empty_like(acc)
+            if channels > x.shape[3]:
+                image_ = np.repeat(image_, channels // x.shape[3], axis=3)
             pixels = taps(image_, (kh, kw), self.stride, self.dilation)
-            for tap, weight in zip(pixels, weights, strict=True):
+            acc = next(pixels) * weights[0]
+            product = np.empty_like(acc)
+            for tap, weight in zip(pixels, weights[1:], strict=True):
                 acc += np.multiply(tap, weight, out=product)
-            requantized = params.requant.apply(acc.reshape(-1, channels), bound)
-            result[block] = requantized.reshape(acc.shape)
+            requantized(acc, result[block])
         return result
 
     def c_params(

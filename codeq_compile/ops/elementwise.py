@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Helpers of the element-wise goldens: tables over all int8 values and repeating operands."""
 
+import math
+
 import numpy as np
 
 from codeq_compile.ir.op import Array
@@ -17,4 +19,5 @@ def lookup(table: Array, x: Array) -> Array:
 
 def by_period(x: Array, b: Array) -> Array:
     """View (batch, repetitions, period) of `x`, where one period is one sample of `b`."""
-    return x.reshape(len(x), -1, b[0].size)
+    period = math.prod(b.shape[1:])
+    return x.reshape(len(x), math.prod(x.shape[1:]) // period, period)

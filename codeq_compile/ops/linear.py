@@ -92,13 +92,13 @@ class Linear(Op[LinearParams]):
         (x,) = inputs
         out_features, in_features = params.weights.shape
         dtype = exact_dtype(params.weights)
-        bound = self.accumulator_bound(params)
+        requantized = params.requant.prepare(self.accumulator_bound(params), 1)
         columns: Array = params.weights.astype(dtype).T
         rows = x.reshape(-1, in_features)
         result = np.empty((len(rows), out_features), np.int8)
-        for block in blocks(len(rows), in_features + 2 * out_features):
+        for block in blocks(len(rows), max(in_features, out_features)):
             products: Array = rows[block].astype(dtype) @ columns
-            result[block] = params.requant.apply(products, bound)
+            requantized(products[:, None], result[block][:, None])
         return result.reshape(*x.shape[:-1], out_features)
 
     def c_params(

@@ -9,8 +9,8 @@ from codeq_compile.ir.op import Array
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import Padding
 
-_BLOCK_BYTES = 512 * 1024
-"""Working set of one block: what an L2 cache holds."""
+_BLOCK_ELEMENTS = 64 * 1024
+"""Of the largest array of a block: its floats fit an L2 cache, and malloc keeps them mapped."""
 
 
 def exact_dtype(weights: Int8Array) -> type[np.float32] | type[np.float64]:
@@ -25,8 +25,8 @@ def exact_dtype(weights: Int8Array) -> type[np.float32] | type[np.float64]:
 
 
 def blocks(batch: int, elements: int) -> Iterator[slice]:
-    """Slices of the batch whose working set, `elements` floats a sample, stays in the cache."""
-    step = max(1, _BLOCK_BYTES // (8 * elements))
+    """Slices of the batch that keep arrays of `elements` floats a sample in the cache."""
+    step = max(1, _BLOCK_ELEMENTS // elements)
     return (slice(start, start + step) for start in range(0, batch, step))
 
 
@@ -34,6 +34,8 @@ def padded(
     x: Int8Array, padding: Padding, value: int, dtype: type[np.float32] | type[np.float64]
 ) -> Array:
     """Images (batch, h, w, c) with a border of `value`, as floats."""
+    if not any(padding):
+        return x.astype(dtype)
     top, bottom, left, right = padding
     batch, h, w, c = x.shape
     result = np.full((batch, top + h + bottom, left + w + right, c), value, dtype)
