@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How training samples vary: what a sensor worn, held or heard a little differently would give."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_PHASE = 32
+"""Windows start up to this many samples earlier or later."""
+_TEMPO = 0.15
+"""Exercises run faster or slower by up to this much (logarithm of the ratio)."""
+_TILT = 15.0
+"""Standard deviation of the watch's rotation on the wrist, in degrees, about any axis."""
+_NOISE = 0.05
+"""Standard deviation of added sensor noise, in the network's units."""
+_OTHER_WRIST = (-1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
+"""Mirror at the plane across the forearm: turn rates are axial vectors and flip the other way."""
+
+_SHIFT = 2
+"""Spectra are moved by up to this many frames of 20 ms."""
+_VARIED = 0.8
+"""Share of varied clips where variants exist."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WatchWindows:
+    """Windows of recordings that stand end to end.
+
+    Parameters
+    ----------
+    signal : float tensor of shape (samples, 6)
+        Acceleration and turn rate along x, y, z.
+    length : int
+        Of a window, in samples.
+    start : int64 tensor of shape (windows,)
+    first, end : int64 tensors of shape (windows,)
+        Of the recording that the window lies in.
+    exercise : int64 tensor of shape (windows,)
+    """
+
+    signal: Tensor
+    length: int
+    start: Tensor
+    first: Tensor
+    end: Tensor
+    exercise: Tensor
+
+    def plain(self) -> Tensor:
+        """All windows as they are: float tensor of shape (windows, 6, length)."""
+        samples = self.start[:, None] + torch.arange(self.length)
+        return self.signal[samples].transpose(1, 2).contiguous()
+
+    def draw(self, index: Tensor) -> Tensor:
+        """Windows at another phase and tempo, mirrored, turned, with noise; shaped as `plain`."""
+        count, half = len(index), (self.length - 1) / 2
+        tempo = torch.exp(torch.empty(count, 1).uniform_(-_TEMPO, _TEMPO))
+        phase = torch.randint(-_PHASE, _PHASE + 1, (count, 1))
+        # the shortest recording is six windows long: there is always room
+        first = self.first[index, None] + half * tempo
+        last = self.end[index, None] - 1.001 - half * tempo
+        centre = (self.start[index, None] + half + phase).clamp(first, last)
+        position = centre + (torch.arange(self.length) - half) * tempo
+        before = position.long()
+        share = (position - before)[..., None]
+        x = self.signal[before] * (1.0 - share) + self.signal[before + 1] * share
+        x = x.transpose(1, 2).contiguous()
+        x[:, 3:] *= tempo[..., None]
+        mirrored = x * torch.tensor(_OTHER_WRIST)[:, None]
+        x = torch.where(torch.rand(count, 1, 1) < 0.5, mirrored, x)
+        turn = _rotations(count)
+        x = torch.cat([turn @ x[:, :3], turn @ x[:, 3:]], dim=1)
+        return x + _NOISE * torch.randn_like(x)
+
+
+def _rotations(count: int) -> Tensor:
+    """Random rotation matrices of shape (count, 3, 3), by Rodrigues' formula."""
+    axis = torch.nn.functional.normalize(torch.randn(count, 3), dim=1)
+    angle = torch.deg2rad(_TILT * torch.randn(count))[:, None, None]
+    cross = torch.linalg.cross(axis[:, None, :].expand(-1, 3, -1), torch.eye(3)[None], dim=2)
+    turn: Tensor = torch.eye(3) + torch.sin(angle) * cross + (1 - torch.cos(angle)) * cross @ cross
+    return turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VariedClips:
+    """Spectra as int8, some of them in several variants.
+
+    Parameters
+    ----------
+    clips : int8 tensor of shape (clips, frames, coefficients)
+    variants : int8 tensor of shape (variants, varied clips, frames, coefficients)
+    clip_of_variant : int64 tensor of shape (varied clips,)
+    scale : float
+    zero_point : int
+        Of all of them.
+    """
+
+    clips: Tensor
+    variants: Tensor
+    clip_of_variant: Tensor
+    scale: float
+    zero_point: int
+
+    def plain(self, index: Tensor) -> Tensor:
+        """Clips as they are: float tensor of shape (len(index), 1, frames, coefficients)."""
+        return self._real(self.clips[index])
+
+    def draw(self, index: Tensor) -> Tensor:
+        """Clips or their variants, moved in time: same shape as `plain`."""
+        slot = torch.full((len(self.clips),), -1)
+        slot[self.clip_of_variant] = torch.arange(len(self.clip_of_variant))
+        place = slot[index]
+        use = (place >= 0) & (torch.rand(len(index)) < _VARIED)
+        variant = torch.randint(len(self.variants), (len(index),))
+        codes = self.clips[index].clone()
+        codes[use] = self.variants[variant[use], place[use]]
+        frames = codes.shape[1]
+        shift = torch.randint(-_SHIFT, _SHIFT + 1, (len(index), 1))
+        source = (torch.arange(frames) - shift).clamp(0, frames - 1)
+        return self._real(codes[torch.arange(len(index))[:, None], source])
+
+    def _real(self, codes: Tensor) -> Tensor:
+        return (codes.float() - self.zero_point).mul_(self.scale)[:, None]

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipes' networks: plain torch modules that know nothing of quantization.
+
+DS-CNN, ResNet-8, MobileNetV1-0.25 and the autoencoder are those of MLPerf Tiny (arXiv:2106.07597);
+"same" padding puts the odd pixel behind, as there.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def named(**layers: nn.Module) -> nn.Sequential:
+    """Layers one after the other; the names appear in reports and in the emitted C."""
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _conv1d(inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv1d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return named(conv=conv, norm=nn.BatchNorm1d(outputs), relu=nn.ReLU())
+
+
+def _conv2d(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Convolution, BatchNorm and ReLU with "same" padding."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    layers: dict[str, nn.Module] = {}
+    if stride == 2 and kernel == 3:  # even images: one pixel, and that behind
+        layers["pad"] = nn.ZeroPad2d((0, 1, 0, 1))
+        conv.padding = (0, 0)
+    return named(**layers, conv=conv, norm=nn.BatchNorm2d(outputs), relu=nn.ReLU())
+
+
+def _separable(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
+    return named(
+        dw=_conv2d(inputs, inputs, 3, stride=stride, groups=inputs),
+        pw=_conv2d(inputs, outputs, 1),
+    )
+
+
+def watch_net(
+    classes: int, *, widths: Sequence[int] = (16, 24, 32, 32), dropout: float = 0.2
+) -> nn.Sequential:
+    """Four 1-D convolutions of stride 2 on windows (6, 128), global mean, linear."""
+    inputs = (6, *widths)
+    kernels = (5, 5, 3, 3)
+    stages = {
+        f"conv{i + 1}": _conv1d(inputs[i], width, kernels[i], stride=2)
+        for i, width in enumerate(widths)
+    }
+    return named(
+        **stages,
+        mean=nn.AdaptiveAvgPool1d(1),
+        flatten=nn.Flatten(),
+        dropout=nn.Dropout(dropout),
+        classifier=nn.Linear(widths[-1], classes),
+    )
+
+
+def ds_cnn(
+    classes: int = 12, *, channels: int = 64, blocks: int = 4, dropout: float = 0.1
+) -> nn.Sequential:
+    """Keyword spotter on MFCC images (1, 49, 10): one 10x4 convolution, separable blocks."""
+    stem = named(
+        pad=nn.ZeroPad2d((1, 1, 4, 5)),
+        conv=nn.Conv2d(1, channels, (10, 4), 2, bias=False),
+        norm=nn.BatchNorm2d(channels),
+        relu=nn.ReLU(),
+        dropout=nn.Dropout(dropout),
+    )
+    return named(
+        stem=stem,
+        **{f"block{i + 1}": _separable(channels, channels) for i in range(blocks)},
+        dropout=nn.Dropout(2 * dropout),
+        mean=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+        classifier=nn.Linear(channels, classes),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions; a strided 1x1 convolution as shortcut where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.first = _conv2d(inputs, outputs, 3, stride=stride)
+        self.second = named(
+            conv=nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), norm=nn.BatchNorm2d(outputs)
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(x)) + cast(Tensor, self.shortcut(x)))
+
+
+def resnet8(classes: int = 10) -> nn.Sequential:
+    """Image classifier on (3, 32, 32): three residual stages of 16, 32 and 64 channels."""
+    return named(
+        stem=_conv2d(3, 16, 3),
+        stage1=ResidualBlock(16, 16, stride=1),
+        stage2=ResidualBlock(16, 32, stride=2),
+        stage3=ResidualBlock(32, 64, stride=2),
+        mean=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+        classifier=nn.Linear(64, classes),
+    )
+
+
+_MOBILENET = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
+_MOBILENET_V1 = (*_MOBILENET, *[(512, 1)] * 5, (1024, 2), (1024, 1))
+
+
+def mobilenet_v1(classes: int = 2, *, width: float = 0.25) -> nn.Sequential:
+    """Person detector on (3, 96, 96): thirteen separable blocks, channels times `width`."""
+    channels = int(32 * width)
+    layers: dict[str, nn.Module] = {"stem": _conv2d(3, channels, 3, stride=2)}
+    for i, (full, stride) in enumerate(_MOBILENET_V1):
+        outputs = int(full * width)
+        layers[f"block{i + 1}"] = _separable(channels, outputs, stride=stride)
+        channels = outputs
+    return named(
+        **layers,
+        mean=nn.AdaptiveAvgPool2d(1),
+        flatten=nn.Flatten(),
+        classifier=nn.Linear(channels, classes),
+    )
+
+
+def autoencoder(features: int = 640) -> nn.Sequential:
+    """Machine-sound anomaly detector: nine linear layers with a bottleneck of 8."""
+    widths = (128, 128, 128, 128, 8, 128, 128, 128, 128)
+    layers: dict[str, nn.Module] = {}
+    inputs = features
+    for i, width in enumerate(widths):
+        layers[f"linear{i + 1}"] = named(
+            linear=nn.Linear(inputs, width), norm=nn.BatchNorm1d(width), relu=nn.ReLU()
+        )
+        inputs = width
+    return named(**layers, output=nn.Linear(inputs, features))
