@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples on disk: `.npy` and `.npz` files to and from the integers a graph reads and writes."""
+"""Samples: files and bytes to and from the integers that a graph reads and writes."""
 
 import difflib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codeq_compile.errors import InputError
 from codeq_compile.ir.graph import Graph
 from codeq_compile.ir.op import Array
 from codeq_compile.ir.types import TensorType
+
+Bytes2D = NDArray[np.uint8]
 
 
 def read_inputs(path: Path, graph: Graph) -> dict[str, Array]:
@@ -88,6 +91,46 @@ def random_inputs(graph: Graph, samples: int, seed: int = 0) -> dict[str, Array]
             limits.min, limits.max, (samples, *kind.shape), kind.dtype.numpy, endpoint=True
         )
     return arrays
+
+
+def side_by_side(graph: Graph, names: Sequence[str], arrays: Mapping[str, Array]) -> Bytes2D:
+    """Tensors of each sample one after the other, as C and firmware take them.
+
+    Parameters
+    ----------
+    graph : Graph
+    names : sequence of str
+        Graph inputs or outputs.
+    arrays : mapping of str to int array of shape (samples, *tensor shape)
+
+    Returns
+    -------
+    uint8 array of shape (samples, bytes)
+        Little-endian.
+    """
+    samples = len(arrays[names[0]])
+    return np.concatenate(
+        [little_endian(arrays[name]).reshape(samples, -1) for name in names], axis=1
+    )
+
+
+def apart(graph: Graph, names: Sequence[str], rows: Bytes2D) -> dict[str, Array]:
+    """The opposite of `side_by_side`: int arrays of shape (samples, *tensor shape) by name."""
+    arrays = {}
+    start = 0
+    for name in names:
+        kind = graph.tensors[name]
+        columns = np.ascontiguousarray(rows[:, start : start + kind.bytes])
+        values = columns.view(kind.dtype.numpy.newbyteorder("<"))
+        arrays[name] = values.astype(kind.dtype.numpy).reshape(len(rows), *kind.shape)
+        start += kind.bytes
+    return arrays
+
+
+def little_endian(array: Array) -> NDArray[np.uint8]:
+    """Bytes of an array in memory order: uint8 array of shape (bytes,)."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8)
 
 
 def existing(path: Path) -> Path:

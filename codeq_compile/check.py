@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 
 from codeq_compile import ir, kernels, manifest, passes
 from codeq_compile import target as targets_module
-from codeq_compile.arrays import random_inputs, read_inputs
+from codeq_compile.arrays import (
+    Bytes2D,
+    apart,
+    little_endian,
+    random_inputs,
+    read_inputs,
+    side_by_side,
+)
 from codeq_compile.build import firmware, host
 from codeq_compile.build import run as boards
-from codeq_compile.build.run import Bytes2D, RunResult
+from codeq_compile.build.run import RunResult
 from codeq_compile.errors import InputError, Mismatch
 from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
@@ -195,11 +202,11 @@ def run(
     board = targets_module.load(target)
     _check_runs_on(library, board)
     graph = passes.run(ir.load(directory / library.model))
-    rows = _side_by_side(graph, graph.inputs, _samples(graph, inputs, samples, seed))
+    rows = side_by_side(graph, graph.inputs, _samples(graph, inputs, samples, seed))
     result = _runner(directory, board, isolate=bool(library.changed(directory)))(rows, 0)
     for sample in np.flatnonzero(result.statuses).tolist():
         raise Mismatch(f"{library.name} on {target}: {_ended(sample, result)}")
-    return _outputs(graph, result.outputs)
+    return apart(graph, graph.outputs, result.outputs)
 
 
 Runner = Callable[[Bytes2D, int], RunResult]
@@ -276,7 +283,7 @@ class _Comparison:
             With the first difference and `command`.
         """
         result = self._run(run)
-        expected = _side_by_side(self._graph, self._graph.outputs, self._expected)
+        expected = side_by_side(self._graph, self._graph.outputs, self._expected)
         differing = int(np.count_nonzero(result.outputs != expected))
         compared = expected.size
         for record in result.trace:
@@ -310,7 +317,7 @@ class _Comparison:
     def _layer_bytes(
         self, index: int, sample: int, data: bytes
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        expected = _bytes(self._tensors[self._layer(index).tensor][sample])
+        expected = little_endian(self._tensors[self._layer(index).tensor][sample])
         actual = np.frombuffer(data, np.uint8)
         if len(actual) != len(expected):
             raise InputError(
@@ -344,7 +351,7 @@ class _Comparison:
         return str(difference)
 
     def _run(self, run: Runner) -> RunResult:
-        inputs = _side_by_side(self._graph, self._graph.inputs, self._inputs)
+        inputs = side_by_side(self._graph, self._graph.inputs, self._inputs)
         result = run(inputs, self._traced)
         if len(result.trace) != self._traced * len(self._library.layers):
             raise InputError(
@@ -366,7 +373,7 @@ class _Comparison:
             )
 
     def _output_differences(self, result: RunResult) -> Iterator[Difference]:
-        for name, actual in _outputs(self._graph, result.outputs).items():
+        for name, actual in apart(self._graph, self._graph.outputs, result.outputs).items():
             for sample, expected in enumerate(self._expected[name]):
                 yield from _differences(f'output "{name}"', sample, expected, actual[sample])
 
@@ -376,19 +383,6 @@ def _ended(sample: int, result: RunResult) -> str:
     status = int(result.statuses[sample])
     meaning = host.MEANING.get(status, "an unknown status")
     return f"sample {sample} ended with status {status}: {meaning}"
-
-
-def _outputs(graph: Graph, rows: Bytes2D) -> dict[str, Array]:
-    """The opposite of `_side_by_side` for the graph's outputs."""
-    outputs = {}
-    start = 0
-    for name in graph.outputs:
-        kind = graph.tensors[name]
-        columns = np.ascontiguousarray(rows[:, start : start + kind.bytes])
-        values = columns.view(kind.dtype.numpy.newbyteorder("<"))
-        outputs[name] = values.astype(kind.dtype.numpy).reshape(len(rows), *kind.shape)
-        start += kind.bytes
-    return outputs
 
 
 def _differences(what: str, sample: int, expected: Array, actual: Array) -> Iterator[Difference]:
@@ -403,14 +397,3 @@ def _differences(what: str, sample: int, expected: Array, actual: Array) -> Iter
             expected=int(expected[element]),
             actual=int(actual[element]),
         )
-
-
-def _side_by_side(graph: Graph, names: Sequence[str], arrays: Mapping[str, Array]) -> Bytes2D:
-    """Tensors of each sample one after the other, as bytes: uint8 of shape (samples, bytes)."""
-    samples = len(arrays[names[0]])
-    return np.concatenate([_bytes(arrays[name]).reshape(samples, -1) for name in names], axis=1)
-
-
-def _bytes(array: Array) -> NDArray[np.uint8]:
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return little.reshape(-1).view(np.uint8)

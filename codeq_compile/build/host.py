@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from codeq_compile import manifest
+from codeq_compile.arrays import Bytes2D
 from codeq_compile.build import harness, tools
-from codeq_compile.build.run import Bytes2D, RunResult, parse_trace, read_results
+from codeq_compile.build.run import RunResult, parse_trace, read_results
 from codeq_compile.build.tools import Tool
 from codeq_compile.errors import InputError, ToolError
 from codeq_compile.manifest import Manifest

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from codeq_compile.arrays import Bytes2D
 from codeq_compile.build import tools
 from codeq_compile.build.firmware import Firmware
 from codeq_compile.build.tools import Tool
 from codeq_compile.errors import InputError, ToolError
-
-Bytes2D = NDArray[np.uint8]
 
 TIMEOUT_S = 600.0
 FLASH_TIMEOUT_S = 120.0
@@ -34,8 +33,8 @@ MEANING = {
 }
 """Exit statuses of targets/common/main.c and fault.c."""
 
-EXIT = re.compile(r"^exit ([0-9a-f]{8})\n\x04", re.MULTILINE)
-"""What semihost_exit() prints last."""
+EXIT = re.compile(r"^exit ([0-9a-f]{8})\n\x04?", re.MULTILINE)
+"""What semihost_exit() prints last; pyOCD ends at the character EOT and swallows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +242,7 @@ def _pyocd_command(firmware: Firmware, timeout_s: float) -> list[str]:
         "run",
         "--no-wait",
         "--eot",
+        *("-O", "semihost_console_type=console"),
         *("--timelimit", str(timeout_s)),
         *("--target", firmware.target.run.machine),
     ]

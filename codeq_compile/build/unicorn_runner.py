@@ -16,6 +16,9 @@ from elftools.elf.elffile import ELFFile
 from unicorn import arm_const
 
 SYSTEM_CONTROL_SPACE = (0xE000E000, 0x1000)
+NULL_PAGE_BYTES = 4096
+"""codeq_null_bytes of targets/common/sections.ld: holds nothing but the vectors."""
+
 BKPT_SEMIHOSTING = b"\xab\xbe"
 ADP_STOPPED_APPLICATION_EXIT = 0x20026
 
@@ -67,6 +70,8 @@ class Board:
     def run(self) -> int:
         """From reset to the firmware's exit status."""
         stack, entry = self._words(self._flash_origin, 2)
+        if self._flash_origin == 0:
+            self._engine.mem_protect(0, NULL_PAGE_BYTES, unicorn.UC_PROT_NONE)
         self._engine.reg_write(arm_const.UC_ARM_REG_SP, stack)
         try:
             self._engine.emu_start(entry | 1, 0xFFFFFFFE)

@@ -49,8 +49,9 @@ static int32_t run(const uint8_t *sample, uint8_t *outputs, uint8_t *in, uint8_t
     memset(out, UNWRITTEN, out_bytes + CODEQ_GUARD_BYTES);
     const int32_t status = (int32_t)codeq_harness.run(in, out);
     memcpy(outputs, out, out_bytes);
-    for (uint32_t i = 0; i < CODEQ_GUARD_BYTES; i++) {
-        if (out[out_bytes + i] != UNWRITTEN) {
+    const uint8_t *const guard = out + out_bytes;
+    for (const uint8_t *byte = guard; byte < guard + CODEQ_GUARD_BYTES; byte++) {
+        if (*byte != UNWRITTEN) {
             return CODEQ_OUTPUT_OVERRUN;
         }
     }
