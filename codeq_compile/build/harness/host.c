@@ -61,8 +61,8 @@ static int32_t run(const uint8_t *sample, uint8_t *outputs, uint8_t *in, uint8_t
     return status;
 }
 
-int32_t codeq_host_run(uint32_t samples, const uint8_t *inputs, uint8_t *outputs,
-                       int32_t *statuses, uint32_t traced, uint8_t *trace, uint64_t trace_bytes)
+int32_t codeq_host_run(uint32_t samples, const uint8_t *inputs, uint8_t *outputs, int32_t *statuses,
+                       uint32_t traced, uint8_t *trace, uint64_t trace_bytes)
 {
     uint8_t *const in = malloc(codeq_harness.input_bytes);
     uint8_t *const out = malloc(codeq_harness.output_bytes + CODEQ_GUARD_BYTES);

@@ -20,7 +20,7 @@ enum {
  * trace            for every layer: u32 sample, u32 layer, u32 bytes, the bytes
  * returns          0, or -1 where memory is short or the records are not of `trace_bytes`
  */
-int32_t codeq_host_run(uint32_t samples, const uint8_t *inputs, uint8_t *outputs,
-                       int32_t *statuses, uint32_t traced, uint8_t *trace, uint64_t trace_bytes);
+int32_t codeq_host_run(uint32_t samples, const uint8_t *inputs, uint8_t *outputs, int32_t *statuses,
+                       uint32_t traced, uint8_t *trace, uint64_t trace_bytes);
 
 #endif
