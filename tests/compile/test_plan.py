@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every decision of one compilation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeq_compile import kernels, passes, target
+from codeq_compile.errors import InputError, NoKernel
+from codeq_compile.ir import Graph
+from codeq_compile.ir.op import c_arrays
+from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.dwconv2d import DWConv2D
+from codeq_compile.ops.linear import Linear
+from codeq_compile.ops.lut import Lut
+from codeq_compile.ops.reshape import Reshape
+from codeq_compile.packing import CODECS
+from codeq_compile.packing.rle import Rle
+from codeq_compile.plan import Layer, Plan, plan
+from tests.graphs import random_int8, random_weights, s8
+from tests.strategies import GraphBuilder, graphs
+
+HOST, M4 = target.load("host"), target.load("mps2_an386")
+
+
+@pytest.fixture
+def graph(rng: np.random.Generator) -> Graph:
+    """conv 3x3 sparse, depthwise, 1x1 ternary, flatten, linear dense, lut; lowered."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(8, 8, 3))
+    sparse = random_weights(rng, (16, 3, 3, 3), bits=4, zeros=0.9)
+    x = builder.add(Conv2D(stride=(2, 2)), x, weights=sparse, name="conv")
+    filters = random_weights(rng, (16, 3, 3), bits=5, zeros=0.9)
+    x = builder.add(DWConv2D(), x, weights=filters, name="dw")
+    ternary = random_weights(rng, (16, 1, 1, 16), bits=2, zeros=0.3)
+    x = builder.add(Conv2D(), x, weights=ternary, name="pw")
+    x = builder.add(Reshape(shape=(16,)), x, name="flatten")
+    full = random_weights(rng, (10, 16), bits=8)
+    x = builder.add(Linear(), x, weights=full, name="fc")
+    x = builder.add(Lut(), x, table=random_int8(rng, (256,)), name="act")
+    return passes.run(builder.graph(x))
+
+
+def by_name(result: Plan) -> dict[str, Layer]:
+    return {layer.node.name: layer for layer in result.layers}
+
+
+def test_auto_takes_the_smallest_packing_of_each_layer(graph: Graph) -> None:
+    """Flash is what small parts have least of."""
+    result = plan(graph, HOST)
+    chosen = {
+        name: layer.packed and layer.packed.packing for name, layer in by_name(result).items()
+    }
+
+    assert {"conv": "rle", "dw": "dense", "pw": "ternary", "fc": "dense", "act": None} == chosen
+    for layer in result.layers:
+        if layer.packed is not None:
+            assert min(layer.costs.values()) == layer.packed.bytes
+            assert layer.packed.bytes == layer.costs[layer.packed.packing]
+
+
+def test_what_the_other_packings_would_have_cost_is_kept(graph: Graph) -> None:
+    """The report shows what was given up."""
+    costs = {name: list(layer.costs) for name, layer in by_name(plan(graph, HOST)).items()}
+
+    assert ["dense", "bitmask", "rle"] == costs["conv"]
+    assert ["dense"] == costs["dw"]
+    assert ["dense", "ternary", "bitmask", "rle"] == costs["pw"]
+    assert [] == costs["act"]
+
+
+def test_equal_sizes_go_to_the_ops_preference(rng: np.random.Generator) -> None:
+    """The dense kernel is the faster one when nothing is saved."""
+    builder = GraphBuilder(rng)
+    layer = random_weights(rng, (1, 1, 1, 1), bits=4)
+    y = builder.add(Conv2D(), builder.input(s8(2, 2, 1)), weights=layer)
+    (only,) = plan(passes.run(builder.graph(y)), HOST).layers
+
+    assert {"dense": 1, "bitmask": 2, "rle": 1} == only.costs
+    assert only.packed is not None
+    assert "dense" == only.packed.packing
+
+
+def test_layers_are_numbered_without_views(graph: Graph) -> None:
+    """`l05` in the C is the fifth call."""
+    assert [(1, "conv"), (2, "dw"), (3, "pw"), (4, "fc"), (5, "act")] == [
+        (layer.index, layer.node.name) for layer in plan(graph, HOST).layers
+    ]
+
+
+def test_kernels_are_those_of_the_target(graph: Graph) -> None:
+    """A DSP instruction on an M3 is a fault."""
+    assert "cq_conv2d_s8_w2_ternary_ref" == by_name(plan(graph, HOST))["pw"].kernel.symbol
+    assert "cq_conv2d_1x1_s8_w2_ternary_dsp" == by_name(plan(graph, M4))["pw"].kernel.symbol
+
+
+@pytest.mark.parametrize("name", ["dense", "bitmask", "rle"])
+def test_an_explicit_packing_is_taken_everywhere_it_exists(graph: Graph, name: str) -> None:
+    """For comparisons; depthwise layers have no sparse kernels and say so."""
+    layers = by_name(plan(graph, HOST, name))
+    chosen = {key: layers[key].packed.packing for key in ("conv", "pw", "fc", "dw")}
+
+    assert {"conv": name, "pw": name, "fc": name, "dw": "dense"} == chosen
+    expected = "" if name == "dense" else f"{name} has no kernel for dwconv2d here: dense instead"
+    assert expected == layers["dw"].note
+    assert "" == layers["conv"].note
+
+
+def test_a_packing_that_cannot_hold_some_weights_is_refused_with_all_of_them(graph: Graph) -> None:
+    """Silently storing them otherwise would make a measurement lie."""
+    with pytest.raises(InputError) as caught:
+        plan(graph, HOST, "ternary")
+    lines = str(caught.value).splitlines()
+
+    assert "ternary packing cannot hold the weights of 3 layers:" == lines[0]
+    assert ['  layer "conv": 4 bits, gap 0', '  layer "dw": 5 bits, gap 0'] == lines[1:3]
+    assert '"auto"' in lines[-1]
+
+
+def test_an_unknown_packing_is_told_with_the_likely_one(graph: Graph) -> None:
+    """It comes from a command line."""
+    with pytest.raises(InputError, match='no packing "bitmsk": did you mean "bitmask"'):
+        plan(graph, HOST, "bitmsk")
+    with pytest.raises(InputError, match='no packing "x": there are auto, dense, ternary, '):
+        plan(graph, HOST, "x")
+
+
+def test_macs_are_counted_with_and_without_zeros(graph: Graph) -> None:
+    """Counted weight by weight: what the banner claims is what the kernel does."""
+    layers = by_name(plan(graph, HOST))
+    conv, pw = layers["conv"], layers["pw"]
+    weights = conv.node.weights
+    assert weights is not None
+
+    assert 3 * 3 * 16 * 27 == conv.macs
+    assert 3 * 3 * int(np.count_nonzero(weights.values)) == conv.macs_done
+    assert 16 * 16 == pw.macs == pw.macs_done  # a ternary stream is dense: zeros are multiplied
+
+
+def test_totals_are_the_sums_of_the_layers(graph: Graph) -> None:
+    """The summary, the banner and the report must be one number."""
+    result = plan(graph, HOST)
+    streams = sum(len(layer.packed.data) for layer in result.layers if layer.packed)
+    tables = 0
+    for layer in result.layers:
+        inputs, output = graph.input_types(layer.node), graph.output_type(layer.node)
+        params = layer.node.op.c_params(layer.node.params, inputs, output, layer.packed)
+        tables += sum(a.bytes for a in c_arrays(params) if a.name != "weights")
+
+    assert (streams, tables) == (result.weights_bytes, result.tables_bytes)
+    assert 256 == by_name(result)["act"].tables_bytes
+    assert (8 * 8 * 3, 10) == (result.input_bytes, result.output_bytes)
+    assert result.memory.arena_bytes + 8 * 8 * 3 + 10 == result.ram_bytes
+    assert sum(layer.macs for layer in result.layers) == result.macs
+    assert sum(layer.macs_done for layer in result.layers) == result.macs_done
+
+
+def test_scratch_of_every_layer_is_in_the_arena(graph: Graph) -> None:
+    """A kernel without its scratch writes into its neighbour."""
+    result = plan(graph, M4)
+
+    assert {
+        layer.node.name: layer.scratch_bytes for layer in result.layers if layer.scratch_bytes
+    }.keys() == set(result.memory.scratch)
+
+
+def test_a_layer_without_any_kernel_is_named(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that was deleted must not end in a KeyError."""
+    kept = tuple(row for row in kernels.rows() if row.op != "lut")
+    monkeypatch.setattr(kernels, "rows", lambda: kept)
+
+    with pytest.raises(NoKernel, match='layer "act": no kernel for op "lut" on host'):
+        plan(graph, HOST)
+
+
+def test_auto_avoids_packings_without_a_kernel(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The smallest stream is worth nothing if nobody can read it."""
+    kept = tuple(row for row in kernels.rows() if row.packing != "rle")
+    monkeypatch.setattr(kernels, "rows", lambda: kept)
+    conv = by_name(plan(graph, HOST))["conv"]
+
+    assert "bitmask" == (conv.packed and conv.packed.packing)
+    assert ["dense", "bitmask"] == list(conv.costs)
+
+
+def test_a_stream_that_does_not_decode_to_its_weights_is_never_emitted(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of a codec stops here, not on the device."""
+
+    right = Rle.unpack
+    monkeypatch.setattr(Rle, "unpack", lambda codec, *stream: -right(codec, *stream))
+
+    with pytest.raises(AssertionError, match='"conv": rle does not decode to its weights'):
+        plan(graph, HOST)
+
+
+@given(graphs(), st.sampled_from(["host", "mps2_an386", "mps3_an547"]), st.data())
+def test_every_legal_graph_has_a_plan(graph: Graph, name: str, data: st.DataObject) -> None:
+    """On every instruction set and with every packing that can be asked for."""
+    graph = passes.run(graph)
+    asked = data.draw(st.sampled_from(["auto", *CODECS]))
+    try:
+        result = plan(graph, target.load(name), asked)
+    except InputError:
+        assert "ternary" == asked
+        return
+
+    assert [n.name for n in graph.nodes if not n.op.is_view] == [x.node.name for x in result.layers]
+    for layer in result.layers:
+        assert (layer.packed is None) == (layer.node.weights is None)
+        assert 0 == layer.scratch_bytes % 4
+        assert layer.macs_done <= layer.macs
