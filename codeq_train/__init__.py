@@ -3,6 +3,7 @@
 
 from codeq_train.config import (
     ActivationConfig,
+    InputConfig,
     LayerConfig,
     QuantConfig,
     load_config,
@@ -36,6 +37,7 @@ __all__ = [
     "ActivationConfig",
     "Distance",
     "Epoch",
+    "InputConfig",
     "LayerConfig",
     "LayerCost",
     "QuantConfig",

@@ -73,6 +73,20 @@ class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
     narrow_multiplier: bool = True
 
 
+class InputConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """The int8 grid that a sensor or a front end delivers: ``real = scale · (q - zero_point)``.
+
+    Parameters
+    ----------
+    scale : float
+        Rounded to float32.
+    zero_point : int, -128..127
+    """
+
+    scale: Annotated[float, msgspec.Meta(gt=0.0)]
+    zero_point: Annotated[int, msgspec.Meta(ge=-128, le=127)] = 0
+
+
 class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Everything that `prepare` needs to know.
 
@@ -84,6 +98,9 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         Overrides of `LayerConfig` fields by layer-name pattern (``"features.*.dw"``); where several
         patterns match a layer, later ones win field by field.
     activations : ActivationConfig
+    inputs : mapping of str to InputConfig
+        Grids of inputs, by name, whose integers the device already has; the others' are chosen for
+        the example input.
     weight_bytes : int, optional
         Flash target for weights and tables, in bytes; `regularizer` then steers towards it.
     budget_rate : float
@@ -93,6 +110,7 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     weights: LayerConfig = LayerConfig()
     layers: dict[str, dict[str, Any]] = {}
     activations: ActivationConfig = ActivationConfig()
+    inputs: dict[str, InputConfig] = {}
     weight_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
     budget_rate: Annotated[float, msgspec.Meta(gt=0.0)] = 0.01
 
@@ -122,6 +140,22 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
                 raise InputError(
                     f'layers: the pattern "{pattern}" matches no layer with weights'
                     f"{_suggestion(pattern, known)}; the layers are {', '.join(known)}"
+                )
+
+    def check_inputs(self, names: Iterable[str]) -> None:
+        """Refuse grids of inputs that are none of `names`.
+
+        Raises
+        ------
+        InputError
+            Naming the closest input.
+        """
+        known = list(names)
+        for name in self.inputs:
+            if name not in known:
+                raise InputError(
+                    f'inputs: the model has no input "{name}"{_suggestion(name, known)}; '
+                    f"its inputs are {', '.join(known)}"
                 )
 
     def _override(self, base: LayerConfig, pattern: str) -> LayerConfig:

@@ -22,6 +22,9 @@ from codeq_train.optim import parameter_groups
 from codeq_train.prepare import freeze
 from codeq_train.regularizer import regularizer
 
+_TEACHER_SHARE = 0.5
+_TEMPERATURE = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
@@ -74,6 +77,7 @@ def fit(
     freeze_epochs: int = 0,
     augment: Callable[[Tensor], Tensor] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    teacher: nn.Module | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     seed: int = 0,
 ) -> None:
@@ -93,9 +97,11 @@ def fit(
     freeze_epochs : int
         Length of the last phase, in which zeros, widths and BatchNorm are fixed.
     augment : callable, optional
-        Applied to each training batch.
+        Applied to each training batch; may make inputs of indices into the data.
     loss : callable
         Of (outputs, targets), a mean over the batch.
+    teacher : nn.Module, optional
+        Trained float model; half of the loss is then the distance from its outputs.
     on_epoch : callable, optional
         Called after each epoch.
     seed : int
@@ -123,6 +129,8 @@ def fit(
             inputs = x[batch] if augment is None else augment(x[batch])
             outputs = model(inputs)
             task = loss(outputs, y[batch])
+            if teacher is not None:
+                task = torch.lerp(task, _distance(outputs, teacher, inputs), _TEACHER_SHARE)
             penalty = regularizer(model) if isinstance(model, QuantizedModel) else 0.0
             optimizer.zero_grad(set_to_none=True)
             (task + penalty).backward()  # type: ignore[no-untyped-call]
@@ -139,6 +147,14 @@ def fit(
                     frozen=quantized and number > epochs - freeze_epochs,
                 )
             )
+
+
+def _distance(outputs: Tensor, teacher: nn.Module, inputs: Tensor) -> Tensor:
+    """Divergence from the teacher's softened outputs. Source: Hinton et al., arXiv:1503.02531."""
+    target = F.log_softmax(predict(teacher, inputs) / _TEMPERATURE, dim=1)
+    ours = F.log_softmax(outputs / _TEMPERATURE, dim=1)
+    divergence = F.kl_div(ours, target, reduction="batchmean", log_target=True)
+    return divergence * _TEMPERATURE**2
 
 
 def _epoch(model: nn.Module, plain: Epoch, *, frozen: bool) -> Epoch:

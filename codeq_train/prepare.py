@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,7 +64,7 @@ def prepare(
     example = example_input if isinstance(example_input, tuple) else (example_input,)
     captured = capture(model, example)
     layers = _separate_fixed_grids(captured.layers)
-    grids = _attach_grids(layers, learn=config.activations.learn)
+    grids = _attach_grids(layers, config)
     _attach_quantizers(layers, grids, config)
     prepared = QuantizedModel(layers, captured.outputs, config, structure=captured.structure)
     calibrate(prepared, [example])
@@ -183,8 +184,10 @@ def _grid_maker(makers: Mapping[str, Layer], name: str) -> Layer:
     return layer
 
 
-def _attach_grids(layers: Sequence[Layer], *, learn: bool) -> dict[str, ActivationQuantizer]:
+def _attach_grids(layers: Sequence[Layer], config: QuantConfig) -> dict[str, ActivationQuantizer]:
     """One quantizer for each set of tensors that must share a grid; returns it by tensor name."""
+    config.check_inputs(layer.origin.name for layer in layers if isinstance(layer, Input))
+    learn = config.activations.learn
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -207,7 +210,7 @@ def _attach_grids(layers: Sequence[Layer], *, learn: bool) -> dict[str, Activati
         key: ActivationQuantizer(
             non_negative=all(signs[layer.origin.name] for layer in group),
             learn=learn and not any(isinstance(layer, Input) for layer in group),
-            fixed=_fixed_grid(group),
+            fixed=_fixed_grid(group, config),
         )
         for key, group in members.items()
     }
@@ -224,8 +227,12 @@ def _non_negative(layers: Sequence[Layer]) -> dict[str, bool]:
     return signs
 
 
-def _fixed_grid(group: Sequence[Layer]) -> Grid | None:
+def _fixed_grid(group: Sequence[Layer], config: QuantConfig) -> Grid | None:
+    """Grid that the user or an op dictates."""
     for layer in group:
+        if isinstance(layer, Input) and layer.origin.name in config.inputs:
+            given = config.inputs[layer.origin.name]
+            return Grid(scale=float(np.float32(given.scale)), zero_point=given.zero_point)
         if isinstance(layer, Softmax | Unary) and layer.fixed is not None:
             return Grid(scale=layer.fixed[0], zero_point=layer.fixed[1])
     return None
