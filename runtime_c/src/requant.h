@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One channel of a requantization table, unpacked.  Spec: NUMERICS.md §4. */
+/* Requantization tables, unpacked for one channel.  Spec: NUMERICS.md §4. */
 #ifndef CODEQ_SRC_REQUANT_H
 #define CODEQ_SRC_REQUANT_H
 
@@ -7,13 +7,17 @@
 
 #include "numerics.h"
 
+/* By value everywhere: stores of int8 outputs may alias what lies in memory. */
 struct cq_channel {
     int32_t bias;
     int32_t multiplier;
     int32_t exponent;
+    int32_t zero_point;
+    int32_t clamp_min;
+    int32_t clamp_max;
 };
 
-/** @brief Bias, multiplier and exponent of a channel, from tables as narrow as they come. [N4.4] */
+/** @brief The numbers of a channel, from tables as narrow as they come. [N4.4] */
 static inline struct cq_channel cq_load_channel(const struct cq_requant *requant, int32_t channel)
 {
     const int32_t factor = requant->per_channel != 0u ? channel : 0;
@@ -35,15 +39,17 @@ static inline struct cq_channel cq_load_channel(const struct cq_requant *requant
         loaded.multiplier = ((const int32_t *)requant->multiplier)[factor];
     }
     loaded.exponent = requant->exponent[factor];
+    loaded.zero_point = requant->zero_point;
+    loaded.clamp_min = requant->clamp_min;
+    loaded.clamp_max = requant->clamp_max;
     return loaded;
 }
 
 /** @brief The int8 output of an accumulator that began with the channel's bias. [N4.2] */
-static inline int8_t cq_requantize_channel(int32_t acc, const struct cq_channel *channel,
-                                           const struct cq_requant *requant)
+static inline int8_t cq_requantize_channel(int32_t acc, struct cq_channel channel)
 {
-    return cq_offset_to_int8(cq_requantize(acc, channel->multiplier, channel->exponent),
-                             requant->zero_point, requant->clamp_min, requant->clamp_max);
+    return cq_offset_to_int8(cq_requantize(acc, channel.multiplier, channel.exponent),
+                             channel.zero_point, channel.clamp_min, channel.clamp_max);
 }
 
 /** @brief The int8 output for an int32 value and one factor. [N2.6] */

@@ -108,6 +108,7 @@ def test_zig_has_nothing_to_warn_about_on_any_core(board, tmp_path):
     assert compile_all(installed(zig_cc), [*core, *board.build.zig_flags, *ZIG_FLAGS], tmp_path)
 
 
+@pytest.mark.slow
 def test_nothing_is_linked_but_integer_helpers(gcc_objects):
     """Soft floating point costs kilobytes and hundreds of cycles; a libc may not be there."""
     undefined = output_of([beside(arm_gcc(), "nm"), "-u", *gcc_objects])
@@ -117,6 +118,7 @@ def test_nothing_is_linked_but_integer_helpers(gcc_objects):
     assert not {symbol for symbol in symbols if not INTEGER_HELPER.fullmatch(symbol)}
 
 
+@pytest.mark.slow
 def test_no_instruction_computes_in_floating_point(board, gcc_objects):
     """A core without an FPU would fault, and one with it would have to save its registers."""
     tool = [beside(arm_gcc(), "objdump"), "-d"]
@@ -126,6 +128,7 @@ def test_no_instruction_computes_in_floating_point(board, gcc_objects):
     assert [] == FLOAT_INSTRUCTION.findall(output_of([*tool, *gcc_objects]))
 
 
+@pytest.mark.slow
 def test_no_variable_is_left_in_ram(gcc_objects):
     """Kernels are re-entrant because nothing of theirs is writable between calls."""
     symbols = output_of([beside(arm_gcc(), "nm"), *gcc_objects])
@@ -197,6 +200,7 @@ def run_cmake(source: Path, build: Path, *options: str) -> None:
     output_of([*tool.command, "--build", build])
 
 
+@pytest.mark.slow
 def test_cmake_and_ctest_are_enough(tmp_path):
     """An embedded engineer builds and tests the kernels without Python."""
     run_cmake(ROOT, tmp_path)
@@ -207,6 +211,7 @@ def test_cmake_and_ctest_are_enough(tmp_path):
     assert "100% tests passed" in report
 
 
+@pytest.mark.slow
 def test_the_runtime_works_as_a_sub_project(tmp_path):
     """Both folders can be added to somebody's project, and neither brings its tests along."""
     for folder in (ROOT, runtime_dir()):
@@ -226,6 +231,7 @@ def test_the_runtime_works_as_a_sub_project(tmp_path):
         assert not list((source / "build").rglob("test_conv2d*"))
 
 
+@pytest.mark.slow
 def test_cmake_cross_compiles_with_the_toolchain_file(tmp_path):
     """The same build makes a library for the device."""
     compiler = arm_gcc()

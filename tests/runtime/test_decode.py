@@ -121,7 +121,7 @@ def test_every_width_of_a_run_field_decodes(decode, run_bits):
     assert len(data) == used
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(data=st.data(), bits=st.integers(2, 8), packing=st.sampled_from(sorted(CODECS)))
 def test_any_codes_survive_the_round_trip(decode, data, bits, packing):
     """Patterns that nobody thought of: Hypothesis looks for the weights that break a decoder."""

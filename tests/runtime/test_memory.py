@@ -36,6 +36,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return library, str(Path(found).resolve())
 
 
+@pytest.mark.slow
 def test_no_sanitizer_objects_to_any_kernel_on_any_case(sanitized):
     """One byte read past a weight stream is a fault where the stream ends at the end of flash."""
     library, preload = sanitized

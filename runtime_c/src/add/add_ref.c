@@ -4,8 +4,7 @@
 
 #include "../requant.h"
 
-/* An input in steps of 2^-20 of twice the larger input scale: headroom for an exact sum. [add-C1]
- */
+/* An input in steps of 2^-20 of twice the larger input scale: room for an exact sum. [add-C1] */
 static int32_t cq_add_align(int32_t value, struct cq_scale scale)
 {
     return cq_requantize(value * INT32_C(1048576), scale.multiplier, scale.exponent);

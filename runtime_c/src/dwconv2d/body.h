@@ -15,10 +15,10 @@ CQ_FAST_CODE static int32_t cq_dwconv2d_inside(const struct cq_dwconv2d_params *
     const int32_t row_step = params->dilation.h * params->in.w * params->in.c;
     const int32_t column_step = params->dilation.w * params->in.c;
     int32_t sum = 0;
-    for (int32_t ky = 0; ky < params->kernel.h; ++ky, x += row_step) {
-        const int8_t *at = x;
+    for (int32_t ky = 0; ky < params->kernel.h; ++ky) {
+        int32_t at = ky * row_step;
         for (int32_t kx = 0; kx < params->kernel.w; ++kx, at += column_step) {
-            sum += *at * *weight++;
+            sum += x[at] * *weight++;
         }
     }
     return sum;
@@ -43,23 +43,24 @@ static int32_t cq_dwconv2d_border(const struct cq_dwconv2d_params *params, const
 
 /* One output channel from one input channel; `in` and `out` point to the first value of each. */
 static void cq_dwconv2d_channel(const struct cq_dwconv2d_params *params, const int8_t *in,
-                                int8_t *out, const int8_t *weight, const struct cq_channel *channel)
+                                int8_t *out, const int8_t *weight, struct cq_channel channel)
 {
     /* windows that begin in [0, last] lie inside the image */
     const int32_t last_y = params->in.h - 1 - (params->kernel.h - 1) * params->dilation.h;
     const int32_t last_x = params->in.w - 1 - (params->kernel.w - 1) * params->dilation.w;
+    int32_t pixel = 0;
     for (int32_t oy = 0; oy < params->out.h; ++oy) {
         const int32_t y = oy * params->stride.h - params->pad.h;
-        for (int32_t ox = 0; ox < params->out.w; ++ox, out += params->out.c) {
+        for (int32_t ox = 0; ox < params->out.w; ++ox, ++pixel) {
             const int32_t x = ox * params->stride.w - params->pad.w;
-            int32_t acc = channel->bias;
+            int32_t acc = channel.bias;
             if (y >= 0 && y <= last_y && x >= 0 && x <= last_x) {
                 const int8_t *const first = in + (y * params->in.w + x) * params->in.c;
                 acc += cq_dwconv2d_inside(params, first, weight);
             } else {
                 acc += cq_dwconv2d_border(params, in, y, x, weight);
             }
-            *out = cq_requantize_channel(acc, channel, &params->requant);
+            out[pixel * params->out.c] = cq_requantize_channel(acc, channel);
         }
     }
 }
@@ -76,7 +77,7 @@ static enum cq_status cq_dwconv2d(const struct cq_decoder *decoder, uint32_t bit
     for (int32_t oc = 0; oc < params->out.c; ++oc) {
         const struct cq_channel channel = cq_load_channel(&params->requant, oc);
         const struct cq_chunk row = decoder->next(&cursor, taps, scratch);
-        cq_dwconv2d_channel(params, in + oc / multiplier, out + oc, row.data, &channel);
+        cq_dwconv2d_channel(params, in + oc / multiplier, out + oc, row.data, channel);
     }
     return CQ_OK;
 }
