@@ -18,7 +18,7 @@ LAYERS = (
     {"passes"},
     {"plan"},
     {"emit", "build"},
-    {"check"},
+    {"budgets", "check"},
     {"report"},
     {""},
     {"cli"},
