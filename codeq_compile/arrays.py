@@ -146,7 +146,9 @@ def existing(path: Path) -> Path:
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}")
-    near = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()])
+    near = difflib.get_close_matches(
+        path.name, [entry.name for entry in folder.iterdir()], n=2, cutoff=0.7
+    )
     hint = f"; did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
     raise InputError(f"{path}: no such file or folder{hint}")
 
@@ -160,7 +162,7 @@ def _load(path: Path) -> Array | dict[str, Array]:
                 return stored
             return {name: stored[name] for name in stored.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as exc:
-        raise InputError(f"{path}: not an .npy or .npz file of numbers ({exc})") from exc
+        raise InputError(f"{path}: not an .npy or .npz file of numbers, or damaged") from exc
 
 
 def _to_grid(array: Array, kind: TensorType, where: str) -> Array:

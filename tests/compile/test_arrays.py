@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codeq_compile.arrays import existing, random_inputs, read_inputs, write_outputs
+from codeq_compile.arrays import (
+    apart,
+    existing,
+    random_inputs,
+    read_inputs,
+    side_by_side,
+    write_outputs,
+)
 from codeq_compile.errors import InputError
 from codeq_compile.ir import DType, Graph, Grid, TensorType
 
@@ -172,3 +179,38 @@ def test_random_inputs_cover_the_whole_range_and_repeat() -> None:
 
     np.testing.assert_array_equal(first, second)
     assert (-128, 127) == (int(first.min()), int(first.max()))
+
+
+def test_samples_as_bytes_are_little_endian_one_tensor_after_the_other() -> None:
+    """Firmware reads these bytes: another order is another input."""
+    counts = TensorType(shape=(2,), dtype=DType.S32)
+    graph = Graph(
+        name="g",
+        tensors={"image": IMAGE, "counts": counts},
+        inputs=("image", "counts"),
+        outputs=("counts", "image"),
+        nodes=(),
+    )
+    samples = {
+        "image": np.array([1, -1, 2, -2], np.int8).reshape(1, 2, 2, 1),
+        "counts": np.array([[1, 0x01020304]], np.int32),
+    }
+
+    rows = side_by_side(graph, graph.inputs, samples)
+
+    assert [[1, 255, 2, 254, 1, 0, 0, 0, 4, 3, 2, 1]] == rows.tolist()
+    for name, array in apart(graph, graph.inputs, rows).items():
+        np.testing.assert_array_equal(samples[name], array)
+        assert samples[name].dtype == array.dtype
+
+
+def test_bytes_come_apart_in_the_order_of_the_names() -> None:
+    """Outputs that are swapped look like a wrong model."""
+    graph = graph_with("a", "b")
+    samples = random_inputs(graph, 3)
+
+    swapped = apart(graph, ("b", "a"), side_by_side(graph, ("b", "a"), samples))
+
+    assert ["b", "a"] == list(swapped)
+    for name, array in swapped.items():
+        np.testing.assert_array_equal(samples[name], array)

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from codeq_compile import cli, errors, ir, passes
 from codeq_compile.arrays import random_inputs
+from codeq_compile.build import tools
 from codeq_compile.kernels import rows
 from codeq_compile.ops.linear import Linear
 from codeq_compile.simulate import simulate
@@ -332,6 +333,42 @@ def test_inputs_and_samples_exclude_each_other(library: Path, tmp_path: Path) ->
 
     assert result.exit_code == 2
     assert "--samples" in result.stderr
+
+
+# ---- flash
+
+
+def test_flash_without_a_board_ends_with_5(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pyOCD says reaches the user; the board that may be plugged in here stays as it is."""
+    says = "import sys; sys.exit('No available debug probes are connected')"
+    pyocd = tools.Tool(name="pyocd", command=(sys.executable, "-c", says), version="", source="")
+    monkeypatch.setattr(tools, "pyocd", lambda: pyocd)
+
+    result = codeq("flash", library, "--target", "nucleo_f411re")
+
+    assert result.exit_code == 5
+    assert "is it connected?" in result.stderr
+    assert "No available debug probes" in result.stderr
+
+
+def test_flash_refuses_an_emulated_board(library: Path) -> None:
+    """Nothing can be written into a program."""
+    result = codeq("flash", library, "--target", "mps2_an386")
+
+    assert result.exit_code == 2
+    assert "not a real board" in result.stderr
+
+
+def test_a_compiler_that_is_not_there_ends_with_5(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable that names it is what must be corrected."""
+    monkeypatch.setenv("CODEQ_CC", "no-such-compiler")
+
+    result = codeq("check", library)
+
+    assert result.exit_code == 5
+    assert "CODEQ_CC" in result.stderr
 
 
 # ---- what codeq knows
