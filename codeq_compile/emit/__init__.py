@@ -13,7 +13,8 @@ import jinja2
 
 from codeq_compile import manifest, numerics
 from codeq_compile.emit import runtime
-from codeq_compile.emit.c import RUNTIME_ABI, Model, Port
+from codeq_compile.emit.c import RUNTIME_ABI, Model
+from codeq_compile.emit.ports import Port
 from codeq_compile.emit.selftest import vectors
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph, serial

@@ -9,9 +9,11 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from codeq_compile.ir.op import Array, CArray
+from codeq_compile.ir.op import Array
 
 WIDTH = 100
+COMMENT_WIDTH = WIDTH - 6
+"""Columns of text between the signs that open and close a comment."""
 INDENT = "    "
 
 # A value of an initialiser: a C expression, {a, b, c}, or a nested struct.
@@ -62,16 +64,6 @@ def identifier(text: str, taken: Iterable[str] = ()) -> str:
     return unique
 
 
-def identifiers(texts: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """A distinct identifier for each text, in order."""
-    names: dict[str, str] = {}
-    used = set(taken)
-    for text in texts:
-        names[text] = identifier(text, used)
-        used.add(names[text])
-    return names
-
-
 def comment(text: str) -> str:
     r"""`text` made harmless inside a C block comment, as one line of printable ASCII.
 
@@ -98,10 +90,10 @@ def clip(text: str, width: int) -> str:
 
 
 def wrap(text: str, first: str, rest: str) -> list[str]:
-    """Lines of at most `WIDTH` columns; the first begins with `first`, others with `rest`."""
+    """Lines of a comment; the first begins with `first`, the others with `rest`."""
     return textwrap.wrap(
         text,
-        WIDTH,
+        COMMENT_WIDTH,
         initial_indent=first,
         subsequent_indent=rest,
         break_on_hyphens=False,
@@ -149,6 +141,15 @@ def number(value: int) -> str:
     """
     # C has no negative literals: -2147483648 is a negated long long
     return "INT32_MIN" if value == -(1 << 31) else str(value)
+
+
+def hexadecimal(value: float) -> str:
+    """A hexadecimal floating literal of exactly this value.
+
+    >>> hexadecimal(0.375), hexadecimal(2.0)
+    ('0x1.8p-2', '0x1p+1')
+    """
+    return re.sub(r"\.?0+p", "p", value.hex())
 
 
 def count(value: int) -> str:
@@ -199,11 +200,6 @@ def rows(data: Array, c_type: str, indent: int = 1) -> list[str]:
     ]
 
 
-def declaration(array: CArray, symbol: str) -> str:
-    """``const int16_t kws_l02_bias[64]``."""
-    return f"const {array.c_type} {symbol}[{len(array.data)}]"
-
-
 def fields(values: Mapping[str, Value]) -> list[str]:
     """Lines of a designated initialiser, one field a line, laid out as clang-format would."""
     return [line for name, value in values.items() for line in _field(name, value)]
@@ -240,3 +236,21 @@ def call(head: str, arguments: Sequence[str], tail: str) -> list[str]:
         else:
             lines[-1] += separator + piece
     return lines
+
+
+def condition(head: str, terms: Sequence[str], tail: str) -> list[str]:
+    """``head a || b || c tail`` in lines of at most `WIDTH`, aligned behind the bracket."""
+    lines = [head + terms[0]]
+    for term in terms[1:]:
+        if len(lines[-1]) + len(" || ") + len(term) + len(tail) <= WIDTH:
+            lines[-1] += f" || {term}"
+        else:
+            lines[-1] += " ||"
+            lines.append(" " * len(head) + term)
+    return [*lines[:-1], lines[-1] + tail]
+
+
+def defines(macros: Sequence[tuple[str, str]]) -> list[str]:
+    """``#define`` lines with their values in one column."""
+    width = max(len(name) for name, _ in macros)
+    return [f"#define {name:<{width}} {value}" for name, value in macros]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What things are called in the emitted C: layers, buffers, inputs and outputs."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from codeq_compile.emit import format as c
+from codeq_compile.errors import ModelError
+from codeq_compile.ir import Node
+from codeq_compile.plan import Plan
+
+# A model may not be called like a header that its own files or the runtime include: its folder is
+# searched for headers, so <string.h> would become the model's.
+_FOREIGN_HEADERS = """
+assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
+stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar
+wchar wctype arm_acle arm_mve harness host
+"""
+
+_LOCALS = ("arena", "state", "bytes", "status", "vectors", "is_equal", "i")
+"""Other names in the scopes where inputs and outputs are parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names of one library.
+
+    Parameters
+    ----------
+    model : str
+        Prefix of every symbol and stem of every file.
+    layers : mapping of str to str
+        ``l02`` by layer name; views have none.
+    buffers : mapping of str to str
+        ``t02`` by buffer of the arena, after the layer that writes it first.
+    tensors : mapping of str to str
+        Parameter of ``<model>_run`` by graph input and output.
+    """
+
+    model: str
+    layers: Mapping[str, str]
+    buffers: Mapping[str, str]
+    tensors: Mapping[str, str]
+
+    @property
+    def prefix(self) -> str:
+        """Of macros."""
+        return self.model.upper()
+
+    def table(self, layer: Node, suffix: str) -> str:
+        """Symbol of a constant array."""
+        return f"{self.model}_{self.layers[layer.name]}_{suffix}"
+
+
+def choose(plan: Plan) -> Names:
+    """Names for a plan.
+
+    Raises
+    ------
+    ModelError
+        The model's name belongs to C, to the runtime or to the test programs.
+    """
+    model = plan.graph.name
+    _check_model_name(model)
+    digits = max(2, len(str(len(plan.layers))))
+    layers = {layer.node.name: f"l{layer.index:0{digits}}" for layer in plan.layers}
+    buffers: dict[str, str] = {}
+    for layer in plan.layers:
+        place = plan.memory.places[layer.node.output]
+        if place.kind == "arena":
+            buffers.setdefault(place.name, "t" + layers[layer.node.name][1:])
+    tensors: dict[str, str] = {}
+    for tensor in (*plan.graph.inputs, *plan.graph.outputs):
+        taken = {*_LOCALS, *layers.values(), *buffers.values(), *tensors.values()}
+        word = c.identifier(tensor)
+        if re.fullmatch(rf"{model}_(run|selftest|labels|l\d+_.*)", word):
+            word = f"t_{word}"  # a symbol of this library
+        tensors[tensor] = c.identifier(word, taken)
+    return Names(model=model, layers=layers, buffers=buffers, tensors=tensors)
+
+
+def _check_model_name(name: str) -> None:
+    if name in _FOREIGN_HEADERS.split() or name.startswith(("cq_", "codeq")) or name == "cq":
+        raise ModelError(
+            f'a model cannot be called "{name}": {name}.h or its symbols belong to C or to the '
+            "runtime; choose another with --name"
+        )
