@@ -26,7 +26,7 @@ from codeq_compile.ops.base import (
     weighted_bound,
     window,
 )
-from codeq_compile.ops.products import blocks, exact_dtype, padded
+from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
 
 TILE_BYTES = 2048
 """Bound of the gathered patches of one tile."""
@@ -119,7 +119,7 @@ class Conv2D(Op[Conv2DParams]):
         """Golden of `cq_conv2d_*` and `cq_conv2d_1x1_*`. [conv2d-C1]"""
         (x,) = inputs
         out_channels, kh, kw, _ = params.weights.shape
-        dtype = exact_dtype(params.weights)
+        dtype = blas_dtype(params.weights)
         rows = params.weights.reshape(self.groups, -1, _patch(params)).astype(dtype)
         size = (x.shape[1], x.shape[2])
         oh, ow = window("conv2d-C4", size, (kh, kw), self.stride, self.dilation, self.padding)
@@ -131,9 +131,7 @@ class Conv2D(Op[Conv2DParams]):
             requantized(products, result[block])
         return result
 
-    def _patches(
-        self, params: Conv2DParams, x: Int8Array, dtype: type[np.float32] | type[np.float64]
-    ) -> Array:
+    def _patches(self, params: Conv2DParams, x: Int8Array, dtype: Lane) -> Array:
         """Inputs of every output pixel: floats of shape (groups, pixels, kh · kw · channels)."""
         _, kh, kw, channels = params.weights.shape
         reach = ((kh - 1) * self.dilation[0] + 1, (kw - 1) * self.dilation[1] + 1)

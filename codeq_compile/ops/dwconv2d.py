@@ -24,7 +24,7 @@ from codeq_compile.ops.base import (
     weighted_bound,
     window,
 )
-from codeq_compile.ops.products import blocks, exact_dtype, padded
+from codeq_compile.ops.products import blocks, lane_dtype, padded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,7 +111,7 @@ class DWConv2D(Op[DWConv2DParams]):
         """Golden of `cq_dwconv2d_*`: one multiplication a tap over whole images. [dwconv2d-C1]"""
         (x,) = inputs
         channels, kh, kw = params.weights.shape
-        dtype = exact_dtype(params.weights)
+        dtype = lane_dtype(params.weights)
         size = (x.shape[1], x.shape[2])
         oh, ow = window("dwconv2d-C4", size, (kh, kw), self.stride, self.dilation, self.padding)
         # a weight for every column of an image row: numpy's inner loop then runs along the row

@@ -21,7 +21,7 @@ from codeq_compile.ops.base import (
     single,
     weighted_bound,
 )
-from codeq_compile.ops.products import blocks, exact_dtype
+from codeq_compile.ops.products import blas_dtype, blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +91,7 @@ class Linear(Op[LinearParams]):
         """Golden of `cq_linear_*`. [linear-C1]"""
         (x,) = inputs
         out_features, in_features = params.weights.shape
-        dtype = exact_dtype(params.weights)
+        dtype = blas_dtype(params.weights)
         requantized = params.requant.prepare(self.accumulator_bound(params), 1)
         columns: Array = params.weights.astype(dtype).T
         rows = x.reshape(-1, in_features)

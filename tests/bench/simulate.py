@@ -9,6 +9,7 @@ product a channel. The patches themselves, the depthwise taps' gathering, requan
 conversion count as the simulation's own work.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from codeq_compile.ops.conv2d import Conv2D, Conv2DParams
 from codeq_compile.ops.dwconv2d import DWConv2D, DWConv2DParams
 from codeq_compile.ops.linear import Linear, LinearParams
 from codeq_compile.ops.mean import Mean
-from codeq_compile.ops.products import exact_dtype
+from codeq_compile.ops.products import blas_dtype
 from codeq_compile.simulate import simulate
 from tests.graphs import (
     fitting_grid,
@@ -35,17 +36,17 @@ from tests.graphs import (
     s8,
 )
 
-REPETITIONS = 15
+REPETITIONS = 25
 
 
-def ds_cnn(rng: np.random.Generator) -> Graph:
-    """MLPerf Tiny's keyword spotter with random 8-bit weights."""
+def ds_cnn(rng: np.random.Generator, bits: int) -> Graph:
+    """MLPerf Tiny's keyword spotter with random weights of one width."""
     nodes: list[Node] = []
     tensors = {"x0": s8(49, 10, 1)}
 
     def append(name: str, op: Conv2D | DWConv2D | Linear, shape: tuple[int, ...]) -> None:
         source = nodes[-1].output if nodes else "x0"
-        weights = random_weights(rng, shape)
+        weights = random_weights(rng, shape, bits=bits)
         node = Node(
             name=name,
             op=op,
@@ -84,12 +85,12 @@ def bare_product(graph: Graph, node: Node, batch: int) -> Callable[[], Array] | 
     pixels = batch * graph.output_type(node).elements
     match node.params:
         case Conv2DParams(weights=weights) | LinearParams(weights=weights):
-            dtype = exact_dtype(weights)
+            dtype = blas_dtype(weights)
             columns = weights.reshape(len(weights), -1).T.astype(dtype)
             rows = np.ones((pixels // len(weights), len(columns)), dtype)
             return lambda: rows @ columns
         case DWConv2DParams(weights=weights):
-            dtype = exact_dtype(weights)
+            dtype = blas_dtype(weights)
             taps = weights.reshape(len(weights), -1, 1).astype(dtype)
             patches = np.ones((len(weights), pixels // len(weights), taps.shape[1]), dtype)
             return lambda: patches @ taps
@@ -97,36 +98,33 @@ def bare_product(graph: Graph, node: Node, batch: int) -> Callable[[], Array] | 
             return None
 
 
-def best_seconds(call: Callable[[], object]) -> float:
-    """The shortest of several runs, in processor time: other programs only ever add to it."""
-    times = []
-    for _ in range(REPETITIONS):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
+def seconds(call: Callable[[], object]) -> float:
+    """Processor time of one call."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
 
 
-def main() -> None:
-    batch = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+def measure(bits: int, batch: int) -> None:
+    """Print the ratio for one weight width; the best of interleaved runs, as noise only adds."""
     rng = np.random.default_rng(0)
-    graph = ds_cnn(rng)
+    graph = ds_cnn(rng, bits)
     inputs = random_inputs(rng, graph, batch)
-    whole = best_seconds(lambda: simulate(graph, inputs))
-    products = {
-        node.op.kind: 0.0 for node in graph.nodes if bare_product(graph, node, 1) is not None
-    }
-    for node in graph.nodes:
-        product = bare_product(graph, node, batch)
-        if product is not None:
-            products[node.op.kind] += best_seconds(product)
-    bare = sum(products.values())
-    print(f"DS-CNN, batch {batch}")
-    print(f"simulation     {1e3 * whole:8.2f} ms   {1e6 * whole / batch:.0f} us a sample")
-    print(f"bare products  {1e3 * bare:8.2f} ms   ", end="")
-    print(", ".join(f"{kind} {1e3 * seconds:.2f}" for kind, seconds in products.items()))
-    print(f"ratio          {whole / bare:8.2f}")
+    products = {node.name: bare_product(graph, node, batch) for node in graph.nodes}
+    best = {"simulation": math.inf} | {name: math.inf for name, call in products.items() if call}
+    for _ in range(REPETITIONS):
+        best["simulation"] = min(best["simulation"], seconds(lambda: simulate(graph, inputs)))
+        for name, call in products.items():
+            if call is not None:
+                best[name] = min(best[name], seconds(call))
+    whole = best.pop("simulation")
+    bare = sum(best.values())
+    print(
+        f"DS-CNN, {bits}-bit weights, batch {batch}: simulation {1e3 * whole:.1f} ms, "
+        f"bare products {1e3 * bare:.1f} ms, ratio {whole / bare:.2f}"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    for width in (8, 4):
+        measure(width, int(sys.argv[1]) if len(sys.argv) > 1 else 100)

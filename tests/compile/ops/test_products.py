@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from codeq_compile.ops.products import blocks, exact_dtype, padded
+from codeq_compile.ops.products import blas_dtype, blocks, lane_dtype, padded
 from tests.graphs import random_int8
 
 
@@ -22,12 +22,22 @@ def test_float32_is_taken_exactly_as_long_as_every_sum_fits_it(inputs, value, ex
     weights = np.full((2, inputs), value, np.int8)
     weights[1] = 0
 
-    dtype = exact_dtype(weights)
+    dtype = blas_dtype(weights)
     x = np.full(inputs, -128, np.int8)
 
     assert dtype is expected
     exact = sum(-128 * int(w) for w in weights[0])
     assert exact == int(x.astype(dtype) @ weights[0].astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"), [(2, np.int16), (3, np.float32), (1033, np.float64)]
+)
+def test_int16_is_taken_exactly_as_long_as_every_sum_fits_it(inputs, expected):
+    """Wrapped sums would look like ordinary activations. [N4.3]"""
+    weights = np.full((1, inputs), 127, np.int8)  # 128 · 127 · 2 = 32 512 < 2^15
+
+    assert lane_dtype(weights) is expected
 
 
 @pytest.mark.parametrize("elements", [1, 1000, 10**9])
