@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of firmware share: the emulated boards, and the probe, a stand-in for a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,11 @@ EMULATED = tuple(
     for name in target.names()
     if (options := target.load(name).run) is not None and options.runner == "qemu"
 )
-COMPILERS = {"gcc": tools.arm_cc, "zig": tools.zig_cc}
+FAST = ("microbit", "mps2_an386")
+"""Boards of the fast tests: a core without and one with memory protection."""
+
+# "best" is what codeq takes by itself: gcc where it is installed.
+COMPILERS = {"best": tools.arm_cc, "zig": tools.zig_cc}
 EMULATORS = {"qemu": tools.qemu, "unicorn": tools.unicorn}
 
 # Requests to tests/targets/probe.c, and what they do.
@@ -37,6 +42,13 @@ PROBE = Program(
 )
 
 
+def each(boards: Iterable[str]) -> list[Any]:
+    """Parameters of a test that runs on all `boards`, and on few of them in the fast subset."""
+    return [
+        board if board in FAST else pytest.param(board, marks=pytest.mark.slow) for board in boards
+    ]
+
+
 def found(find: Callable[[], Tool]) -> Tool:
     """The tool; the test is skipped where it is not installed."""
     try:
@@ -46,7 +58,7 @@ def found(find: Callable[[], Tool]) -> Tool:
 
 
 @cache
-def probe(board: str, compiler: str = "gcc") -> Firmware:
+def probe(board: str, compiler: str = "best") -> Firmware:
     """The probe's firmware, built once a session."""
     return firmware.link(PROBE, target.load(board), compiler=found(COMPILERS[compiler]))
 
@@ -58,13 +70,22 @@ def request(code: int, argument: int = 0) -> Bytes2D:
     return sample
 
 
-def failure(board: str, code: int, emulator: str = "qemu", compiler: str = "gcc") -> ToolError:
+def failure(board: str, code: int, emulator: str = "qemu") -> ToolError:
     """The error of a run that does something illegal."""
+    tool = found(EMULATORS[emulator])
     with pytest.raises(ToolError) as caught:
-        run.run(
-            probe(board, compiler), request(code), emulator=found(EMULATORS[emulator]), timeout_s=60
-        )
+        run.run(probe(board), request(code), emulator=tool, timeout_s=60)
     return caught.value
+
+
+def emulator_of(board: str) -> Tool:
+    """What runs the board here; the test is skipped where nothing does."""
+    tool = found(tools.emulator)
+    options = target.load(board).run
+    assert options is not None
+    if tool.name == "unicorn" and options.unicorn_cpu is None:
+        pytest.skip(f"unicorn cannot emulate {board}: install qemu-system-arm")
+    return tool
 
 
 def probe_outputs(inputs: Bytes2D) -> tuple[Bytes2D, Bytes2D]:

@@ -19,6 +19,9 @@ from codeq_compile.errors import ToolError
 VERSION_TIMEOUT_S = 60
 """A first call of the zig package unpacks its cache; everything else answers at once."""
 
+UNICORN_RUNNER = Path(__file__).with_name("unicorn_runner.py")
+"""Started as a file: as a module it would import the whole compiler first, a second a run."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
@@ -133,7 +136,7 @@ def unicorn() -> Tool:
     return _required(
         "the unicorn emulator",
         "pip install unicorn",
-        lambda: _package("unicorn", "codeq_compile.build.unicorn_runner"),
+        lambda: _package("unicorn", "-P", str(UNICORN_RUNNER)),
     )
 
 
@@ -164,7 +167,7 @@ def pyocd() -> Tool:
     return _required(
         "pyOCD",
         "pip install pyocd",
-        lambda: _package("pyocd", "pyocd"),
+        lambda: _package("pyocd", "-m", "pyocd"),
         lambda: _on_path("pyocd"),
     )
 
@@ -267,19 +270,20 @@ def _beside_python(program: str) -> Tool | None:
     )
 
 
-def _package(package: str, module: str) -> Tool | None:
+def _package(package: str, *arguments: str) -> Tool | None:
+    """A Python package, used as a program that Python starts with `arguments`."""
     if importlib.util.find_spec(package) is None:
         return None
     return Tool(
         name=package,
-        command=(sys.executable, "-m", module),
+        command=(sys.executable, *arguments),
         version=importlib.metadata.version(package),
         source=f"Python package {package}",
     )
 
 
 def _zig_cc() -> Tool | None:
-    package = _package("ziglang", "ziglang")
+    package = _package("ziglang", "-m", "ziglang")
     if package is None:
         return None
     return Tool(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small Cortex-M board on the unicorn engine, used as a program: `python -m` this module.
+"""A small Cortex-M board on the unicorn engine: a program, never imported.
 
 Takes the place of qemu-system-arm where that is not installed: same image, same semihosting, same
 exit status. It runs as a process of its own because the engine is under GPLv2.

@@ -12,7 +12,7 @@ from codeq_compile.build import firmware, run, tools
 from codeq_compile.build.firmware import Firmware, Program
 from codeq_compile.kernels import Kernel, rows
 from codeq_compile.resources import runtime_dir
-from tests.boards import EMULATED, found
+from tests.boards import EMULATED, emulator_of, found
 from tests.runtime.matrix import jobs
 from tests.targets.jobs import Request, differences, encode, requests, table_source
 
@@ -47,7 +47,7 @@ def run_jobs(
     server: Firmware, batch: list[Request], kernels: list[Kernel], folder: Path
 ) -> list[str]:
     (folder / "jobs.bin").write_bytes(encode(batch, kernels))
-    run.execute(server, folder, emulator=found(tools.qemu))
+    run.execute(server, folder, emulator=emulator_of(server.target.name))
     return differences(batch, (folder / "results.bin").read_bytes())
 
 

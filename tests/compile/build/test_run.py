@@ -116,3 +116,12 @@ def test_a_real_board_is_not_emulated():
     """A run on the nucleo must not quietly happen in QEMU."""
     with pytest.raises(ToolError, match=r"pip install pyocd|is it connected"):
         run.run(probe("nucleo_f411re"), request(0))
+
+
+@pytest.mark.parametrize("swallowed", ["\x04", ""])
+def test_the_exit_status_is_read_from_what_a_board_prints(swallowed):
+    """pyOCD has no exit status of the firmware: a fault on a real board would look like success."""
+    printed = f"0001 I log line\nFAULT HardFault\nexit 00000067\n{swallowed}"
+
+    assert ["00000067"] == run.EXIT.findall(printed)
+    assert "0001 I log line\nFAULT HardFault\n" == run.EXIT.sub("", printed)

@@ -12,10 +12,12 @@ from tests.boards import (
     EXECUTE_RAM,
     OVERFLOW_STACK,
     READ_BEHIND_RAM,
+    READ_NULL,
     READ_UNMAPPED,
     UNDEFINED_INSTRUCTION,
     WRITE_FLASH,
     WRITE_NULL,
+    each,
     failure,
 )
 
@@ -25,6 +27,7 @@ BOARDS = tuple(name for name in EMULATED if name != "mps3_an547")
 @pytest.mark.parametrize(
     "code",
     [
+        READ_NULL,
         WRITE_NULL,
         WRITE_FLASH,
         OVERFLOW_STACK,
@@ -34,7 +37,7 @@ BOARDS = tuple(name for name in EMULATED if name != "mps3_an547")
         UNDEFINED_INSTRUCTION,
     ],
 )
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", each(BOARDS))
 def test_a_stray_access_ends_the_run(board, code):
     """A kernel that goes astray must not pass because QEMU is not installed."""
     error = failure(board, code, emulator="unicorn")
