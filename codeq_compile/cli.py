@@ -149,6 +149,7 @@ def show(*drawn: table.Table) -> None:
     for each in drawn:
         if console.is_terminal:
             console.print(table.terminal(each))
+            console.print()
         else:
             click.echo(table.plain(each))
 

@@ -68,7 +68,13 @@ def markdown(table: Table) -> str:
 def terminal(table: Table) -> rich.table.Table:
     """The same for a terminal, with rich."""
     drawn = rich.table.Table(
-        title=table.title or None, box=rich.box.SIMPLE_HEAD, title_justify="left"
+        title=table.title or None,
+        title_justify="left",
+        title_style="bold",
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
     )
     for column, head in enumerate(table.columns):
         drawn.add_column(
