@@ -4,7 +4,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codeq_compile.memory import Buffer
@@ -45,14 +45,20 @@ def test_buffers_that_meet_do_not_overlap(buffers: list[Buffer]) -> None:
     assert bound(buffers) <= height(placed)
 
 
-@settings(max_examples=60)
-@given(problems(most=6))
-def test_small_arenas_are_proved_minimal(buffers: list[Buffer]) -> None:
+def test_small_arenas_are_proved_minimal() -> None:
     """Compared with all orders of stacking: RAM is what decides whether a model fits."""
-    placed, is_optimal = place(buffers, bound(buffers))
+    rng = np.random.default_rng(1)  # one problem in 30 is not solved by best fit: these hold some
+    for _ in range(300):
+        spans = [
+            (int(rng.integers(1, 9)), *sorted(rng.integers(0, 7, 2).tolist())) for _ in range(6)
+        ]
+        buffers = [buffer(i, *span) for i, span in enumerate(spans)]
+        if sum(b.bytes for b in buffers) == bound(buffers):
+            continue
+        placed, is_optimal = place(buffers, bound(buffers))
 
-    assert is_optimal
-    assert _smallest(buffers) == height(placed)
+        assert is_optimal
+        assert height(placed) == bound(buffers) or height(placed) == _smallest(buffers)
 
 
 def _smallest(buffers: list[Buffer]) -> int:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from codeq_compile import passes
 from codeq_compile.ir import Graph
 from codeq_compile.memory import plan_memory
+from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.maxpool2d import MaxPool2D
+from codeq_compile.ops.reshape import Reshape
 from tests.graphs import s8
 from tests.strategies import GraphBuilder, graphs
 
@@ -67,6 +69,22 @@ def test_buffers_of_a_vector_core_are_aligned_to_vectors(rng: np.random.Generato
 
     assert 3 * 16 == plan.arena_bytes
     assert all(0 == buffer.offset % 16 == buffer.bytes % 16 for buffer in plan.buffers)
+
+
+def test_a_tensor_lives_as_long_as_its_views(rng: np.random.Generator) -> None:
+    """The bytes behind a view are in use although nobody names the tensor any more."""
+    builder = GraphBuilder(rng)
+    a = builder.add(POOL, builder.input(s8(4, 4, 1)), name="a")
+    view = builder.add(Reshape(shape=(16,)), a, name="view")
+    other = "x0"
+    for index in range(3):
+        other = builder.add(POOL, other, name=f"l{index}")
+    flat = builder.add(Reshape(shape=(16,)), other)
+    plan = plan_memory(builder.graph(builder.add(Concat(), view, flat)), {})
+    (held,) = (buffer for buffer in plan.buffers if buffer.name == a)
+
+    assert (0, 6, (a, view)) == (held.first, held.last, held.tensors)
+    assert 3 * 16 == plan.arena_bytes
 
 
 @pytest.mark.parametrize("outputs", [("l0.out",), ("l1.out", "l0.out")])
