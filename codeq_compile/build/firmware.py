@@ -28,7 +28,7 @@ from codeq_compile.target import Target
 
 App = Literal["check", "footprint"]
 
-# -O3 and -Ofast gave the instruction counts of -O2 on convolution kernels, and larger code.
+# -O3 makes the code of a small convolutional net 13 % larger (gcc 12, mps2_an386).
 COMPILE_FLAGS = ("-std=c99", "-O2", "-ffunction-sections", "-fdata-sections")
 
 # Freestanding finds gcc's own stdint.h, so that no C library is needed; builtins stay on, since

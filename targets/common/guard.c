@@ -53,10 +53,11 @@ static void add_region(uint32_t number, uint32_t start, uint32_t size_log2, uint
     SCS_MPU_RASR = access | NORMAL_MEMORY | ((size_log2 - 1u) << 1) | REGION_ENABLED;
 }
 
-static uint32_t log2_of(uint32_t power_of_two)
+/* Rounded up: a size that is no power of two is guarded up to the next one. */
+static uint32_t log2_of(uint32_t bytes)
 {
-    uint32_t result = 0;
-    while ((power_of_two >> result) > 1u) {
+    uint32_t result = 5; /* the smallest region */
+    while ((1u << result) < bytes) {
         result++;
     }
     return result;
