@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from codeq_compile.errors import InputError
 from codeq_train.budget import Budget
@@ -25,8 +24,8 @@ class QuantizedModel(nn.Module):
     outputs : mapping of str to str
         Name of each output and the tensor it is.
     config : QuantConfig
-    structure : TreeSpec
-        How calls return the outputs: alone, as a tuple or a dict, as the user's model does.
+    structure : {Tensor, tuple, dict}
+        How calls return the outputs: alone, or all in a tuple or a dict.
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class QuantizedModel(nn.Module):
         outputs: Mapping[str, str],
         config: QuantConfig,
         *,
-        structure: TreeSpec,
+        structure: type,
     ) -> None:
         super().__init__()
         self.config = config
@@ -65,7 +64,10 @@ class QuantizedModel(nn.Module):
         for layer, _ in self.run(*inputs, values=values):
             for name in self._last_use.get(layer.origin.name, ()):
                 del values[name]
-        return tree_unflatten([values[name] for name in self.outputs.values()], self.structure)
+        results = {name: values[tensor] for name, tensor in self.outputs.items()}
+        if self.structure is dict:
+            return results
+        return tuple(results.values()) if self.structure is tuple else results["output"]
 
     def run(
         self, *inputs: Tensor, values: dict[str, Tensor] | None = None

@@ -34,11 +34,11 @@ class UnsupportedError(Exception):
 
 @dataclass(slots=True)
 class Captured:
-    """The layers of a model, the names of its outputs, and how calls return them (a pytree)."""
+    """The layers of a model, the names of its outputs, and how calls return them."""
 
     layers: list[Layer]
     outputs: dict[str, str]
-    structure: Any
+    structure: type
 
 
 def handles(*targets: Any) -> Callable[[Handler], Handler]:
@@ -74,7 +74,7 @@ class Capture:
         outputs = self._outputs(nodes[-1])
         if self.reasons:
             raise UnsupportedOp(self.reasons)
-        return Captured(self.layers, outputs, self.program.call_spec.out_spec)
+        return Captured(self.layers, outputs, self._structure())
 
     # -- for handlers -----------------------------------------------------------------------------
 
@@ -215,12 +215,8 @@ class Capture:
     def _outputs(self, node: fx.Node) -> dict[str, str]:
         results = node.args[0]
         assert isinstance(results, (tuple, list))
-        spec = self.program.call_spec.out_spec
         names = [f"output_{number}" for number in range(len(results))]
-        if len(results) == 1:
-            names = ["output"]
-        elif spec is not None and spec.type is dict and len(spec.context) == len(results):
-            names = [str(key) for key in spec.context]
+        names = self._keys() or (["output"] if len(results) == 1 else names)
         outputs: dict[str, str] = {}
         for name, result in zip(names, results, strict=True):
             value = self.values.get(result) if isinstance(result, fx.Node) else None
@@ -229,6 +225,20 @@ class Capture:
             else:
                 self.reasons.append(f"{name} is not computed from the inputs")
         return outputs
+
+    def _structure(self) -> type:
+        """Nested structures become one tuple."""
+        spec = self.program.call_spec.out_spec
+        if spec is None or spec.is_leaf():
+            return Tensor
+        return dict if self._keys() else tuple
+
+    def _keys(self) -> list[str]:
+        """Keys of a flat dict of outputs."""
+        spec = self.program.call_spec.out_spec
+        if spec is None or spec.type is not dict or spec.num_leaves != len(spec.context):
+            return []
+        return [str(key) for key in spec.context]
 
     def _unique(self, name: str) -> str:
         count = self.names.get(name, 0)

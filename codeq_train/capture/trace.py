@@ -6,6 +6,7 @@ import copy
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -30,13 +31,15 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     # torch takes a batch of 1 for a constant of the model
     pair = tuple(torch.cat([x[:1], x[:1]]).detach() for x in example)
     batch = torch.export.Dim("batch")
+    shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+    for x in pair:
+        shapes[x] = {0: batch}
     with torch.no_grad():
         model(*pair)
+    dynamic = shapes.dynamic_shapes(model, pair)  # type: ignore[no-untyped-call]
     try:
         with _silence():
-            return torch.export.export(
-                model, pair, dynamic_shapes=tuple({0: batch} for _ in pair), strict=False
-            )
+            return torch.export.export(model, pair, dynamic_shapes=dynamic, strict=False)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(_explain(error)) from error
 
@@ -48,7 +51,12 @@ def _silence() -> Iterator[None]:
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        with (
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(previous)

@@ -62,7 +62,7 @@ class Residual(nn.Module):
 
 
 def randomize_batchnorm(model: nn.Module, seed: int = 0) -> None:
-    """Give every BatchNorm trained-looking values; every fourth gamma is negative, the first is 0."""
+    """Trained-looking values; every fourth gamma is negative, the first is 0."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

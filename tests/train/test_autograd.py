@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forward rules and closed-form gradients of fake quantization, against finite truths and autograd."""
+"""Forward rules and closed-form gradients of fake quantization, against autograd."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_clipped_weights_have_no_say_in_width_and_gap() -> None:
 
 
 def test_zeros_are_exactly_the_weights_inside_the_dead_zone(rng: np.random.Generator) -> None:
-    """The gap prunes by magnitude at (gap + 1/2) steps, ties included, or sparsity is not learned."""
+    """The gap prunes by magnitude at (gap + 1/2) steps, ties included."""
     step, top, gap = torch.tensor(0.25), torch.tensor(7.0), torch.tensor(2.0)
     threshold = 2.5 * 0.25
     w = torch.cat([weights(rng, 500).float(), torch.tensor([threshold, -threshold, 0.0])])

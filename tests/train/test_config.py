@@ -81,7 +81,7 @@ def test_a_pattern_without_a_layer_is_refused_with_the_layers_names() -> None:
     """A renamed layer would silently lose its settings."""
     config = parse_config({"layers": {"steam": {"bits": 8}}})
 
-    with pytest.raises(InputError, match='"steam" matches no layer.*did you mean "stem"'):
+    with pytest.raises(InputError, match=r'"steam" matches no layer.*did you mean "stem"'):
         config.check_patterns(["stem", "head"])
 
 
