@@ -68,7 +68,7 @@ def check(decode: Decode, weights: Weights, packing: str) -> None:
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("packing", CODECS)
 def test_c_decodes_what_python_packs(rng, decode, packing, bits, zeros):
-    """A weight that decodes wrongly is a wrong model; a byte read too much may be a fault."""
+    """A weight that decodes wrongly is a wrong model; a byte read too much, a fault. [F3]"""
     for height, row in [(1, 1), (1, 7), (3, 5), (7, 9), (5, 255), (2, 256), (3, 257), (2, 700)]:
         for gap, levels in [(0, None), (9, None), (0, LEVELS.get(bits))]:
             if (bits == 1 and levels is None) or (bits == 8 and levels is not None):
