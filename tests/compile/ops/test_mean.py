@@ -58,7 +58,7 @@ def test_the_golden_equals_the_spec_written_as_loops(case: Case):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_mean_is_within_one_step_of_the_real_mean(case: Case):
-    """The division hidden in the multiplier must not shift a layer by more than its rounding. [mean-C4]"""
+    """The division inside the multiplier must not shift a layer beyond its rounding. [mean-C4]"""
     graph = lowered(case.graph())
     x, y = graph.tensors["x0"], graph.tensors["y"]
     data = case.data()
