@@ -34,11 +34,9 @@ def buffers(plan: Plan, names: Names) -> list[str]:
     """Declarations of the pointers into the arena, with their lifetimes."""
     inside = [buffer for buffer in plan.memory.buffers if not buffer.is_scratch]
     inside.sort(key=lambda buffer: (buffer.first, buffer.offset))
-    declared = [
-        (_declaration(plan, names, buffer), _lifetime(plan, names, buffer)) for buffer in inside
-    ]
-    width = max((len(code) for code, _ in declared), default=0)
-    return [f"{c.INDENT}{code:<{width}} /* {about} */" for code, about in declared]
+    return c.commented(
+        [(_declaration(plan, names, buffer), _lifetime(plan, names, buffer)) for buffer in inside]
+    )
 
 
 def steps(plan: Plan, names: Names) -> list[Step]:

@@ -77,16 +77,16 @@ class Model:
     @property
     def label_lines(self) -> list[str]:
         """Class names as string literals, numbered."""
-        numbered = []
+        lines: list[str] = []
+        # clang-format aligns comments of neighbouring lines; a line without one divides them
+        block: list[tuple[str, str]] = []
         for number, label in enumerate(self.graph.labels):
             *head, last = c.strings(label, _LABEL_WIDTH)
-            numbered += [(piece, "") for piece in head]
-            numbered.append((f"{last},", f" /* {number} */"))
-        width = max((len(code) for code, about in numbered if about), default=0)
-        return [
-            f"{c.INDENT}{code:<{width}}{about}" if about else f"{c.INDENT}{code}"
-            for code, about in numbered
-        ]
+            if head:
+                lines += [*c.commented(block), *(c.INDENT + piece for piece in head)]
+                block = []
+            block.append((f"{last},", str(number)))
+        return [*lines, *c.commented(block)]
 
     def banner(self, file: str, about: str) -> list[str]:
         """Lines of the comment that opens a file."""

@@ -250,6 +250,12 @@ def condition(head: str, terms: Sequence[str], tail: str) -> list[str]:
     return [*lines[:-1], lines[-1] + tail]
 
 
+def commented(lines: Sequence[tuple[str, str]]) -> list[str]:
+    """Indented lines of code with their comments in one column."""
+    width = max((len(code) for code, _ in lines), default=0)
+    return [f"{INDENT}{code:<{width}} /* {about} */" for code, about in lines]
+
+
 def defines(macros: Sequence[tuple[str, str]]) -> list[str]:
     """``#define`` lines with their values in one column."""
     width = max(len(name) for name, _ in macros)
