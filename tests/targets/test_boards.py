@@ -148,6 +148,15 @@ def test_the_watermark_grows_by_the_frames_that_were_used(board, emulator):
     assert PROBE_FRAME_BYTES <= shallow < 4 * PROBE_FRAME_BYTES
 
 
+def test_bytes_that_a_model_does_not_write_are_not_those_of_the_sample_before(samples):
+    """A layer that stops early would look right on two equal samples."""
+    batch = np.concatenate([samples[:1], request(USE_STACK)])
+
+    result = run.run(probe("mps2_an386"), batch, emulator=found(EMULATORS["qemu"]))
+
+    assert [0xA5] * (PROBE_BYTES - 1) == result.outputs[1, 1:].tolist()
+
+
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_an_image_for_the_nucleo_starts_on_the_machine_with_its_memory_map(compiler, samples):
     """What `codeq flash` writes is proved to start, with no board at hand."""

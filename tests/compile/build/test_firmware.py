@@ -7,15 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
-from codeq_compile import target
+from codeq_compile import manifest, passes, target
 from codeq_compile.build import firmware, tools
 from codeq_compile.build.firmware import Program
 from codeq_compile.build.host import STRICT_FLAGS
+from codeq_compile.emit import emit
 from codeq_compile.errors import DoesNotFit, InputError, ToolError
+from codeq_compile.ops.argmax import Argmax
+from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.linear import Linear
+from codeq_compile.ops.mean import Mean
+from codeq_compile.ops.reshape import Reshape
+from codeq_compile.plan import Plan, plan
 from codeq_compile.resources import runtime_dir, targets_dir
 from tests.boards import COMPILERS, PROBE, found, probe
+from tests.graphs import random_bias, random_weights, s8
+from tests.strategies import GraphBuilder
 
 WEIGHTS, BIASES, ARENA, INPUTS, OUTPUTS = 1000, 40, 320, 20, 8
 
@@ -115,6 +125,47 @@ def test_the_real_part_decides_what_fits(model):
         f"flash: {300_000 + sizes.board_flash_bytes} bytes needed, {256 * 1024} there",
         f"RAM: {20_000 + sizes.board_ram_bytes + 100} bytes needed, {16 * 1024} there",
     ] == list(firmware.misfits(enlarged, board, stack_bytes=100))
+
+
+@pytest.fixture
+def emitted(rng: np.random.Generator, tmp_path: Path) -> tuple[Plan, Path]:
+    """A small network as a library for the Cortex-M4, with a tensor that is not int8."""
+    builder = GraphBuilder(rng, "tiny")
+    x = builder.input(s8(6, 5, 3))
+    convolution, classifier = (
+        random_weights(rng, (8, 3, 3, 3), bits=3),
+        random_weights(rng, (5, 8), bits=8),
+    )
+    y = builder.add(
+        Conv2D(), x, weights=convolution, bias=random_bias(rng, convolution), name="features"
+    )
+    y = builder.add(Reshape(shape=(8,)), builder.add(Mean(), y))
+    scores = builder.add(
+        Linear(), y, weights=classifier, bias=random_bias(rng, classifier), name="classifier"
+    )
+    graph = builder.graph(scores, builder.add(Argmax(), scores))
+    planned = plan(passes.run(graph), target.load("mps2_an386"))
+    directory = tmp_path / "tiny"
+    emit(planned, directory, source=graph, command="codeq compile tiny.cq")
+    return planned, directory
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_linked_image_holds_what_the_plan_promised(emitted, compiler):
+    """Budgets are checked against the image, and layers are printed from the plan: one truth."""
+    planned, directory = emitted
+
+    image = firmware.build(
+        directory, planned.target, compiler=found(COMPILERS[compiler]), app="footprint"
+    )
+
+    sizes = image.sizes
+    assert planned.weights_bytes == sizes.weights_bytes
+    symbols = 4 * len(planned.layers)  # each may be padded to the next one's alignment
+    assert planned.tables_bytes <= sizes.tables_bytes < planned.tables_bytes + 4 * symbols
+    arena = manifest.read(directory).arena_bytes
+    assert arena + planned.input_bytes + planned.output_bytes == sizes.ram_bytes
+    assert (planned.input_bytes, planned.output_bytes) == (image.input_bytes, image.output_bytes)
 
 
 def test_source_that_does_not_compile_is_quoted(model, tmp_path):
