@@ -15,6 +15,8 @@ WIDTH = 100
 COMMENT_WIDTH = WIDTH - 6
 """Columns of text between the signs that open and close a comment."""
 INDENT = "    "
+MAX_IDENTIFIER = 40
+"""Characters that are taken from a name; more make lines that nobody reads."""
 
 # A value of an initialiser: a C expression, {a, b, c}, or a nested struct.
 Value = str | tuple[int, ...] | Mapping[str, "Value"]
@@ -49,13 +51,11 @@ def identifier(text: str, taken: Iterable[str] = ()) -> str:
     """A lower-case C identifier that resembles `text`, is not reserved and not in `taken`.
 
     >>> identifier("features.3/PW"), identifier("3x3"), identifier("int"), identifier("x", {"x"})
-    ('features_3_pw', 't3x3', 'int_', 'x_2')
+    ('features_3_pw', 't_3x3', 't_int', 'x_2')
     """
-    word = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "t"
-    if word[0].isdigit():
-        word = "t" + word
-    if is_reserved(word):
-        word += "_"
+    word = re.sub(r"[^a-z0-9]+", "_", text.lower())[:MAX_IDENTIFIER].strip("_") or "t"
+    if word[0].isdigit() or is_reserved(word):
+        word = f"t_{word}"
     names = set(taken)
     unique, number = word, 1
     while unique in names:

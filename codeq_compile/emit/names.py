@@ -86,3 +86,8 @@ def _check_model_name(name: str) -> None:
             f'a model cannot be called "{name}": {name}.h or its symbols belong to C or to the '
             "runtime; choose another with --name"
         )
+    if len(name) > c.MAX_IDENTIFIER:
+        raise ModelError(
+            f"the model's name {name} is the prefix of every symbol and has more than "
+            f"{c.MAX_IDENTIFIER} characters; choose a shorter one with --name"
+        )

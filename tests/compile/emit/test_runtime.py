@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runtime folder holds what the model needs, and no more."""
+
+import re
+from pathlib import PurePosixPath
+
+from codeq_compile.emit.runtime import needed
+from codeq_compile.resources import runtime_dir
+from tests.libraries import planned, small_conv
+
+
+def test_files_are_copied_unchanged_and_complete() -> None:
+    """A missing header is found by the user's compiler only."""
+    files = needed(layer.kernel for layer in planned(small_conv()).layers)
+
+    for path, data in files.items():
+        if path == "LICENSE":
+            continue
+        assert (runtime_dir() / path).read_bytes() == data
+        for name in re.findall(r'#include "([^"]+)"', data.decode()):
+            parts: list[str] = []
+            for part in (PurePosixPath(path).parent / name).parts:
+                parts = parts[:-1] if part == ".." else [*parts, part]
+            assert "/".join(parts) in files
+        for name in re.findall(r"#include <(codeq/[^>]+)>", data.decode()):
+            assert f"include/{name}" in files
+
+
+def test_only_the_models_kernels_are_copied() -> None:
+    """Flash is small, and so should be what a reviewer has to read."""
+    files = needed(layer.kernel for layer in planned(small_conv()).layers)
+
+    sources = {path for path in files if path.endswith(".c")}
+    assert {"src/conv2d/conv2d_ref.c", "src/linear/linear_ref.c"} == sources
+    assert "include/codeq/softmax.h" not in files
+
+
+def test_the_licence_goes_with_the_runtime() -> None:
+    """Apache-2.0 asks for it."""
+    assert b"Apache License" in needed([])["LICENSE"]
