@@ -22,10 +22,9 @@ static int is_aligned(const void *pointer)
     return ((uintptr_t)pointer & (WORD - 1u)) == 0u;
 }
 
-void *memcpy(void *restrict to, const void *restrict from, size_t count)
+/* From low to high addresses; right for an overlap with `out` below `in`. */
+static void copy_upwards(uint8_t *out, const uint8_t *in, size_t count)
 {
-    uint8_t *out = to;
-    const uint8_t *in = from;
     if (is_aligned(out) && is_aligned(in)) {
         for (; count >= WORD; count -= WORD) {
             *(any_word *)(void *)out = *(const any_word *)(const void *)in;
@@ -38,15 +37,21 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count)
         *out++ = *in++;
         NOT_AN_IDIOM();
     }
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t count)
+{
+    copy_upwards(to, from, count);
     return to;
 }
 
 void *memmove(void *to, const void *from, size_t count)
 {
-    uint8_t *out = to;
-    const uint8_t *in = from;
-    if ((uintptr_t)out - (uintptr_t)in >= count) { /* unsigned: also true where out < in */
-        return memcpy(to, from, count);
+    uint8_t *const out = to;
+    const uint8_t *const in = from;
+    if ((uintptr_t)out < (uintptr_t)in) {
+        copy_upwards(out, in, count);
+        return to;
     }
     for (; count > 0u; count--) {
         out[count - 1u] = in[count - 1u];
