@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands `codeq demo` and `codeq train`: a progress bar, then the library and its report."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+import msgspec
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from codeq_compile import target as targets
+from codeq_compile.build import tools
+from codeq_compile.cli import json_option, show
+from codeq_compile.report import table
+from codeq_train.recipes import recipe as recipes
+from codeq_train.recipes.demo import demo as demo_recipe
+from codeq_train.recipes.kws import kws as kws_recipe
+from codeq_train.recipes.recipe import Recipe
+
+BOARD_SAMPLES = 24
+
+
+def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What all recipes take; `name` is the folder below ``runs/``."""
+    added = (
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(path_type=Path),
+            default=Path("runs") / name,
+            show_default=True,
+            help="Folder to write.",
+        ),
+        click.option(
+            "--target",
+            "target_name",
+            default="mps2_an386",
+            show_default=True,
+            metavar="T",
+            help="Board to compile for and to check on; see `codeq targets`.",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(min=1),
+            default=BOARD_SAMPLES,
+            show_default=True,
+            metavar="N",
+            help="Test samples to run on the board; on this machine all of them run.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Of torch; these networks gain little, and one gives the same sums everywhere.",
+        ),
+        json_option,
+    )
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(added):
+            command = option(command)
+        return command
+
+    return add
+
+
+@click.command("demo")
+@options("demo")
+def demo(**settings: Any) -> None:
+    """Train, compile, check and run the smartwatch example.
+
+    Recognises seven physiotherapy exercises from acceleration and turn rate; needs no data but what
+    is installed.
+    """
+    _run(demo_recipe, "codeq demo", **settings)
+
+
+@click.group("train")
+def train() -> None:
+    """Train a recipe with learned dead zones and bit widths; then compile, check and run it."""
+
+
+@train.command("kws")
+@click.option(
+    "--data",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="With kws_mfcc_i8.npz and kws_train_aug4_i8.npz; see docs/RECIPES.md.",
+)
+@options("kws")
+def kws(directory: Path, **settings: Any) -> None:
+    """The keyword spotter of MLPerf Tiny: DS-CNN on 49x10 MFCC, 12 classes."""
+    _run(lambda: kws_recipe(directory), f"codeq train kws --data {directory.name}", **settings)
+
+
+def _run(
+    make: Callable[[], Recipe],
+    command: str,
+    *,
+    output: Path,
+    target_name: str,
+    samples: int,
+    seed: int,
+    threads: int,
+    as_json: bool,
+) -> None:
+    started = time.monotonic()
+    _require_tools(target_name)
+    torch.set_num_threads(threads)
+    recipe = make()
+    with Bar(recipe) as bar:
+        trained = recipes.train(recipe, seed=seed, on_progress=bar.advance)
+        bar.say("compiling, checking")
+        report = recipes.deliver(
+            recipe,
+            trained,
+            output,
+            target=target_name,
+            board_samples=samples,
+            command=f"{command} --seed {seed}",
+        )
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        return
+    show(*table.report_tables(report))
+    differing = sum(check.bytes_differing for check in report.checks)
+    compared = sum(check.bytes_compared for check in report.checks)
+    click.echo(f"{differing} differing bytes of {compared} compared")
+    click.echo(f"{output} holds the library; {time.monotonic() - started:.0f} s in all")
+
+
+def _require_tools(target_name: str) -> None:
+    """The bad news about a missing compiler must not come after the training.
+
+    Raises
+    ------
+    InputError
+        There is no such target.
+    ToolError
+        With what to install.
+    """
+    board = targets.load(target_name)
+    tools.host_cc()
+    if not board.is_host:
+        tools.arm_cc()
+        if board.run is not None and board.run.runner == "pyocd":
+            tools.pyocd()
+        else:
+            tools.emulator()
+
+
+class Bar:
+    """Progress on a terminal as one line that changes, elsewhere as a line an epoch; on stderr."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._float_epochs = recipe.float_epochs
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:10}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[facts]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task(
+            "float", total=recipe.float_epochs + recipe.quantized_epochs, facts=""
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, progress: recipes.Progress) -> None:
+        """Show one epoch."""
+        done = progress.epoch.number + (0 if progress.phase == "float" else self._float_epochs)
+        facts = describe(progress)
+        self._progress.update(self._task, completed=done, description=progress.phase, facts=facts)
+        if not self._console.is_terminal:
+            click.echo(f"{progress.phase:9} {facts}", err=True)
+
+    def say(self, step: str) -> None:
+        """Show what comes after the last epoch."""
+        self._progress.update(self._task, description=step)
+        if not self._console.is_terminal:
+            click.echo(step, err=True)
+
+
+def describe(progress: recipes.Progress) -> str:
+    """One epoch in one line; accuracies are those of the validation set."""
+    epoch = progress.epoch
+    facts = [
+        f"epoch {epoch.number:2}/{epoch.epochs}",
+        f"loss {epoch.loss:.3f}",
+        f"accuracy {epoch.accuracy:6.2%}",
+    ]
+    if progress.phase != "float":
+        facts += [
+            f"bits {epoch.mean_bits:.2f}",
+            f"zeros {epoch.sparsity:.0%}",
+            f"flash {epoch.flash_bytes} B",
+        ]
+    if progress.integer_accuracy is not None:
+        facts.append(f"integers {progress.integer_accuracy:.2%}")
+    return "  ".join(facts)

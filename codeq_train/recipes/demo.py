@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Physiotherapy exercises from a smartwatch: seven classes, people never seen in training."""
+
+from codeq_train.config import QuantConfig
+from codeq_train.recipes import data, models
+from codeq_train.recipes.recipe import Recipe
+
+
+def demo() -> Recipe:
+    """At most four minutes on two cores, 6 KiB of weights and tables."""
+    dataset = data.watch()
+    return Recipe(
+        name="watch",
+        dataset=dataset,
+        network=lambda: models.watch_net(len(dataset.labels)),
+        config=QuantConfig(weight_bytes=5500),
+        weights_limit=6 * 1024,
+        float_epochs=60,
+        quantized_epochs=40,
+        frozen_epochs=10,
+        batch_size=64,
+        float_lr=5e-3,
+        quantized_lr=2e-3,
+        weight_decay=0.02,
+    )

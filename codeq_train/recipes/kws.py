@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keyword spotter of MLPerf Tiny: DS-CNN, ten words, silence and everything else."""
+
+from pathlib import Path
+
+from codeq_train.config import QuantConfig
+from codeq_train.recipes import data, models
+from codeq_train.recipes.recipe import Recipe
+
+
+def kws(directory: Path) -> Recipe:
+    """At most 25 minutes on two cores, 15 KiB of weights and tables.
+
+    Parameters
+    ----------
+    directory : Path
+        With the files that `data.kws` reads.
+    """
+    dataset = data.kws(directory)
+    return Recipe(
+        name="kws",
+        dataset=dataset,
+        network=lambda: models.ds_cnn(len(dataset.labels)),
+        config=QuantConfig(weight_bytes=14_500, budget_rate=0.005),
+        weights_limit=15 * 1024,
+        float_epochs=25,
+        quantized_epochs=25,
+        frozen_epochs=7,
+        batch_size=100,
+        float_lr=4e-3,
+        quantized_lr=2e-3,
+        weight_decay=0.02,
+    )

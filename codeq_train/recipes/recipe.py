@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all recipes do: train in float and on integers; choose, compile, check, measure, report."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import codeq_compile
+from codeq_compile.ir import Graph
+from codeq_compile.report import collect, table
+from codeq_compile.report.collect import Report
+from codeq_train.config import InputConfig, QuantConfig
+from codeq_train.export import export, to_graph_inputs
+from codeq_train.loop import Epoch, fit, integer_outputs, predict, seed_everything
+from codeq_train.model import QuantizedModel
+from codeq_train.prepare import prepare
+from codeq_train.recipes.data import Dataset, Samples
+
+HOST = "host"
+CALIBRATION = 512
+"""Training samples that set the activations' first ranges."""
+LABEL_SMOOTHING = 0.1
+TABLE_NAME = "report.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recipe:
+    """One reproducible run.
+
+    Parameters
+    ----------
+    name : str
+        A lower-case C identifier: prefix of the library's symbols.
+    dataset : Dataset
+    network : callable
+        Makes the float network, untrained.
+    config : QuantConfig
+        The input's grid is taken from `dataset`.
+    weights_limit : int
+        Bytes of weights and tables that the library may have.
+    float_epochs, quantized_epochs : int
+    frozen_epochs : int
+        How many of the last `quantized_epochs` keep zeros and widths as they are.
+    batch_size : int
+    float_lr, quantized_lr : float
+        At the start; both fall to 0 along a cosine.
+    weight_decay : float
+    """
+
+    name: str
+    dataset: Dataset
+    network: Callable[[], nn.Module]
+    config: QuantConfig
+    weights_limit: int
+    float_epochs: int
+    quantized_epochs: int
+    frozen_epochs: int
+    batch_size: int
+    float_lr: float
+    quantized_lr: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """An epoch of one phase: "float", "quantized" or "frozen".
+
+    Parameters
+    ----------
+    phase : str
+    epoch : Epoch
+        Numbers and accuracies within the training that the phase belongs to.
+    integer_accuracy : float, optional
+        Of the exported integers on the validation set; in the last phase.
+    """
+
+    phase: str
+    epoch: Epoch
+    integer_accuracy: float | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """What `train` gives.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Float, trained: the baseline.
+    model : QuantizedModel
+        As of the chosen epoch, in evaluation mode.
+    graph : Graph
+        Its integers.
+    """
+
+    network: nn.Module
+    model: QuantizedModel
+    graph: Graph
+
+
+Accuracy = dict[str, float]
+"""`accuracy` is the share of samples, `balanced` the mean over the classes; in [0, 1]."""
+
+
+def train(recipe: Recipe, *, seed: int, on_progress: OnProgress) -> Trained:
+    """Train the float network, then its quantized copy with the float one as teacher.
+
+    The test set is not looked at.  Of the last phase that epoch is kept whose integers are best on
+    the validation set, by the mean of plain and balanced accuracy.
+    """
+    data = recipe.dataset
+    seed_everything(seed)
+    network = recipe.network()
+    shared: dict[str, Any] = {
+        "x": torch.arange(len(data.train)),
+        "y": data.train.y,
+        "batch_size": recipe.batch_size,
+        "weight_decay": recipe.weight_decay,
+        "validation": (data.validation.x, data.validation.y),
+        "augment": data.draw,
+        "loss": partial(F.cross_entropy, label_smoothing=LABEL_SMOOTHING),
+    }
+    fit(
+        network,
+        **shared,
+        epochs=recipe.float_epochs,
+        lr=recipe.float_lr,
+        on_epoch=lambda epoch: on_progress(Progress(phase="float", epoch=epoch)),
+        seed=seed,
+    )
+    network.eval()
+    model = prepare(network, _some(data.train, CALIBRATION), _with_input(recipe))
+    selection = _Selection(recipe, model, on_progress)
+    fit(
+        model,
+        **shared,
+        epochs=recipe.quantized_epochs,
+        lr=recipe.quantized_lr,
+        freeze_epochs=recipe.frozen_epochs,
+        teacher=network,
+        on_epoch=selection.see,
+        seed=seed + 1,
+    )
+    model.load_state_dict(selection.best)
+    model.eval()
+    return Trained(network=network, model=model, graph=_export(model, recipe))
+
+
+class _Selection:
+    """Keeps the state of the best epoch of the last phase."""
+
+    def __init__(self, recipe: Recipe, model: QuantizedModel, on_progress: OnProgress) -> None:
+        self.best: dict[str, Tensor] = {}
+        self._score = -1.0
+        self._recipe, self._model, self._on_progress = recipe, model, on_progress
+
+    def see(self, epoch: Epoch) -> None:
+        if not epoch.frozen:
+            self._on_progress(Progress(phase="quantized", epoch=epoch))
+            return
+        validation = self._recipe.dataset.validation
+        self._model.eval()
+        reached = integer_accuracy(_export(self._model, self._recipe), validation)
+        self._model.train()
+        score = sum(reached.values())
+        if score >= self._score:
+            self._score = score
+            self.best = copy.deepcopy(self._model.state_dict())
+        self._on_progress(
+            Progress(phase="frozen", epoch=epoch, integer_accuracy=reached["accuracy"])
+        )
+
+
+def _with_input(recipe: Recipe) -> QuantConfig:
+    grid = recipe.dataset.grid
+    given = {"input": InputConfig(scale=grid.scale, zero_point=grid.zero_point)}
+    return msgspec.structs.replace(recipe.config, inputs=given)
+
+
+def _some(samples: Samples, count: int) -> Tensor:
+    return samples.x[torch.from_numpy(_spread(len(samples), count))]
+
+
+def _export(model: QuantizedModel, recipe: Recipe) -> Graph:
+    return export(model, name=recipe.name, labels=recipe.dataset.labels)
+
+
+# -- Accuracy -----------------------------------------------------------------------------------
+
+
+def accuracy(scores: NDArray[np.generic], y: Tensor) -> Accuracy:
+    """Of one row of scores a sample, against the classes `y`."""
+    classes = y.numpy()
+    right = scores.reshape(len(classes), -1).argmax(1) == classes
+    shares = [right[classes == each].mean() for each in np.unique(classes)]
+    return {"accuracy": float(right.mean()), "balanced": float(np.mean(shares))}
+
+
+def integer_accuracy(graph: Graph, samples: Samples) -> Accuracy:
+    """Of the simulation, which the C equals."""
+    return accuracy(integer_outputs(graph, samples.x), samples.y)
+
+
+def stages(trained: Trained, samples: Samples) -> dict[str, Accuracy]:
+    """Accuracy of the float network, of the fake-quantized one and of the integers."""
+    return {
+        "float": accuracy(predict(trained.network, samples.x).numpy(), samples.y),
+        "fake_quant": accuracy(predict(trained.model, samples.x).numpy(), samples.y),
+        "integer": integer_accuracy(trained.graph, samples),
+    }
+
+
+# -- The library --------------------------------------------------------------------------------
+
+
+def deliver(
+    recipe: Recipe,
+    trained: Trained,
+    directory: Path,
+    *,
+    target: str,
+    board_samples: int,
+    command: str,
+) -> Report:
+    """Compile, check on this machine and on the board, measure on the test set, and report.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    trained : Trained
+    directory : Path
+        For the library, `report.json` and `report.txt`.
+    target : str
+        A folder of `targets/`.
+    board_samples : int
+        Test samples that run on the board; on this machine all of them do.
+    command : str
+        The one that makes this library.
+
+    Raises
+    ------
+    DoesNotFit
+        More than `recipe.weights_limit` bytes of weights and tables.
+    Mismatch
+        The C differs from the simulation.
+    """
+    test = recipe.dataset.test
+    inputs = to_graph_inputs(trained.graph, test.x)
+    graph = replace(trained.graph, provenance={**trained.graph.provenance, "training": command})
+    codeq_compile.compile(
+        graph,
+        directory,
+        target=target,
+        weights=recipe.weights_limit,
+        samples=_chosen(inputs, 2),
+    )
+    codeq_compile.check(directory, [HOST], inputs)
+    codeq_compile.check(directory, [target], _chosen(inputs, board_samples))
+    report = collect.add_accuracy(directory, stages(trained, test))
+    tables = "\n".join(table.plain(each) for each in table.report_tables(report))
+    (directory / TABLE_NAME).write_text(tables, encoding="utf-8")
+    return report
+
+
+def _chosen(inputs: Mapping[str, NDArray[np.int8]], count: int) -> dict[str, NDArray[np.int8]]:
+    return {name: array[_spread(len(array), count)] for name, array in inputs.items()}
+
+
+def _spread(total: int, count: int) -> NDArray[np.int64]:
+    """Positions of `count` of `total` samples, evenly spread: of all people and all classes."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
