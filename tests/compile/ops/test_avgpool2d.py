@@ -71,11 +71,11 @@ def test_the_golden_equals_the_spec_written_as_loops(case: Case):
 
 
 def test_ties_round_away_from_zero():
-    """TFLite rounds -1.5 to -2 and 1.5 to 2; a shift would give -1."""
-    graph = lowered(one_op_graph(AvgPool2D(kernel=(1, 2), stride=(1, 2)), [s8(1, 4, 1)]))
-    x = np.array([[[[-1], [-2], [1], [2]]]], np.int8)
+    """TFLite rounds -1.5 to -2 and -0.5 to -1; a shift would give -1 and 0."""
+    graph = lowered(one_op_graph(AvgPool2D(kernel=(1, 2), stride=(1, 2)), [s8(1, 8, 1)]))
+    x = np.array([-1, -2, 1, 2, -1, 0, 0, 1], np.int8).reshape(1, 1, 8, 1)
 
-    assert [-2, 2] == simulate(graph, {"x0": x})["y"].ravel().tolist()
+    assert [-2, 2, -1, 1] == simulate(graph, {"x0": x})["y"].ravel().tolist()
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,29 @@ def test_every_tie_of_the_double_rounding_is_met(exponent, clamp):
         np.testing.assert_array_equal(expected, _requantized(requant, acc, bound))
 
 
+@pytest.mark.parametrize(
+    ("acc", "multiplier", "exponent", "below"),
+    [
+        (1156959, 1307675489, -15, 22),
+        (1086515, 1457223941, -15, 23),
+        (8388607, 1082130433, -16, 65),
+        (8618789, 2065637203, -16, 127),
+    ],
+)
+def test_a_product_one_unit_below_a_step_stays_below(acc, multiplier, exponent, below):
+    """Floats with too few bits would round it up: there the integer road must be taken. [N4.2]
+
+    Found by searching for factorisations of (step - 2^-31): the hardest values there are.
+    """
+    for zero, clamp in [(0, (-128, 127)), (100, (100, 127)), (0, (0, 127))]:
+        requant = _requant((multiplier,), (exponent,), zero=zero, clamp=clamp)
+
+        expected = literal.clamp(zero + below - 1, clamp)
+
+        assert literal.to_int8(acc, requant, 0) == expected
+        assert [expected] == _requantized(requant, np.array([acc]), np.array([acc])).tolist()
+
+
 def test_the_zero_point_moves_into_the_bias(rng):
     """Kernels multiply the stored values: the bias must carry the zero point. [N4.1]"""
     weights = random_weights(rng, (3, 7), bits=4, gap=2)

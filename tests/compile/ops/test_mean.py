@@ -83,6 +83,15 @@ def test_an_illegal_mean_is_refused_by_its_rule(label, op, x):
     assert label == caught.value.label
 
 
+def test_the_division_never_shifts_further_than_the_kernels_can():
+    """cq_rounding_divide_by_pot is defined for 0 to 31 bits. [mean-C4]"""
+    case = next(case for case in CASES if case.name == "tiny-factor")
+
+    scale = lowered(case.graph()).nodes[0].params.scale
+
+    assert (scale.exponent, scale.multiplier > 0) == (-31, True)
+
+
 @pytest.mark.parametrize(("pixels", "fits"), [(1 << 22, True), (1 << 25, False)])
 def test_too_many_pixels_for_int32_are_noticed(pixels, fits):
     """The sum of an enormous image may overflow; the bound must say so. [mean-C3]"""
