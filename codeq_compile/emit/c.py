@@ -83,7 +83,10 @@ class Model:
         for number, label in enumerate(self.graph.labels):
             *head, last = c.strings(label, _LABEL_WIDTH)
             if head:
-                lines += [*c.commented(block), *(c.INDENT + piece for piece in head)]
+                # the brackets tell clang that no comma is missing
+                pieces = [f"({head[0]}", *(f" {piece}" for piece in head[1:])]
+                lines += [*c.commented(block), *(c.INDENT + piece for piece in pieces)]
+                last = f" {last})"
                 block = []
             block.append((f"{last},", str(number)))
         return [*lines, *c.commented(block)]
