@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small networks that several tests train, export or see refused."""
 
+import copy
+import functools
 from collections.abc import Callable
 
 import torch
@@ -76,6 +78,17 @@ def randomize_batchnorm(model: nn.Module, seed: int = 0) -> None:
                 module.bias.copy_(torch.randn(channels, generator=generator))
                 module.running_mean.copy_(torch.randn(channels, generator=generator))
                 module.running_var.copy_(torch.rand(channels, generator=generator) + 0.5)
+
+
+@functools.cache
+def _convnet() -> QuantizedModel:
+    torch.manual_seed(0)
+    return prepare(ConvNet(), images(16, 2, 9, 9), FOUR_BITS)
+
+
+def convnet() -> QuantizedModel:
+    """A fresh copy of a prepared `ConvNet` for images (2, 9, 9), in evaluation mode."""
+    return copy.deepcopy(_convnet()).eval()
 
 
 def prepared(

@@ -8,7 +8,7 @@ from torch import nn
 from codeq_train import LayerConfig, QuantConfig
 from codeq_train.fold import fold
 from codeq_train.layers import Conv, Weighted
-from tests.train.nets import ConvNet, images, prepared, randomize_batchnorm
+from tests.train.nets import convnet, images, prepared, randomize_batchnorm
 
 
 def layer_of(model: nn.Module, *shape: int, bits: int = 4) -> Weighted:
@@ -65,7 +65,7 @@ def test_a_gamma_of_zero_makes_a_constant_channel() -> None:
 
 def test_codes_are_arranged_as_the_ir_wants_them() -> None:
     """Each kind of layer has one order of weights in memory."""
-    model = prepared(ConvNet(), images(4, 2, 9, 9))
+    model = convnet()
     stem, dw, pw, classifier = model.weighted()
 
     shapes = {fold(layer).kind: fold(layer).weights.codes.shape for layer in (stem, dw, classifier)}

@@ -10,12 +10,12 @@ from torch import nn
 
 from codeq_compile.errors import InputError
 from codeq_train import QuantConfig, prepare
-from tests.train.nets import ConvNet, images, prepared
+from tests.train.nets import ConvNet, convnet, images, prepared
 
 
 def test_layers_keep_their_names() -> None:
     """Reports, overrides and the emitted C speak of the user's own layers."""
-    ours = prepared(ConvNet(), images(2, 2, 9, 9))
+    ours = convnet()
 
     assert ["stem", "dw", "pw", "classifier"] == [n.origin.name for n in ours.weighted()]
     assert "body.stem.weight" in ours.state_dict()

@@ -19,7 +19,7 @@ from codeq_train import (
     reestimate_batchnorm,
 )
 from codeq_train.layers import Conv, Requantize
-from tests.train.nets import ConvNet, Residual, images, prepared
+from tests.train.nets import ConvNet, Residual, convnet, images, prepared
 
 
 def grids(model: nn.Module, *inputs: torch.Tensor) -> dict[str, object]:
@@ -42,7 +42,7 @@ def test_the_users_model_is_not_touched() -> None:
 
 def test_relu_and_batchnorm_join_the_layer_before_them() -> None:
     """On the device they cost nothing but a clamp and a multiplier."""
-    ours = prepared(ConvNet(), images(4, 2, 9, 9))
+    ours = convnet()
     kinds = [type(layer).__name__ for layer in ours.layers]
 
     assert ["Input", "Conv", "Conv", "Conv", "Mean", "Dropout", "Linear"] == kinds
@@ -51,7 +51,7 @@ def test_relu_and_batchnorm_join_the_layer_before_them() -> None:
 
 def test_grids_after_relu_have_zero_point_minus_128() -> None:
     """All 256 steps for values that are never negative, also behind mean and pooling."""
-    ours = prepared(ConvNet(), images(4, 2, 9, 9))
+    ours = convnet()
     zeros = {n.origin.name: n.grid.grid().zero_point for n in ours.layers if n.grid is not None}
 
     assert {"stem", "dw", "pw", "mean"} == {name for name, zero in zeros.items() if zero == -128}
@@ -147,7 +147,7 @@ def test_what_cannot_be_exported_is_refused_before_training() -> None:
 
 def test_calibration_changes_grids_and_nothing_else() -> None:
     """Running it again on better data must not disturb a trained model."""
-    ours = prepared(ConvNet(), images(16, 2, 9, 9))
+    ours = convnet()
     before = {name: value.clone() for name, value in ours.state_dict().items()}
 
     calibrate(ours, [3.0 * images(16, 2, 9, 9, seed=1), images(16, 2, 9, 9, seed=2)])
@@ -183,7 +183,7 @@ def test_freezing_stops_statistics_and_zeros() -> None:
 
 def test_reestimated_statistics_are_the_mean_over_the_batches() -> None:
     """Stale statistics cost accuracy exactly when everything else is right."""
-    ours = prepared(ConvNet(), images(16, 2, 9, 9))
+    ours = convnet()
     stem = next(ours.weighted())
     batches = [images(16, 2, 9, 9, seed=seed) for seed in range(4)]
     with torch.no_grad():

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from codeq_compile.errors import InputError, ModelError, UnsupportedOp
 from codeq_compile.ir import load, serial, show
 from codeq_train import export, prepare, set_quantization
-from tests.train.nets import ConvNet, images, prepared
+from tests.train.nets import ConvNet, convnet, images, prepared
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     """Builds are compared by hash."""
-    ours = prepared(ConvNet(), images(8, 2, 9, 9))
+    ours = convnet()
     export(ours, tmp_path / "a.cq", name="net", labels=["x", "y", "z"])
     export(ours, tmp_path / "b.cq", name="net", labels=["x", "y", "z"])
 
@@ -25,7 +25,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_file_holds_the_graph_that_was_returned(tmp_path: Path) -> None:
     """Python and the command line go on from the same model."""
-    graph = export(prepared(ConvNet(), images(8, 2, 9, 9)), tmp_path / "net.cq", name="net")
+    graph = export(convnet(), tmp_path / "net.cq", name="net")
 
     assert show(graph) == show(load(tmp_path / "net.cq"))
     assert serial.digest(graph) == serial.digest(load(tmp_path / "net.cq"))
@@ -33,7 +33,7 @@ def test_the_file_holds_the_graph_that_was_returned(tmp_path: Path) -> None:
 
 def test_names_are_those_of_the_model() -> None:
     """The emitted C is read with the user's layer names in its banners."""
-    graph = export(prepared(ConvNet(), images(8, 2, 9, 9)), labels=("a", "b", "c"))
+    graph = export(convnet(), labels=("a", "b", "c"))
 
     assert ["stem", "dw", "pw", "mean", "classifier"] == [node.name for node in graph.nodes]
     assert (("x",), ("output",)) == (graph.inputs, graph.outputs)
@@ -67,7 +67,7 @@ def test_a_model_that_was_not_prepared_is_refused() -> None:
     with pytest.raises(ModelError, match="prepare the whole network"):
         export(ConvNet())
     with pytest.raises(ModelError, match="prepare the whole network"):
-        export(nn.Sequential(prepared(ConvNet(), images(8, 2, 9, 9)), nn.Softmax(1)))
+        export(nn.Sequential(convnet(), nn.Softmax(1)))
 
 
 def test_training_mode_is_refused() -> None:
@@ -78,7 +78,7 @@ def test_training_mode_is_refused() -> None:
 
 def test_float_layers_are_listed() -> None:
     """A float warm-up that never ended must not be exported."""
-    ours = prepared(ConvNet(), images(8, 2, 9, 9))
+    ours = convnet()
     set_quantization(ours, weights=False, activations=True)
 
     with pytest.raises(UnsupportedOp) as raised:
@@ -91,7 +91,7 @@ def test_float_layers_are_listed() -> None:
 def test_labels_must_fit_the_output() -> None:
     """A wrong list would name the wrong class."""
     with pytest.raises(InputError, match="2 labels were given for 3 outputs"):
-        export(prepared(ConvNet(), images(8, 2, 9, 9)), labels=["a", "b"])
+        export(convnet(), labels=["a", "b"])
 
 
 def test_all_reasons_of_the_layout_come_at_once() -> None:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Variations of training samples: physical where they claim to be, and of the right sample."""
+
+import pytest
+import torch
+
+from codeq_train.recipes import augment
+
+LENGTH = 16
+
+
+def two_recordings(seed: int = 0) -> augment.WatchWindows:
+    """Two recordings of 120 samples, one all 1, one all 2; windows everywhere."""
+    signal = torch.cat([torch.full((120, 6), 1.0), torch.full((120, 6), 2.0)])
+    start = torch.tensor([0, 50, 104, 120, 170, 224])
+    first = torch.tensor([0, 0, 0, 120, 120, 120])
+    torch.manual_seed(seed)
+    return augment.WatchWindows(
+        signal=signal,
+        length=LENGTH,
+        start=start,
+        first=first,
+        end=first + 120,
+        exercise=first // 120,
+    )
+
+
+def test_windows_stay_within_their_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another phase or tempo must not show a piece of another exercise."""
+    monkeypatch.setattr(augment, "_TILT", 0.0)
+    monkeypatch.setattr(augment, "_NOISE", 0.0)
+    windows = two_recordings()
+    index = torch.arange(6).repeat(200)
+    acceleration = windows.draw(index)[:, :3].abs()
+
+    expected = (1.0 + windows.exercise[index])[:, None, None].expand_as(acceleration)
+    assert torch.allclose(expected, acceleration, atol=1e-6)
+
+
+def test_tempo_scales_the_turn_rate_and_the_phase_moves_the_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same angle in less time is a faster turn."""
+    for name in ("_TILT", "_NOISE"):
+        monkeypatch.setattr(augment, name, 0.0)
+    windows = two_recordings()
+    ramp = torch.arange(240.0)[:, None].expand(-1, 6).contiguous()
+    windows = augment.WatchWindows(
+        signal=ramp,
+        length=LENGTH,
+        start=windows.start,
+        first=torch.zeros(6, dtype=torch.int64),
+        end=torch.full((6,), 240),
+        exercise=windows.exercise,
+    )
+    x = windows.draw(torch.tensor([3]).repeat(500))
+    tempo = (x[:, 0, -1] - x[:, 0, 0]).abs() / (LENGTH - 1)
+    turn = (x[:, 4] / x[:, 1]).abs()
+
+    assert torch.allclose(tempo[:, None].expand_as(turn), turn, rtol=1e-3)
+    assert 0.85 < tempo.min() < 0.9 < 1.1 < tempo.max() < 1.17
+    assert 40 < x[:, 1].mean(1).max() - x[:, 1].mean(1).min() < 70
+
+
+def test_tilted_sensors_measure_vectors_of_the_same_length() -> None:
+    """A rotation that stretched would be another movement, one that mirrored the other wrist."""
+    torch.manual_seed(3)
+    turn = augment._rotations(50)
+
+    eye = torch.eye(3).expand(50, 3, 3)
+    assert torch.allclose(eye, turn @ turn.transpose(1, 2), atol=1e-5)
+    assert torch.allclose(torch.ones(50), torch.linalg.det(turn), atol=1e-5)
+    assert (turn - eye).abs().max() > 0.2
+
+
+def test_the_other_wrist_is_a_mirror_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn rates are axial: the components that acceleration keeps are the ones they flip."""
+    for name in ("_TILT", "_NOISE", "_TEMPO", "_PHASE"):
+        monkeypatch.setattr(augment, name, 0)
+    windows = two_recordings()
+    signs = windows.draw(torch.zeros(64, dtype=torch.int64))[:, :, 0].sign()
+
+    as_worn, mirrored = torch.ones(6), torch.tensor([-1.0, 1, 1, 1, -1, -1])
+    assert {tuple(as_worn.tolist()), tuple(mirrored.tolist())} == {
+        tuple(row) for row in signs.tolist()
+    }
+
+
+def test_a_varied_clip_is_one_of_its_own_variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variant of another clip would teach a wrong class."""
+    monkeypatch.setattr(augment, "_SHIFT", 0)
+    torch.manual_seed(1)
+    clips = torch.arange(5, dtype=torch.int8)[:, None, None].expand(5, 7, 2).contiguous()
+    varied = torch.tensor([3, 1])
+    variants = torch.stack([clips[varied] + 10, clips[varied] + 20])
+    pool = augment.VariedClips(
+        clips=clips, variants=variants, clip_of_variant=varied, scale=0.5, zero_point=2
+    )
+    index = torch.arange(5).repeat(100)
+    drawn = pool.draw(index)
+
+    assert (500, 1, 7, 2) == tuple(drawn.shape)
+    seen: dict[int, set[float]] = {}
+    for clip, value in zip(index.tolist(), (drawn[:, 0, 0, 0] / 0.5 + 2).tolist(), strict=True):
+        seen.setdefault(clip, set()).add(value)
+    assert {0: {0.0}, 1: {1.0, 11.0, 21.0}, 2: {2.0}, 3: {3.0, 13.0, 23.0}, 4: {4.0}} == seen
+
+
+def test_clips_are_moved_whole_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word spoken 20 ms later has the same spectra one frame later, and the border repeats."""
+    monkeypatch.setattr(augment, "_SHIFT", 1)
+    clips = torch.tensor([[[0], [1], [2], [3]]], dtype=torch.int8)
+    pool = augment.VariedClips(
+        clips=clips,
+        variants=clips[:, :0][None],
+        clip_of_variant=torch.zeros(0, dtype=torch.int64),
+        scale=1.0,
+        zero_point=0,
+    )
+    torch.manual_seed(4)
+    drawn = pool.draw(torch.zeros(50, dtype=torch.int64))[:, 0, :, 0]
+
+    assert {(0, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 3)} == {
+        tuple(int(v) for v in row) for row in drawn.tolist()
+    }

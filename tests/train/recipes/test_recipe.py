@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all recipes share: how accuracy is counted, which epoch is kept, what is written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codeq_compile.errors import DoesNotFit
+from codeq_train import layer_costs
+from codeq_train.recipes import recipe as recipes
+from codeq_train.recipes.demo import demo
+from codeq_train.recipes.recipe import Progress, Recipe, Trained
+
+
+@pytest.fixture(scope="module")
+def short() -> Recipe:
+    """The demo, in a few seconds, on every eighth sample."""
+    full = demo()
+    data = full.dataset
+    few = {
+        name: recipes.Samples(x=samples.x[::8], y=samples.y[::8])
+        for name, samples in (
+            ("train", data.train),
+            ("validation", data.validation),
+            ("test", data.test),
+        )
+    }
+    dataset = replace(data, **few, draw=lambda index: data.draw(index * 8))
+    return replace(
+        full,
+        dataset=dataset,
+        weights_limit=10_000,
+        float_epochs=4,
+        quantized_epochs=4,
+        frozen_epochs=3,
+    )
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[Progress]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(short: Recipe, seen: list[Progress]) -> Trained:
+    return recipes.train(short, seed=3, on_progress=seen.append)
+
+
+def test_balanced_accuracy_counts_every_class_alike() -> None:
+    """Half of the spoken words are `unknown`: a model that always says so would look good."""
+    scores = np.asarray([[2, 1], [2, 1], [5, 0], [9, 9]], np.int8)  # a tie goes to the first
+    y = torch.tensor([0, 0, 0, 1])
+
+    assert {"accuracy": 0.75, "balanced": 0.5} == recipes.accuracy(scores, y)
+
+
+def test_progress_tells_every_epoch_and_its_phase(
+    short: Recipe, trained: Trained, seen: list[Progress]
+) -> None:
+    """The bar shows what happens now."""
+    phases = [each.phase for each in seen]
+
+    assert ["float"] * 4 + ["quantized"] + ["frozen"] * 3 == phases
+    assert all((each.integer_accuracy is not None) == (each.phase == "frozen") for each in seen)
+    assert all(0 < each.epoch.flash_bytes < 10_000 for each in seen[4:])
+
+
+def test_the_epoch_whose_integers_validate_best_is_kept(
+    short: Recipe, trained: Trained, seen: list[Progress]
+) -> None:
+    """The last epoch is not the best by right."""
+    kept = recipes.integer_accuracy(trained.graph, short.dataset.validation)
+    frozen = [each.integer_accuracy for each in seen if each.phase == "frozen"]
+
+    assert kept["accuracy"] in frozen
+    assert not trained.model.training
+    costs = sum(c.weight_bytes + c.table_bytes for c in layer_costs(trained.model))
+    assert costs in [each.epoch.flash_bytes for each in seen]
+
+
+def test_the_same_seed_gives_the_same_model(short: Recipe, trained: Trained) -> None:
+    """A reported accuracy must be reproducible from the command that is printed with it."""
+    again = recipes.train(short, seed=3, on_progress=lambda _: None)
+
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+def test_the_devices_integers_are_the_recordings_counts(short: Recipe, trained: Trained) -> None:
+    """A watch feeds the counts as they are: no conversion may be needed before the model."""
+    (name,) = trained.graph.inputs
+
+    assert short.dataset.grid == trained.graph.tensors[name].grid
+
+
+def test_delivery_writes_library_report_and_table(
+    short: Recipe, trained: Trained, tmp_path: Path
+) -> None:
+    """What the command promises: sizes, accuracy at every stage, and a check of every sample."""
+    report = recipes.deliver(
+        short, trained, tmp_path / "watch", target="host", board_samples=20, command="codeq demo"
+    )
+    stored = json.loads((tmp_path / "watch" / "report.json").read_text())
+    table = (tmp_path / "watch" / "report.txt").read_text()
+
+    assert ["float", "fake_quant", "integer"] == list(report.accuracy)
+    assert {stage: dict(values) for stage, values in report.accuracy.items()} == stored["accuracy"]
+    assert 0 == sum(check["bytes_differing"] for check in stored["checks"])
+    assert f"{report.accuracy['integer']['accuracy']:.2%}" in table
+    assert (tmp_path / "watch" / "watch.cq").exists()
+
+
+def test_a_library_above_the_limit_is_refused(
+    short: Recipe, trained: Trained, tmp_path: Path
+) -> None:
+    """The promise of at most so many bytes is kept or broken loudly."""
+    with pytest.raises(DoesNotFit):
+        recipes.deliver(
+            replace(short, weights_limit=1000),
+            trained,
+            tmp_path / "watch",
+            target="host",
+            board_samples=1,
+            command="codeq demo",
+        )
+
+
+@pytest.mark.parametrize(("total", "count"), [(773, 24), (5, 24), (24, 24)])
+def test_samples_for_the_board_are_spread_over_all(total: int, count: int) -> None:
+    """Recordings stand person by person: the first two dozen would be one person's."""
+    positions = recipes._spread(total, count)
+
+    assert min(total, count) == len(set(positions.tolist()))
+    assert (0, total - 1) == (positions[0], positions[-1])

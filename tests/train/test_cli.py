@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`codeq demo` and `codeq train`: what they show, write and refuse."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import codeq_train.cli
+from codeq_compile.cli import main
+from codeq_train.loop import Epoch
+from codeq_train.recipes.kws import kws as kws_recipe
+from codeq_train.recipes.recipe import Progress, Recipe
+from tests.train.recipes.clips import write_clips
+
+
+def codeq(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of random clips, and the keyword recipe shortened to three epochs."""
+
+    def short(directory: Path) -> Recipe:
+        return replace(
+            kws_recipe(directory),
+            weights_limit=40_000,
+            float_epochs=1,
+            quantized_epochs=2,
+            frozen_epochs=1,
+        )
+
+    monkeypatch.setattr(codeq_train.cli, "kws_recipe", short)
+    write_clips(tmp_path, clips=36)
+    return tmp_path
+
+
+def test_training_prints_progress_and_report(clips: Path) -> None:
+    """The whole road in one command, ending in a comparison of every byte."""
+    result = codeq(
+        "train", "kws", "--data", clips, "-o", clips / "kws", "--target", "host", "--samples", 2
+    )
+
+    assert 0 == result.exit_code, result.output
+    assert "float     epoch  1/1  loss" in result.stderr
+    assert "frozen    epoch  2/2  loss" in result.stderr
+    for word in (
+        "fake_quant",
+        "weights",
+        "tables",
+        "arena",
+        "block4.pw.conv",
+        " 0 differing bytes",
+    ):
+        assert word in f" {result.stdout}"
+    assert (clips / "kws" / "report.json").exists()
+    assert (clips / "kws" / "report.txt").read_text() in result.stdout
+
+
+def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
+    """Scripts parse it; progress must not get in between."""
+    out = clips / "kws"
+    result = codeq("train", "kws", "--data", clips, "-o", out, "--target", "host", "--json")
+
+    assert 0 == result.exit_code, result.output
+    assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "nowhere", "--target", "mps2_an38"], "mps2_an386"),
+    ],
+)
+def test_what_is_wrong_is_told_before_training(arguments: list[str], message: str) -> None:
+    """Not after twenty minutes."""
+    result = codeq("train", "kws", *arguments)
+
+    assert 2 == result.exit_code
+    assert message in result.stderr
+
+
+def test_the_bar_shows_loss_accuracy_bits_zeros_and_flash() -> None:
+    """What one watches while a model shrinks."""
+    epoch = Epoch(
+        number=3,
+        epochs=40,
+        loss=0.25,
+        accuracy=0.875,
+        mean_bits=4.5,
+        sparsity=0.6,
+        flash_bytes=5400,
+        frozen=True,
+    )
+    line = codeq_train.cli.describe(Progress(phase="frozen", epoch=epoch, integer_accuracy=0.88))
+
+    assert (
+        "epoch  3/40  loss 0.250  accuracy 87.50%  bits 4.50  zeros 60%  flash 5400 B"
+        "  integers 88.00%" == line
+    )
