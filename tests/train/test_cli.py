@@ -50,15 +50,9 @@ def test_training_prints_progress_and_report(clips: Path) -> None:
     assert 0 == result.exit_code, result.output
     assert "float     epoch  1/1  loss" in result.stderr
     assert "frozen    epoch  2/2  loss" in result.stderr
-    for word in (
-        "fake_quant",
-        "weights",
-        "tables",
-        "arena",
-        "block4.pw.conv",
-        " 0 differing bytes",
-    ):
-        assert word in f" {result.stdout}"
+    for word in ("fake_quant", "weights", "tables", "arena", "block4.pw.conv"):
+        assert word in result.stdout
+    assert "\n0 differing bytes" in result.stdout
     assert (clips / "kws" / "report.json").exists()
     assert (clips / "kws" / "report.txt").read_text() in result.stdout
 

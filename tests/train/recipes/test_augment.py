@@ -112,7 +112,7 @@ def test_clips_are_moved_whole_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     clips = torch.tensor([[[0], [1], [2], [3]]], dtype=torch.int8)
     pool = augment.VariedClips(
         clips=clips,
-        variants=clips[:, :0][None],
+        variants=clips[:0][None],
         clip_of_variant=torch.zeros(0, dtype=torch.int64),
         scale=1.0,
         zero_point=0,
