@@ -225,7 +225,7 @@ def sizes(elf: Path) -> Sizes:
             if symbol["st_shndx"] == weights_index and symbol.name.endswith("_weights")
         )
     input_bytes, output_bytes = _harness_bytes(elf)
-    code = section.get(".text", 0) + section.get(".ARM.exidx", 0) + section.get(".ARM.extab", 0)
+    code = section.get(".text", 0)
     constants = section.get(".rodata", 0) + section.get(".data", 0)
     weights_and_tables = section.get(".weights", 0)
     variables = section.get(".data", 0) + section.get(".bss", 0)

@@ -50,8 +50,9 @@ static void poke(uintptr_t address)
 __attribute__((noinline)) static uint32_t recurse(uint32_t depth)
 {
     volatile uint8_t frame[256];
-    frame[0] = (uint8_t)depth;
-    return depth == 0u ? 0u : recurse(depth - 1u) + frame[0];
+    const uint8_t index = (uint8_t)depth; /* anywhere: the whole frame is needed */
+    frame[index] = index;
+    return depth == 0u ? 0u : recurse(depth - 1u) + frame[index];
 }
 
 static enum cq_status compute(const uint8_t *inputs, uint8_t *outputs)
