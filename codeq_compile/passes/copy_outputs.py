@@ -24,11 +24,10 @@ def copy_outputs(graph: Graph) -> Graph:
         sources[node.output] = source
         if node.output in graph.outputs and source in taken:
             nodes.extend(_copied(graph, node, tensors))
-            sources[node.output] = node.output
         else:
             nodes.append(node)
         if node.output in graph.outputs:
-            taken.add(sources[node.output])
+            taken.add(source)
     return replace(graph, tensors=tensors, nodes=tuple(nodes))
 
 
