@@ -31,7 +31,7 @@ PLUGINS = "codeq.commands"
 # Short help of the commands in codeq_train: asking that package for it would import torch.
 PLUGIN_HELP = {
     "demo": "Train, compile, check and run the smartwatch example.",
-    "train": "Train a recipe with learned dead zones and bit widths.",
+    "train": "Train a recipe with learned dead zones and bit widths; then compile, check and run it.",
 }
 
 EXIT_CODES = """\b
@@ -85,7 +85,7 @@ class Commands(click.Group):
         rows = []
         for name in self.list_commands(ctx):
             command = self.commands.get(name)
-            text = command.get_short_help_str(80) if command else PLUGIN_HELP.get(name, "")
+            text = command.get_short_help_str(100) if command else PLUGIN_HELP.get(name, "")
             rows.append((name, text))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -99,7 +99,8 @@ class Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # `codeq … | head`: click ends quietly
                 raise
-            _fail(ctx, InputError(f"{error.filename}: {error.strerror}"))
+            where = f"{error.filename}: " if error.filename else ""
+            _fail(ctx, InputError(f"{where}{error.strerror or error}"))
         except KeyboardInterrupt:
             # the shell's own code for Ctrl-C; 1, which click gives, means a failed conversion here
             ctx.exit(130)
@@ -281,7 +282,7 @@ def run_command(
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="Y.npy")
 @json_option
 def simulate_command(model: Path, inputs: Path, output: Path, as_json: bool) -> None:
-    """Run MODEL in integers on samples and write what the C library gives, byte for byte."""
+    """Run MODEL in integers on samples: what the C library gives, byte for byte."""
     graph = passes.run(ir.load(arrays.existing(model)))
     samples = arrays.read_inputs(inputs, graph)
     outputs = simulate(graph, samples)
@@ -338,7 +339,7 @@ def doctor_command(as_json: bool) -> None:
 @click.option("--target", "target_name", required=True, metavar="T", help="A real board.")
 @json_option
 def flash_command(directory: Path, target_name: str, as_json: bool) -> None:
-    """Build the library in DIR for a board and write it into the board's flash, with pyOCD."""
+    """Write the library in DIR, with a test program, into a board's flash (pyOCD)."""
     board = target.load(target_name)
     image = firmware.build(arrays.existing(directory), board)
     boards.flash(image)

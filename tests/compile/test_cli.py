@@ -88,7 +88,22 @@ def test_the_help_of_training_commands_is_that_of_their_own(plugin) -> None:  # 
     command = plugin.load()
 
     assert isinstance(command, click.Command)
-    assert command.get_short_help_str(80) == cli.PLUGIN_HELP[plugin.name]
+    assert command.get_short_help_str(100) == cli.PLUGIN_HELP[plugin.name]
+
+
+def test_training_without_torch_says_what_to_install() -> None:
+    """Whoever installed only the compiler learns how to get the rest, not where an import failed."""
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from codeq_compile.cli import main\nmain(['demo'], prog_name='codeq')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == 5
+    assert "needs the Python package torch: pip install 'codeq-mcu[demo]'" in done.stderr
 
 
 def test_python_m_is_the_same_command() -> None:
