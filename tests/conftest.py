@@ -33,13 +33,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(unasked)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Whoever uses the shared data has the marker `data`."""
+    if "shared" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.data)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With CODEQ_REQUIRE_TOOLS=1 a skipped test fails: what CI installed must be used."""
+    """With CODEQ_REQUIRE_TOOLS=1 a skipped test fails: what CI installed must be used.
+
+    Boards and data sets that are not in the checkout are no tools: their tests may skip.
+    """
     report = yield
-    if _REQUIRE_TOOLS and report.skipped and not item.get_closest_marker("board"):
+    may_skip = item.get_closest_marker("board") or item.get_closest_marker("data")
+    if _REQUIRE_TOOLS and report.skipped and not may_skip:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"CODEQ_REQUIRE_TOOLS is set, but the test skips itself: {reason}"

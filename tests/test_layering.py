@@ -134,6 +134,8 @@ def test_the_design_names_every_layer() -> None:
 # Modules without a test file of their own, and where they are tested.
 TESTED_ELSEWHERE = {
     "codeq_compile.__main__": "tests/compile/test_cli.py",
+    "codeq_train.recipes.demo": "tests/e2e/test_demo.py",
+    "codeq_train.recipes.kws": "tests/e2e/test_kws.py",
 }
 
 

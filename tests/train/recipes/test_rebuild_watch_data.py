@@ -11,10 +11,11 @@ from codeq_train.recipes import rebuild_watch_data
 from codeq_train.recipes.data import WATCH_ARCHIVE
 
 
+@pytest.mark.data
 def test_the_shipped_recordings_are_rebuilt_from_their_source() -> None:
     """Nobody should have to take our word for where the data comes from."""
     if importlib.util.find_spec("seglearn") is None:
-        pytest.skip("needs the data's source: pip install seglearn==1.2.5 --no-deps")
+        pytest.skip("needs the data's source: pip install --no-deps seglearn==1.2.5")
     rebuilt = rebuild_watch_data.convert(rebuild_watch_data.source())
 
     with np.load(WATCH_ARCHIVE) as shipped:
