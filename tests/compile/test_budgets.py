@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Budgets: exact at the limit, and the message names what to shrink."""
+
+import numpy as np
+import pytest
+
+from codeq_compile.budgets import LARGEST, Budgets, check_plan, check_sizes
+from codeq_compile.build.firmware import Sizes
+from codeq_compile.errors import DoesNotFit
+from codeq_compile.plan import Plan
+from tests.libraries import planned
+from tests.networks import ds_cnn
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return planned(ds_cnn(np.random.default_rng(0)))
+
+
+def sizes(plan: Plan, flash: int) -> Sizes:
+    return Sizes(
+        flash_bytes=flash,
+        weights_bytes=plan.weights_bytes,
+        tables_bytes=plan.tables_bytes,
+        code_bytes=300,
+        constants_bytes=100,
+        ram_bytes=plan.ram_bytes,
+        board_flash_bytes=0,
+        board_ram_bytes=0,
+    )
+
+
+def test_no_budget_is_never_exceeded(plan: Plan) -> None:
+    """Without limits nothing is refused."""
+    check_plan(Budgets(), plan)
+    check_sizes(Budgets(), plan, sizes(plan, 1 << 30))
+
+
+def test_a_budget_is_kept_to_the_byte(plan: Plan) -> None:
+    """The last byte of the flash belongs to the user."""
+    weights, ram = plan.weights_bytes + plan.tables_bytes, plan.ram_bytes
+
+    check_plan(Budgets(weights=weights, ram=ram), plan)
+    check_sizes(Budgets(flash=5000, weights=weights, ram=ram), plan, sizes(plan, 5000))
+    for budgets, what in ((Budgets(weights=weights - 1), "weights"), (Budgets(ram=ram - 1), "RAM")):
+        with pytest.raises(DoesNotFit, match=rf"^{what}.* 1 too many"):
+            check_plan(budgets, plan)
+    with pytest.raises(DoesNotFit, match=r"^flash: 5000 bytes needed, 4999 allowed"):
+        check_sizes(Budgets(flash=4999), plan, sizes(plan, 5000))
+
+
+def test_the_largest_layers_are_named_largest_first(plan: Plan) -> None:
+    """Five names are where to begin."""
+    with pytest.raises(DoesNotFit) as caught:
+        check_plan(Budgets(weights=1), plan)
+
+    named = str(caught.value).splitlines()[1:]
+    largest = sorted(plan.layers, key=lambda each: -(each.weights_bytes + each.tables_bytes))
+    expected = [each.weights_bytes + each.tables_bytes for each in largest[:LARGEST]]
+    assert expected == [int(line.split()[0]) for line in named]
+    assert f'"{largest[0].node.name}"' in named[0]
