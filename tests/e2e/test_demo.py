@@ -2,7 +2,6 @@
 """`codeq demo` as the user runs it: its promises on accuracy, size, time and exactness."""
 
 import os
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
