@@ -31,7 +31,7 @@ PLUGINS = "codeq.commands"
 # Short help of the commands in codeq_train: asking that package for it would import torch.
 PLUGIN_HELP = {
     "demo": "Train, compile, check and run the smartwatch example.",
-    "train": "Train a recipe with learned dead zones and bit widths; then compile, check and run it.",
+    "train": "Train a recipe; then compile, check and run it as `codeq demo` does.",
 }
 
 EXIT_CODES = """\b

@@ -84,7 +84,7 @@ def demo(**settings: Any) -> None:
 
 @click.group("train")
 def train() -> None:
-    """Train a recipe with learned dead zones and bit widths; then compile, check and run it."""
+    """Train a recipe; then compile, check and run it as `codeq demo` does."""
 
 
 @train.command("kws")

@@ -92,7 +92,7 @@ def test_the_help_of_training_commands_is_that_of_their_own(plugin) -> None:  # 
 
 
 def test_training_without_torch_says_what_to_install() -> None:
-    """Whoever installed only the compiler learns how to get the rest, not where an import failed."""
+    """Whoever installed only the compiler learns how to get the rest."""
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from codeq_compile.cli import main\nmain(['demo'], prog_name='codeq')\n"
