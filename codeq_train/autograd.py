@@ -125,7 +125,9 @@ class QuantizeWeight(Function):
 
     Source: CoDeQ, arXiv:2512.12981, eq. 10-15, with the offset an integer multiple of the step.
     The top level does not move with gap or top, so that clipped weights have no say in them: the
-    paper's code has a spurious term there.  No division by a step occurs in any gradient.
+    paper's code has a spurious term there.  No division by a step occurs in any gradient.  The
+    range's gradient is scaled by ``1 / sqrt(weights · levels)`` as in LSQ; those of top and gap are
+    the true ones, because the penalty on bytes is weighed against them.
     """
 
     @staticmethod
@@ -157,9 +159,9 @@ class QuantizeWeight(Function):
         clipped = (grad * quantized).masked_fill(inside, 0.0)
         weight = (w.numel() * float(levels)) ** -0.5
         grad_value = _sum_to(moved + clipped, top_value) / top_value * weight
-        grad_top = -moved.sum() / levels * weight
+        grad_top = -moved.sum() / levels
         pruned = (grad_w * step * torch.sign(w)).masked_fill(quantized != 0, 0.0)
-        grad_gap = grad_top - pruned.sum() * weight
+        grad_gap = grad_top - pruned.sum()
         return grad_w, grad_value, grad_top, grad_gap, None
 
 

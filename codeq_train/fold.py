@@ -41,12 +41,12 @@ def fold(layer: Weighted) -> Folded:
     become 0 and its bias is stored at one output step.
     """
     levels = layer.levels()
-    codes = levels.codes.numpy()
-    gain, bias = (value.double().numpy() for value in layer.folded())
+    codes = levels.codes.cpu().numpy()
+    gain, bias = (value.double().cpu().numpy() for value in layer.folded())
     x_scale, y_scale = layer.input_grid.grid().scale, _output_scale(layer)
-    scale = levels.scale.double().numpy() * np.abs(gain)
+    scale = levels.scale.double().cpu().numpy() * np.abs(gain)
     if layer.norm is None and len(levels.scale) == 1:
-        scale = levels.scale.double().numpy()
+        scale = levels.scale.double().cpu().numpy()
     stored = scale.astype(np.float32)
     step = x_scale * stored.astype(np.float64)
     constant = np.abs(bias) >= MAX_BIAS * step
@@ -74,6 +74,6 @@ def _arranged(layer: Weighted, codes: np.ndarray) -> tuple[str, np.ndarray]:
         return "linear", np.ascontiguousarray(codes)
     if codes.ndim == 3:
         codes = codes[:, :, None, :]
-    if layer.groups > 1 and codes.shape[1] == 1:
+    if layer.is_depthwise:
         return "dwconv2d", np.ascontiguousarray(codes[:, 0])
     return "conv2d", np.ascontiguousarray(codes.transpose(0, 2, 3, 1))

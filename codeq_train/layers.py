@@ -254,12 +254,29 @@ class Conv(Weighted):
         self.window, self.groups = window, groups
         self._convolve = F.conv1d if weight.dim() == 3 else F.conv2d
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Each output channel reads one input channel; such weights are always stored dense."""
+        return self.groups > 1 and self.weight.shape[1] == 1
+
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         window = self.window
         padding = [before for before, _ in window.padding]
         if not window.is_symmetric:
             x, padding = window.pad(x), [0] * len(padding)
         return self._convolve(x, weight, bias, window.stride, padding, window.dilation, self.groups)
+
+
+class Scale(Conv):
+    """BatchNorm that follows no layer: a depthwise convolution of size 1 whose weights are 1."""
+
+    def __init__(self, origin: Origin, *, norm: BatchNorm, spatial: int) -> None:
+        channels, ones = len(norm.mean), (1,) * spatial
+        window = Window(kernel=ones, stride=ones, dilation=ones, padding=((0, 0),) * spatial)
+        weight = torch.ones(channels, 1, *ones)
+        super().__init__(origin, weight=weight, bias=None, window=window, groups=channels)
+        self.weight.requires_grad_(False)
+        self.norm = norm
 
 
 class Linear(Weighted):

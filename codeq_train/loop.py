@@ -215,7 +215,7 @@ def integer_outputs(graph: Graph, x: Tensor, *, batch_size: int = 256) -> NDArra
 def integer_accuracy(graph: Graph, x: Tensor, y: Tensor, *, batch_size: int = 256) -> float:
     """Accuracy of the compiled integers, in [0, 1]: the figure that the device will show."""
     scores = integer_outputs(graph, x, batch_size=batch_size)
-    return float(np.mean(scores.reshape(len(x), -1).argmax(1) == y.numpy()))
+    return float(np.mean(scores.reshape(len(x), -1).argmax(1) == y.cpu().numpy()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +267,9 @@ def integer_distance(model: QuantizedModel, *inputs: Tensor) -> list[Distance]:
             continue
         grid = layer.grid.grid()
         if isinstance(layer, Input):
-            q = torch.from_numpy(grid.quantize(inputs[graph.inputs.index(name)].numpy())).double()
+            q = torch.from_numpy(
+                grid.quantize(inputs[graph.inputs.index(name)].cpu().numpy())
+            ).double()
         else:
             q = _as_torch(integers[tensors[name]], real)
         steps = (real.double() / grid.scale + grid.zero_point - q).abs().round()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.capture import capture
-from codeq_train.config import QuantConfig, parse_config
+from codeq_train.config import LayerConfig, QuantConfig, parse_config
 from codeq_train.export import export
 from codeq_train.layers import (
     Concat,
@@ -20,12 +20,16 @@ from codeq_train.layers import (
     Input,
     Layer,
     Requantize,
+    Scale,
     Softmax,
     Unary,
     Weighted,
 )
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
+
+# weights that are all 1 are exact in two bits
+_ONES = LayerConfig(quantizer="uniform", bits=2, range="absmax", per_channel=False)
 
 
 def prepare(
@@ -67,6 +71,7 @@ def prepare(
     grids = _attach_grids(layers, config)
     _attach_quantizers(layers, grids, config)
     prepared = QuantizedModel(layers, captured.outputs, config, structure=captured.structure)
+    prepared.to(example[0].device)
     calibrate(prepared, [example])
     # now, and not after hours of training, is the time to learn that a layer cannot be exported
     export(prepared.eval())
@@ -243,10 +248,11 @@ def _attach_quantizers(
 ) -> None:
     """Quantizers for all weights; layers that share a parameter share its quantizer."""
     weighted = [layer for layer in layers if isinstance(layer, Weighted)]
-    config.check_patterns(layer.origin.name for layer in weighted)
+    config.check_patterns(n.origin.name for n in weighted if not isinstance(n, Scale))
     shared: dict[int, WeightQuantizer] = {}
     for layer in weighted:
         key = id(layer.weight)
         if key not in shared:
-            shared[key] = make_quantizer(layer.weight, config.layer(layer.origin.name))
+            chosen = _ONES if isinstance(layer, Scale) else config.layer(layer.origin.name)
+            shared[key] = make_quantizer(layer.weight, chosen)
         layer.attach(shared[key], grids[layer.origin.inputs[0]])

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from codeq_train.budget import Budget
 from codeq_train.cost import estimated_bytes, layer_costs
+from codeq_train.layers import Conv
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import CoDeQ
 
@@ -28,6 +29,8 @@ def regularizer(model: QuantizedModel) -> Tensor:
         if chosen.lambda_dz or chosen.lambda_bit:
             assert layer.quantizer is not None
             width, density = layer.quantizer.estimated_bits(layer.weight)
+            if isinstance(layer, Conv) and layer.is_depthwise:
+                density = torch.zeros_like(density)  # stored dense: zeros save nothing there
             share = layer.weight.numel() / total
             cost = chosen.lambda_dz * density + chosen.lambda_bit * width / 8
             penalty = penalty + share * cost

@@ -26,6 +26,8 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     model = copy.deepcopy(model).eval()
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise ModelError("the model has lazy layers without weights yet: call it once first")
+    if any(p.is_floating_point() and p.dtype != torch.float32 for p in model.parameters()):
+        raise ModelError("the model is not float32: convert it with model.float()")
     if not example or any(not isinstance(x, Tensor) or x.dim() < 2 for x in example):
         raise ModelError("the example must be tensors of shape (batch, ...), one an argument")
     # torch takes a batch of 1 for a constant of the model

@@ -73,30 +73,11 @@ def _batch_norm(capture: Capture, node: fx.Node, a: Arguments) -> str:
             )
         layer.norm = norm
         return source
-    return capture.add(_scale_layer(capture, node, source, norm, rank_of(a["input"]) - 2))
+    spatial = rank_of(a["input"]) - 2
+    if spatial not in (1, 2):
+        raise UnsupportedError("BatchNorm must follow a convolution or linear layer, or an image")
+    return capture.add(kinds.Scale(capture.origin(node, source), norm=norm, spatial=spatial))
 
 
 def _unlimited(layer: Layer) -> bool:
     return layer.limits == NO_LIMITS
-
-
-def _scale_layer(
-    capture: Capture, node: fx.Node, source: str, norm: kinds.BatchNorm, spatial: int
-) -> Layer:
-    """BatchNorm that follows no convolution, as a depthwise convolution of size 1."""
-    if spatial not in (1, 2):
-        raise UnsupportedError("BatchNorm must follow a convolution or linear layer, or an image")
-    channels = len(norm.mean)
-    ones = torch.ones(channels, 1, *[1] * spatial)
-    window = Window(
-        kernel=(1,) * spatial,
-        stride=(1,) * spatial,
-        dilation=(1,) * spatial,
-        padding=((0, 0),) * spatial,
-    )
-    layer = kinds.Conv(
-        capture.origin(node, source), weight=ones, bias=None, window=window, groups=channels
-    )
-    layer.weight.requires_grad_(False)
-    layer.norm = norm
-    return layer

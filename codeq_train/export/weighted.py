@@ -16,7 +16,7 @@ from codeq_train.export.state import Export, UnsupportedError, Value, clamp_of, 
 from codeq_train.fold import fold
 
 
-@exports(kinds.Conv)
+@exports(kinds.Conv, kinds.Scale)
 def _conv(export: Export, layer: kinds.Conv, inputs: Sequence[Value]) -> Value:
     folded = fold(layer)
     window = flat(layer.window)

@@ -18,7 +18,7 @@ from codeq_train import (
     prepare,
     reestimate_batchnorm,
 )
-from codeq_train.layers import Conv, Requantize
+from codeq_train.layers import Requantize, Scale
 from tests.train.nets import ConvNet, Residual, convnet, images, prepared
 
 
@@ -103,8 +103,9 @@ def test_batchnorm_before_a_convolution_becomes_a_depthwise_layer() -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1))
     norm, conv = prepared(model, images(4, 3, 5, 5)).weighted()
 
-    assert isinstance(norm, Conv)
+    assert isinstance(norm, Scale)
     assert (3, False) == (norm.groups, norm.weight.requires_grad)
+    assert [2, 1, 1, 1] == [norm.levels().bits, *norm.levels().codes.flatten().tolist()]
     assert conv.norm is None
 
 

@@ -59,6 +59,12 @@ def test_lazy_layers_must_have_their_weights() -> None:
         capture(nn.Sequential(nn.LazyLinear(3)), (images(2, 4),))
 
 
+def test_only_float32_is_trained() -> None:
+    """Scales are stored as float32: another type would train on another grid."""
+    with pytest.raises(ModelError, match="not float32"):
+        capture(nn.Linear(3, 3).double(), (images(2, 3).double(),))
+
+
 @pytest.mark.parametrize("example", [(), (torch.zeros(()),), (torch.zeros(3),), ([1.0],)])
 def test_the_example_must_be_a_batch_of_tensors(example: tuple[Tensor, ...]) -> None:
     """Shapes are learned from it."""
