@@ -22,4 +22,22 @@
 #define CQ_FAST_CODE
 #endif
 
+/**
+ * @brief Attribute of a model's weights and tables.
+ *
+ * Empty by default; for example __attribute__((section(".qspi"))) puts them into external flash.
+ */
+#ifndef CQ_WEIGHTS_SECTION
+#define CQ_WEIGHTS_SECTION
+#endif
+
+/**
+ * @brief Attribute for the arena of a model, which the application declares.
+ *
+ * Empty by default; `static struct kws_arena arena CQ_ARENA_SECTION;` follows it.
+ */
+#ifndef CQ_ARENA_SECTION
+#define CQ_ARENA_SECTION
+#endif
+
 #endif

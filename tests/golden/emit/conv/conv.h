@@ -46,11 +46,6 @@ extern "C" {
 #define CONV_LABEL_COUNT 2
 extern const char *const conv_labels[CONV_LABEL_COUNT];
 
-/* Attribute for the arena that you declare, for example a fast RAM section. */
-#ifndef CQ_ARENA_SECTION
-#define CQ_ARENA_SECTION
-#endif
-
 /* Working memory of one call; nothing in it is kept between calls.
  *
  *     static struct conv_arena arena CQ_ARENA_SECTION;

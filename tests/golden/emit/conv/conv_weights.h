@@ -14,10 +14,7 @@
 
 #include <stdint.h>
 
-/* Attribute of every table, for example a section in external flash. */
-#ifndef CQ_WEIGHTS_SECTION
-#define CQ_WEIGHTS_SECTION
-#endif
+#include <codeq/config.h>
 
 /* l01 conv2d "features.0" */
 extern const uint8_t conv_l01_weights[21];

@@ -42,11 +42,6 @@ extern "C" {
 #define LINEAR_SCORES_SCALE      0.25f /* exactly 0x1p-2 */
 #define LINEAR_SCORES_ZERO_POINT (5)
 
-/* Attribute for the arena that you declare, for example a fast RAM section. */
-#ifndef CQ_ARENA_SECTION
-#define CQ_ARENA_SECTION
-#endif
-
 /* Working memory of one call; nothing in it is kept between calls.
  *
  *     static struct linear_arena arena CQ_ARENA_SECTION;

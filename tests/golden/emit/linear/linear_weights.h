@@ -14,10 +14,7 @@
 
 #include <stdint.h>
 
-/* Attribute of every table, for example a section in external flash. */
-#ifndef CQ_WEIGHTS_SECTION
-#define CQ_WEIGHTS_SECTION
-#endif
+#include <codeq/config.h>
 
 /* l01 linear "classifier" */
 extern const uint8_t linear_l01_weights[24];
