@@ -142,6 +142,16 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert (page.parent / link).exists(), f"{name(page)} links to {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """A page that names a file which moved sends its reader astray."""
+    spans = re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))
+    tops = "codeq_compile|codeq_train|runtime_c|targets|tests|docs"
+    paths = [span for span in spans if re.fullmatch(rf"(?:{tops})/[\w./]+", span)]
+
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
 @pytest.mark.parametrize("kind", sorted(spec.sections()))
 def test_the_examples_of_numerics_hold_in_c(kind: str, tmp_path: Path) -> None:
     """The rule, the golden and the emitted C must tell the same story, worked out by hand."""
