@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import codeq_compile
+from codeq_compile.build import tools
 from codeq_compile.ir import Graph, save
 from codeq_compile.packing import CODECS
+from tests.boards import EMULATED, each, found
+from tests.libraries import emitted
 from tests.networks import TERNARY, ds_cnn, mobilenet_v1_025, resnet8
 
 Network = Callable[[np.random.Generator], Graph]
@@ -43,3 +46,19 @@ def test_every_packing_of_one_network_gives_the_same_outputs(
     result = codeq_compile.check(tmp_path / "out", samples=2)
 
     assert 0 == result.bytes_differing
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("board", each(EMULATED))
+def test_the_keyword_spotter_runs_on_every_core(
+    board: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Compiled for the core itself: its best kernels, its alignment, its memory."""
+    found(tools.arm_cc)
+    found(tools.qemu)
+    emitted(ds_cnn(rng), tmp_path, board)
+
+    result = codeq_compile.check(tmp_path, [board], samples=1)
+
+    assert 0 == result.bytes_differing
+    assert result.targets[0].stack_bytes

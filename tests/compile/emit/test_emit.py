@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from codeq_compile import emit, manifest
 from codeq_compile.build import tools
@@ -205,6 +206,23 @@ def test_cmake_projects_use_two_libraries_as_they_are(tmp_path: Path) -> None:
         )
 
     assert 0 == subprocess.run([str(tmp_path / "build" / "main")], check=False).returncode
+
+
+def test_weights_go_where_the_user_puts_them(tmp_path: Path) -> None:
+    """External flash, a bank of its own: a macro decides, not an edit of generated files."""
+    library = emitted(small_conv(), tmp_path)
+    includes = [f"-I{tmp_path / folder}" for folder in library.include]
+    section = '-DCQ_WEIGHTS_SECTION=__attribute__((section(".qspi")))'
+    image = tmp_path / "weights.o"
+    command = [*found(tools.arm_cc).command, section, *includes, "-c", "-o", str(image)]
+    subprocess.run([*command, str(tmp_path / "small_weights.c")], check=True)
+
+    with image.open("rb") as file:
+        sections = {section.name: section["sh_size"] for section in ELFFile(file).iter_sections()}
+
+    plan = planned(small_conv())
+    assert sections[".qspi"] >= plan.weights_bytes + plan.tables_bytes
+    assert 0 == sections.get(".rodata", 0)
 
 
 def test_another_runtime_is_refused_by_the_compiler(tmp_path: Path) -> None:
