@@ -138,9 +138,10 @@ def _decode(header: str, arrays: Mapping[str, Array]) -> Graph:
                 f"format {version}, and this codeq reads {FORMAT_VERSION}: export the model again"
             )
         file = msgspec.json.decode(header, type=_File)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        sha256 = _digest(file.graph, arrays)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ModelError(f"damaged, its graph cannot be read: {error}") from error
-    if _digest(file.graph, arrays) != file.sha256:
+    if sha256 != file.sha256:
         raise ModelError("damaged, its content does not match its sha256")
     return _graph(file.graph, arrays)
 

@@ -21,7 +21,7 @@ from codeq_compile.plan import Layer, Plan, plan
 from tests.graphs import random_int8, random_weights, s8
 from tests.strategies import GraphBuilder, graphs
 
-HOST, M4 = target.load("host"), target.load("mps2_an386")
+HOST, M4, M55 = (target.load(name) for name in ("host", "mps2_an386", "mps3_an547"))
 
 
 @pytest.fixture
@@ -163,6 +163,14 @@ def test_scratch_of_every_layer_is_in_the_arena(graph: Graph) -> None:
     assert {
         layer.node.name: layer.scratch_bytes for layer in result.layers if layer.scratch_bytes
     }.keys() == set(result.memory.scratch)
+
+
+def test_the_arena_is_aligned_as_the_target_needs_it(graph: Graph) -> None:
+    """A vector core gets whole vectors, whatever the sizes of the tensors."""
+    memory = plan(graph, M55).memory
+
+    assert M55.alignment == memory.alignment
+    assert all(0 == buffer.offset % M55.alignment for buffer in memory.buffers)
 
 
 def test_a_layer_without_any_kernel_is_named(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
