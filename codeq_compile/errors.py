@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: N818  # the names say what happened; the tree says that they are errors
 """Every error that a user of codeq can meet.
 
 CodeqError                 exit code
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 
 class CodeqError(Exception):
-    """Base of all errors that are the outside world's fault, with the exit code of the command line."""
+    """Base of all errors that are the outside world's fault, with their exit code."""
 
     exit_code = 1
 
@@ -65,7 +66,7 @@ class SpecViolation(ModelError):
 
 
 class InputError(CodeqError):
-    """A file, option or array from the user is unusable; the message says why and what is expected."""
+    """A file, option or array of the user is unusable; the message says what is expected."""
 
     exit_code = 2
 
@@ -83,7 +84,7 @@ class DoesNotFit(CodeqError):
 
 
 class Mismatch(CodeqError):
-    """Simulation and C disagree; the message names layer, index, both values and how to reproduce it."""
+    """Simulation and C disagree: names layer, index, both values and how to reproduce it."""
 
     exit_code = 4
 
