@@ -82,20 +82,22 @@ _FUNCTIONS: dict[Any, tuple[Callable[..., Tensor], float, tuple[float, int] | No
     aten.exp: (torch.exp, 0.0, None),
     aten.square: (torch.square, 0.0, None),
     aten.neg: (torch.neg, -math.inf, None),
+    aten.selu: (F.selu, -1.7581, None),
+    aten.log_sigmoid: (F.logsigmoid, -math.inf, None),
+    aten.erf: (torch.erf, -1.0, (1.0 / 128, 0)),
+    aten.sin: (torch.sin, -1.0, (1.0 / 128, 0)),
+    aten.cos: (torch.cos, -1.0, (1.0 / 128, 0)),
 }
 
 
-@handles(
-    *(
-        overload
-        for operation in _FUNCTIONS
-        for overload in (
-            operation.default,
-            getattr(aten, operation._qualified_op_name[6:] + "_", None),
-        )
-        if overload is not None
-    )
-)
+def _overloads(operation: Any) -> list[Any]:
+    """An operation and its in-place twin, if there is one."""
+    name = operation._qualified_op_name.partition("::")[2]
+    in_place = getattr(aten, f"{name}_", None)
+    return [operation.default, *([in_place.default] if in_place is not None else [])]
+
+
+@handles(*(overload for operation in _FUNCTIONS for overload in _overloads(operation)))
 def _plain_function(capture: Capture, node: fx.Node, a: Arguments) -> str:
     base = getattr(aten, operation(node))
     function, low, fixed = _FUNCTIONS[base]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums, products, functions of one value, softmax and argmax."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -49,8 +49,23 @@ def _unary(export: Export, layer: kinds.Unary, inputs: Sequence[Value]) -> Value
         result: NDArray[np.float64] = layer.function(torch.from_numpy(values)).numpy()
         return result
 
-    table = tabulate(function, x.grid, grid_of(layer))
+    table = tabulate(_finite(function), x.grid, grid_of(layer))
     return export.emit(layer, LutOp(), [x.tensor], x.shape, x.layout, table=table)
+
+
+def _finite(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """`function`, refused where it has no value."""
+
+    def checked(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        result = function(values)
+        if not np.isfinite(result).all():
+            at = values[~np.isfinite(result)][0]
+            raise UnsupportedError(f"it has no finite value at {at:g}, which its input can take")
+        return result
+
+    return checked
 
 
 @exports(kinds.Requantize)

@@ -18,6 +18,7 @@ from codeq_train import (
     projected_bytes,
 )
 from codeq_train.cost import estimated_bytes
+from codeq_train.fold import fold
 from tests.train.nets import ConvNet, images, prepared, randomize_batchnorm
 
 
@@ -55,6 +56,21 @@ def test_projected_bytes_are_those_of_the_compiled_model(bits: int, narrow: bool
         expected += sum(array.bytes for array in arrays(dict(fields)))
 
     assert expected == projected_bytes(ours)
+
+
+def test_the_folded_zero_point_counts_in_the_bias_tables() -> None:
+    """It can make every bias twice as wide."""
+    model = nn.Linear(64, 8)
+    with torch.no_grad():
+        model.weight.fill_(0.5).add_(0.01 * images(8, 64))
+    ours = prepared(
+        model, images(16, 64).abs() + 1.0, config=QuantConfig(weights=LayerConfig(bits=8))
+    )
+    (cost,) = layer_costs(ours)
+
+    # int32 bias, 16-bit multiplier, exponent; the bias alone would fit int16
+    assert 8 * (4 + 2 + 1) == cost.table_bytes
+    assert abs(fold(next(ours.weighted())).bias).max() < 1 << 15
 
 
 def test_costs_tell_each_layers_width_zeros_and_packing() -> None:

@@ -97,6 +97,25 @@ def test_the_same_seed_gives_the_same_model(task: tuple[Tensor, Tensor]) -> None
     assert not torch.equal(run(3), run(4))
 
 
+def test_samples_come_in_the_same_order_whatever_else_is_random(
+    task: tuple[Tensor, Tensor],
+) -> None:
+    """Two networks that are compared must have seen the same batches."""
+
+    def batches(draws: int) -> list[Tensor]:
+        seen = []
+
+        def augment(x: Tensor) -> Tensor:
+            torch.rand(draws)
+            seen.append(x)
+            return x
+
+        fit(nn.Sequential(nn.Flatten(), nn.Linear(162, 3)), *task, epochs=2, augment=augment)
+        return seen
+
+    assert all(torch.equal(a, b) for a, b in zip(batches(1), batches(7), strict=True))
+
+
 def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> None:
     """The baseline must be trained alike."""
     torch.manual_seed(0)

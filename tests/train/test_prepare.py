@@ -40,6 +40,15 @@ def test_the_users_model_is_not_touched() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_preparing_leaves_running_statistics_as_they_are() -> None:
+    """They belong to training: calibration must not mix its few samples in."""
+    stem = next(convnet().weighted())
+
+    assert (0.0, 1.0) == (float(stem.norm.mean.abs().max()), float(stem.norm.variance.min()))
+    assert stem.norm.is_fresh
+    assert 0.1 == stem.norm.momentum
+
+
 def test_relu_and_batchnorm_join_the_layer_before_them() -> None:
     """On the device they cost nothing but a clamp and a multiplier."""
     ours = convnet()

@@ -76,6 +76,19 @@ def test_in_place_operations_are_seen_by_later_readers() -> None:
     assert ("add",) == found["max_pool2d"].origin.inputs
 
 
+def test_an_in_place_operation_counts_even_when_its_result_is_ignored() -> None:
+    """`F.relu_(z)` alone on a line changes z for everything below."""
+
+    def quiet(x: Tensor) -> Tensor:
+        z = torch.sigmoid(x)
+        F.hardswish(z, inplace=True)
+        return torch.tanh(z)
+
+    found = layers(quiet, images(2, 4))
+
+    assert found[2].origin.name == found[3].origin.inputs[0]
+
+
 def test_a_tensor_that_others_read_is_not_clamped_for_them() -> None:
     """A skip connection around a ReLU takes the values before it."""
     first, clamp, _ = layers(lambda x: torch.relu(x + 1.0) + (x + 1.0), images(2, 4))[1:4]

@@ -18,6 +18,7 @@ def layers(module: nn.Module, x: Tensor) -> list[Layer]:
     return capture(module, (x,)).layers
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     "conv",
     [

@@ -75,6 +75,12 @@ def test_arithmetic_of_two_tensors_is_one_step_from_its_integers(
     assert max(d.steps for d in distances) <= 1
 
 
+def test_a_function_without_a_value_is_refused() -> None:
+    """1/0 has no byte in a table."""
+    with pytest.raises(UnsupportedOp, match=r"no finite value at 0"):
+        prepared(lambda x: torch.pow(x, -1.0), images(8, 4).abs())
+
+
 def test_operands_that_stand_differently_are_refused() -> None:
     """Adding (c, h, w) to a transposed tensor would mix elements."""
 
