@@ -43,7 +43,7 @@ def _separable(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
 
 
 def watch_net(
-    classes: int, *, widths: Sequence[int] = (16, 24, 32, 32), dropout: float = 0.2
+    classes: int, *, widths: Sequence[int] = (24, 32, 40, 48), dropout: float = 0.2
 ) -> nn.Sequential:
     """Four 1-D convolutions of stride 2 on windows (6, 128), global mean, linear."""
     inputs = (6, *widths)
