@@ -82,8 +82,14 @@ def staging(directory: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        `directory` is not empty and not an emitted library.
+        `directory` is not empty and not an emitted library, or the current folder stands in it.
     """
+    directory = directory.resolve()  # "." has no parent to stage in, and a link stays a link
+    if Path.cwd().is_relative_to(directory):
+        raise InputError(
+            f"{directory} is replaced as a whole, and you stand in it: "
+            "start codeq in another folder, or choose another output"
+        )
     if directory.exists() and not _is_replaceable(directory):
         raise InputError(
             f"{directory} exists and is not an emitted library: choose another folder, or remove it"

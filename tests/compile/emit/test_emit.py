@@ -296,6 +296,35 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     assert ["thesis.tex"] == [path.name for path in tmp_path.iterdir()]
 
 
+def test_the_current_folder_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `-o .` the user's shell would stand in a folder that was deleted."""
+    folder = tmp_path / "library"
+    emitted(small_conv(), folder)
+    before = manifest.digests(folder)
+    monkeypatch.chdir(folder / "runtime")
+
+    for output in (folder, Path(".."), folder / "runtime"):
+        with pytest.raises(InputError, match="another"):
+            emitted(small_conv(), output)
+
+    assert before == manifest.digests(folder)
+    assert ["library"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """Whoever keeps the library elsewhere, behind a link, finds the new one there."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    emitted(hostile(), real)
+    link.symlink_to(real)
+
+    emitted(small_conv(), link)
+
+    assert link.is_symlink()
+    assert "small" == manifest.read(real).name
+
+
 def test_views_and_copies_of_inputs_and_outputs_are_planned(tmp_path: Path) -> None:
     """An output that is only the input in another shape must still be filled."""
     graph = renamed(small_conv(), {"stem.out": "features"})
