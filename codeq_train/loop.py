@@ -15,8 +15,9 @@ from codeq_compile.ir import Graph
 from codeq_compile.passes import run as lower
 from codeq_compile.simulate import simulate, trace
 from codeq_train.cost import layer_costs, mean_bits, mean_sparsity
-from codeq_train.export import export, to_graph_inputs
+from codeq_train.export import convert, to_graph_inputs
 from codeq_train.layers import Input
+from codeq_train.layout import Layout
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.prepare import freeze
@@ -256,7 +257,8 @@ def integer_distance(model: QuantizedModel, *inputs: Tensor) -> list[Distance]:
     """
     was_training = model.training
     model.eval()
-    graph = lower(export(model), "literal")
+    converted, orders = convert(model)
+    graph = lower(converted, "literal")
     integers = trace(graph, to_graph_inputs(graph, *inputs))
     tensors = {name: name for name in graph.inputs} | {n.name: n.output for n in graph.nodes}
     values: dict[str, Tensor] = {}
@@ -271,7 +273,7 @@ def integer_distance(model: QuantizedModel, *inputs: Tensor) -> list[Distance]:
                 grid.quantize(inputs[graph.inputs.index(name)].cpu().numpy())
             ).double()
         else:
-            q = _as_torch(integers[tensors[name]], real)
+            q = _as_torch(integers[tensors[name]], orders[name], real)
         steps = (real.double() / grid.scale + grid.zero_point - q).abs().round()
         values[name] = (q - grid.zero_point).float() * grid.scale
         distances.append(
@@ -281,8 +283,8 @@ def integer_distance(model: QuantizedModel, *inputs: Tensor) -> list[Distance]:
     return distances
 
 
-def _as_torch(q: NDArray[np.int8], like: Tensor) -> Tensor:
-    """Channels-last integers in the shape of a torch tensor."""
-    shape = like.shape if like.dim() == 2 else (like.shape[0], *like.shape[2:], like.shape[1])
-    array = np.moveaxis(q.reshape(shape), -1, 1)
-    return torch.from_numpy(array.astype(np.float64))
+def _as_torch(q: NDArray[np.int8], layout: Layout, like: Tensor) -> Tensor:
+    """Integers as they stand in memory, in the order and shape of a torch tensor."""
+    flat = np.empty((len(q), len(layout.order)))
+    flat[:, layout.order] = q.reshape(len(q), -1)
+    return torch.from_numpy(flat).reshape(like.shape)

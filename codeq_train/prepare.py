@@ -28,8 +28,9 @@ from codeq_train.layers import (
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
 
-# weights that are all 1 are exact in two bits
-_ONES = LayerConfig(quantizer="uniform", bits=2, range="absmax", per_channel=False)
+# Weights that are all 1 are exact in two bits, but a bias has the steps of its weights: with 8 bits
+# they are 127 times finer.
+_ONES = LayerConfig(quantizer="uniform", bits=8, range="absmax", per_channel=False)
 
 
 def prepare(

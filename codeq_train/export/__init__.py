@@ -19,13 +19,14 @@ from codeq_train import layers as kinds
 from codeq_train import layout as layouts
 from codeq_train.export.inputs import to_graph_inputs
 from codeq_train.export.state import Export
+from codeq_train.layout import Layout
 from codeq_train.model import QuantizedModel
 
 # handlers are discovered, not listed: a new file is enough
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["export", "to_graph_inputs"]
+__all__ = ["convert", "export", "to_graph_inputs"]
 
 
 def export(
@@ -61,6 +62,16 @@ def export(
     ModelError
         The model was not prepared, or is in training mode.
     """
+    graph, _ = convert(model, name=name, labels=labels)
+    if path is not None:
+        save(graph, Path(path))
+    return graph
+
+
+def convert(
+    model: nn.Module, *, name: str = "model", labels: Sequence[str] = ()
+) -> tuple[Graph, dict[str, Layout]]:
+    """The graph as `export` gives it, and the order in memory of each layer's output, by name."""
     if not isinstance(model, QuantizedModel):
         raise ModelError(
             f"export needs the model that prepare() returned, not a {type(model).__name__}: "
@@ -69,13 +80,12 @@ def export(
     if model.training:
         raise ModelError("the model is in training mode: export(model.eval(), …)")
     _check_quantized(model)
-    graph = verify(_best_layout(model, name, tuple(labels)))
+    graph, orders = _best_layout(model, name, tuple(labels))
+    verify(graph)
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     if labels and len(labels) != classes:
         raise InputError(f"{len(labels)} labels were given for {classes} outputs")
-    if path is not None:
-        save(graph, Path(path))
-    return graph
+    return graph, orders
 
 
 def _check_quantized(model: QuantizedModel) -> None:
@@ -91,13 +101,16 @@ def _check_quantized(model: QuantizedModel) -> None:
         raise UnsupportedOp(reasons)
 
 
-def _best_layout(model: QuantizedModel, name: str, labels: tuple[str, ...]) -> Graph:
+def _best_layout(
+    model: QuantizedModel, name: str, labels: tuple[str, ...]
+) -> tuple[Graph, dict[str, Layout]]:
     """Try the orders in which the inputs may come until every layer finds what it needs."""
     first: UnsupportedOp | None = None
     choices = [layouts.candidates(layer.origin.shape) for layer in model.inputs]
     for chosen in itertools.product(*choices):
+        state = Export(model, name, labels, chosen)
         try:
-            return Export(model, name, labels, chosen).run()
+            return state.run(), {layer: value.layout for layer, value in state.values.items()}
         except UnsupportedOp as error:
             first = first or error
     assert first is not None

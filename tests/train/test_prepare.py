@@ -114,7 +114,7 @@ def test_batchnorm_before_a_convolution_becomes_a_depthwise_layer() -> None:
 
     assert isinstance(norm, Scale)
     assert (3, False) == (norm.groups, norm.weight.requires_grad)
-    assert [2, 1, 1, 1] == [norm.levels().bits, *norm.levels().codes.flatten().tolist()]
+    assert [8, 127, 127, 127] == [norm.levels().bits, *norm.levels().codes.flatten().tolist()]
     assert conv.norm is None
 
 

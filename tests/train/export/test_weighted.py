@@ -134,6 +134,37 @@ def test_multipliers_are_narrow_only_when_asked() -> None:
     assert [False, True] == [graph.nodes[0].op.narrow_multiplier for graph in graphs]
 
 
+def test_a_batchnorm_on_its_own_is_as_exact_as_one_that_folds() -> None:
+    """Its bias must not stand on steps as coarse as its input's."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
+    randomize_batchnorm(model)
+    x = images(32, 3, 8, 8)
+
+    distances = {d.layer: d for d in integer_distance(prepared(model, x), x)}
+
+    # 7 bits of the factor are a right shift: rounding twice differs for 2^-8 of all values
+    assert distances["2"].steps <= STEPS
+    assert distances["2"].share <= 0.01
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_distances_know_the_order_in_memory(permuted: bool) -> None:
+    """Linear layers along a sequence keep torch's order: compared as images, all would differ."""
+    torch.manual_seed(0)
+
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv1d(6, 4, 1), nn.Linear(4 if permuted else 5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x) if permuted else x
+            return self.second(y.transpose(1, 2) if permuted else y)
+
+    check(Sequence(), images(32, 6, 5))
+
+
 def test_distances_are_found_when_integers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison itself must be able to fail."""
     torch.manual_seed(0)
