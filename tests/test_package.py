@@ -27,13 +27,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_runtime_boards_templates_and_data(wheel: Path) -> None:
     """A file that stays in the checkout is missed only by those who install with pip."""
-    tracked = subprocess.run(
-        ["git", "ls-files", "codeq_compile", "codeq_train", "runtime_c", "targets"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    tops = ("codeq_compile", "codeq_train", "runtime_c", "targets")
+    paths = (path for top in tops for path in (ROOT / top).rglob("*") if path.is_file())
+    tracked = [path.relative_to(ROOT).as_posix() for path in paths if path.suffix != ".pyc"]
     resources = ("runtime_c/", "targets/")
     expected = {
         f"codeq_compile/_resources/{path}" if path.startswith(resources) else path
