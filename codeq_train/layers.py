@@ -372,6 +372,27 @@ class MaxPool(Pool):
         return pool(padded, window.kernel, window.stride, 0, window.dilation)
 
 
+class Upsample(Layer):
+    """Each pixel as a block of equal pixels; `factor` is a whole number per spatial axis."""
+
+    rule = GridRule.SAME
+    keeps_sign = True
+
+    def __init__(self, origin: Origin, *, factor: Shape) -> None:
+        super().__init__(origin)
+        self.factor = factor
+
+    @property
+    def is_on_grid(self) -> bool:
+        return True
+
+    def compute(self, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        for axis, factor in enumerate(self.factor, start=2):
+            x = x.repeat_interleave(factor, dim=axis)
+        return x
+
+
 class AvgPool(Pool):
     """Mean of the pixels of each window that lie in the image."""
 

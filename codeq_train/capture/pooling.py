@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling and global means."""
+"""Pooling, global means and enlargement."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -66,6 +66,18 @@ def _avg_pool(capture: Capture, node: fx.Node, a: Arguments) -> str:
     ):
         return capture.add(kinds.Mean(capture.origin(node, source), keep_dims=True))
     return capture.add(kinds.AvgPool(capture.origin(node, source), window=window))
+
+
+@handles(aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec)
+def _upsample(capture: Capture, node: fx.Node, a: Arguments) -> str:
+    source = capture.tensor(a["input"])
+    size, result = sample_shape(a["input"])[1:], sample_shape(node)[1:]
+    if any(out % n for n, out in zip(size, result, strict=True)):
+        raise UnsupportedError(
+            f"enlarging {list(size)} to {list(result)}: use a whole-number factor"
+        )
+    factor = tuple(out // n for n, out in zip(size, result, strict=True))
+    return capture.add(kinds.Upsample(capture.origin(node, source), factor=factor))
 
 
 def _border(

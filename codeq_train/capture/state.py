@@ -73,7 +73,8 @@ class Capture:
                 self._convert(node)
         outputs = self._outputs(nodes[-1])
         if self.reasons:
-            raise UnsupportedOp(self.reasons)
+            # x[:, :, 1:-1] is several slices: one part for the user
+            raise UnsupportedOp(tuple(dict.fromkeys(self.reasons)))
         return Captured(self.layers, outputs, self._structure())
 
     # -- for handlers -----------------------------------------------------------------------------

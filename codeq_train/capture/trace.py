@@ -30,6 +30,8 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
         raise ModelError("the model is not float32: convert it with model.float()")
     if not example or any(not isinstance(x, Tensor) or x.dim() < 2 for x in example):
         raise ModelError("the example must be tensors of shape (batch, ...), one an argument")
+    if any(len(x) == 0 for x in example):
+        raise ModelError("the example holds no samples: the ranges of activations come from it")
     # torch takes a batch of 1 for a constant of the model
     pair = tuple(torch.cat([x[:1], x[:1]]).detach() for x in example)
     batch = torch.export.Dim("batch")

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pooling and global means."""
+"""Pooling, global means and enlargement."""
 
 from collections.abc import Sequence
 
 from codeq_compile.ops.avgpool2d import AvgPool2D as AvgPool2DOp
 from codeq_compile.ops.maxpool2d import MaxPool2D as MaxPool2DOp
 from codeq_compile.ops.mean import Mean as MeanOp
+from codeq_compile.ops.upsample2d import Upsample2D as Upsample2DOp
 from codeq_train import layers as kinds
 from codeq_train import layout as layouts
 from codeq_train.export.geometry import flat, padding_of, pair
@@ -45,3 +46,10 @@ def _mean(export: Export, layer: kinds.Mean, inputs: Sequence[Value]) -> Value:
         return export.emit_image(layer, op, source)
     shape = layer.origin.shape
     return export.emit(layer, op, [source], shape, layouts.plain(shape))
+
+
+@exports(kinds.Upsample)
+def _upsample(export: Export, layer: kinds.Upsample, inputs: Sequence[Value]) -> Value:
+    # a sequence is an image of height 1
+    factor = pair((1, *layer.factor)[-2:])
+    return export.emit_image(layer, Upsample2DOp(factor=factor), export.image(inputs[0]))

@@ -35,6 +35,9 @@ CASES = [
     (lambda x: x.mean((2, 3)), IMAGE, ["Mean"]),
     (lambda x: x.mean((-1, -2), keepdim=True), IMAGE, ["Mean"]),
     (lambda x: torch.mean(x, 2), SEQUENCE, ["Mean"]),
+    (nn.Upsample(scale_factor=2), IMAGE, ["Upsample"]),
+    (nn.Upsample(size=(9, 24)), IMAGE, ["Upsample"]),
+    (lambda x: F.interpolate(x, scale_factor=3.0), SEQUENCE, ["Upsample"]),
 ]
 
 
@@ -63,6 +66,8 @@ def test_pooling_computes_what_torch_does(
         (lambda x: F.adaptive_avg_pool2d(x, 5), "windows of several sizes"),
         (lambda x: F.avg_pool2d(x, 2, divisor_override=3), "divisor_override"),
         (lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True), "count_include_pad=False"),
+        (lambda x: F.interpolate(x, (12, 8)), "whole-number factor"),
+        (lambda x: F.interpolate(x, (5, 8)), "whole-number factor"),
     ],
 )
 def test_pooling_without_an_integer_form_is_refused(

@@ -135,3 +135,11 @@ def test_unused_layers_disappear() -> None:
         return torch.tanh(x)
 
     assert ["Input", "Unary"] == [type(n).__name__ for n in layers(unused, images(2, 4))]
+
+
+def test_a_reason_is_told_once() -> None:
+    """One line of the user's becomes several operations of torch's."""
+    with pytest.raises(UnsupportedOp, match="slice") as raised:
+        capture(Function(lambda x: x[:, :, 1:-1, 1:-1]), (images(2, 3, 8, 8),))
+
+    assert 1 == len(raised.value.reasons)

@@ -77,3 +77,9 @@ def test_a_batch_of_one_leaves_the_batch_open() -> None:
     layers = capture(nn.Linear(3, 2), (images(1, 3),)).layers
 
     assert [(3,), (2,)] == [layer.origin.shape for layer in layers]
+
+
+def test_an_example_without_samples_is_refused() -> None:
+    """The ranges of all activations come from it."""
+    with pytest.raises(ModelError, match="holds no samples"):
+        capture(nn.Linear(4, 3), (images(0, 4),))

@@ -109,7 +109,7 @@ def test_batchnorm_does_not_fold_where_others_read_the_layer() -> None:
         (nn.BatchNorm2d(3, track_running_stats=False), (2, 3, 4, 4), "track_running_stats"),
         (nn.BatchNorm1d(4), (2, 4), "must follow"),
         (nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)), (2, 4), "weight_norm"),
-        (nn.ConvTranspose2d(3, 3, 2), (2, 3, 4, 4), "convolution with padding"),
+        (nn.ConvTranspose2d(3, 3, 2), (2, 3, 4, 4), "nearest upsampling"),
     ],
     ids=["statistics", "alone", "weight_norm", "transposed"],
 )
