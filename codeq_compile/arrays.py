@@ -168,7 +168,9 @@ def _load(path: Path) -> Array | dict[str, Array]:
 def _to_grid(array: Array, kind: TensorType, where: str) -> Array:
     if array.shape == kind.shape:
         array = array[np.newaxis]
-    if array.shape[1:] != kind.shape or not len(array):
+    if array.shape == (0, *kind.shape):
+        raise InputError(f"{where}: there are no samples")
+    if array.shape[1:] != kind.shape:
         raise InputError(
             f"{where}: shape {list(array.shape)}, but the model reads samples of shape "
             f"{list(kind.shape)}: [samples, {', '.join(map(str, kind.shape))}]"

@@ -37,11 +37,13 @@ def check_plan(budgets: Budgets, plan: Plan) -> None:
     Raises
     ------
     DoesNotFit
-        Naming the largest layers.
+        Naming every limit that is exceeded, and the largest layers.
     """
     weights = plan.weights_bytes + plan.tables_bytes
-    _check("weights and tables", weights, budgets.weights, largest_in_flash(plan))
-    _check("RAM", plan.ram_bytes, budgets.ram, _largest_in_ram(plan))
+    _refuse(
+        _excess("weights and tables", weights, budgets.weights, largest_in_flash(plan)),
+        _excess("RAM", plan.ram_bytes, budgets.ram, _largest_in_ram(plan)),
+    )
 
 
 def check_sizes(budgets: Budgets, plan: Plan, sizes: Sizes) -> None:
@@ -50,13 +52,15 @@ def check_sizes(budgets: Budgets, plan: Plan, sizes: Sizes) -> None:
     Raises
     ------
     DoesNotFit
-        Naming the largest layers.
+        Naming every limit that is exceeded, and the largest layers.
     """
     weights = sizes.weights_bytes + sizes.tables_bytes
-    _check("weights and tables", weights, budgets.weights, largest_in_flash(plan))
-    _check("RAM", sizes.ram_bytes, budgets.ram, _largest_in_ram(plan))
     code = f"  code {sizes.code_bytes} bytes, constants {sizes.constants_bytes} bytes"
-    _check("flash", sizes.flash_bytes, budgets.flash, [*largest_in_flash(plan), code])
+    _refuse(
+        _excess("weights and tables", weights, budgets.weights, largest_in_flash(plan)),
+        _excess("RAM", sizes.ram_bytes, budgets.ram, _largest_in_ram(plan)),
+        _excess("flash", sizes.flash_bytes, budgets.flash, [*largest_in_flash(plan), code]),
+    )
 
 
 def largest_in_flash(plan: Plan) -> list[str]:
@@ -81,14 +85,19 @@ def _largest(plan: Plan, size: Callable[[Layer], int]) -> list[str]:
     return [f'  {size(each)} bytes: {each.node.op.kind} "{each.node.name}"' for each in layers]
 
 
-def _check(what: str, needed: int, limit: int | None, layers: list[str]) -> None:
-    if limit is not None and needed > limit:
-        raise DoesNotFit(
-            "\n".join(
-                [
-                    f"{what}: {needed} bytes needed, {limit} allowed, {needed - limit} too many; "
-                    "the largest layers:",
-                    *layers,
-                ]
-            )
-        )
+def _excess(what: str, needed: int, limit: int | None, layers: list[str]) -> list[str]:
+    """Lines of the message; none where the limit is kept."""
+    if limit is None or needed <= limit:
+        return []
+    return [
+        f"{what}: {needed} bytes needed, {limit} allowed, {needed - limit} too many; "
+        "the largest layers:",
+        *layers,
+    ]
+
+
+def _refuse(*excesses: list[str]) -> None:
+    """All that is exceeded at once."""
+    lines = [line for lines in excesses for line in lines]
+    if lines:
+        raise DoesNotFit("\n".join(lines))

@@ -117,6 +117,8 @@ def load(path: Path) -> Graph:
 
 def _read(path: Path) -> tuple[str, dict[str, Array]]:
     """The graph's JSON text and all arrays."""
+    if path.is_dir():
+        raise ModelError("a folder, not a .cq model")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}

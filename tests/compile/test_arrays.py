@@ -77,7 +77,7 @@ def test_several_inputs_are_read_by_name(tmp_path: Path) -> None:
     ("stored", "message"),
     [
         (np.zeros((1, 3, 2, 1), np.int8), r"samples of shape \[2, 2, 1\]"),
-        (np.zeros((0, 2, 2, 1), np.int8), "shape"),
+        (np.zeros((0, 2, 2, 1), np.int8), "no samples"),
         (np.zeros((1, 2, 2, 1), np.int32), "give int8"),
         (np.full((1, 2, 2, 1), np.nan), "finite"),
         (np.array(7), "shape"),

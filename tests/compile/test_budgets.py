@@ -59,3 +59,13 @@ def test_the_largest_layers_are_named_largest_first(plan: Plan) -> None:
     expected = [each.weights_bytes + each.tables_bytes for each in largest[:LARGEST]]
     assert expected == [int(line.split()[0]) for line in named]
     assert f'"{largest[0].node.name}"' in named[0]
+
+
+def test_everything_that_is_too_large_is_said_at_once(plan: Plan) -> None:
+    """One compilation tells what has to shrink, not three."""
+    tight = Budgets(flash=1, weights=1, ram=1)
+
+    with pytest.raises(DoesNotFit, match=r"(?s)^weights and tables: .*\nRAM: "):
+        check_plan(tight, plan)
+    with pytest.raises(DoesNotFit, match=r"(?s)^weights and tables: .*\nRAM: .*\nflash: "):
+        check_sizes(tight, plan, sizes(plan, 5000))
