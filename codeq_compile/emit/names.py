@@ -18,6 +18,9 @@ stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath th
 wchar wctype arm_acle arm_mve harness host
 """
 
+# Targets of CMake's own, which the model's CMakeLists.txt cannot add.
+_CMAKE_TARGETS = "all clean depend edit_cache help install package rebuild_cache test"
+
 _LOCALS = ("arena", "state", "bytes", "status", "vectors", "is_equal", "i")
 """Other names in the scopes where inputs and outputs are parameters."""
 
@@ -81,6 +84,11 @@ def choose(plan: Plan) -> Names:
 
 
 def _check_model_name(name: str) -> None:
+    if name in _CMAKE_TARGETS.split():
+        raise ModelError(
+            f'a model cannot be called "{name}": it is a target of CMake\'s own; '
+            "choose another with --name"
+        )
     if name in _FOREIGN_HEADERS.split() or name.startswith(("cq_", "codeq")) or name == "cq":
         raise ModelError(
             f'a model cannot be called "{name}": {name}.h or its symbols belong to C or to the '

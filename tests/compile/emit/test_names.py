@@ -35,9 +35,11 @@ def test_hostile_tensor_names_become_distinct_identifiers() -> None:
     assert not any(map(c.is_reserved, identifiers))
 
 
-@pytest.mark.parametrize("name", ["string", "stdint", "harness", "cq", "cq_net", "codeq", "n" * 41])
-def test_a_model_name_that_would_break_the_includes_is_refused(name: str) -> None:
-    """A model called "string" hides <string.h>: nothing builds, far from the cause."""
+@pytest.mark.parametrize(
+    "name", ["all", "test", "string", "stdint", "harness", "cq", "cq_net", "codeq", "n" * 41]
+)
+def test_a_model_name_that_would_break_the_build_is_refused(name: str) -> None:
+    """A model called "string" hides <string.h>, and CMake has an "all": nothing builds."""
     plan = planned(replace(small_conv(), name=name))
 
     with pytest.raises(ModelError, match=r"choose .* with --name"):
