@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a float model to one that trains on its integers: activation grids, weight quantizers."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from codeq_compile.errors import InputError
 from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.capture import capture
@@ -63,7 +65,8 @@ def prepare(
     ModelError
         torch cannot trace the model.
     InputError
-        The configuration is wrong.
+        The configuration is wrong, values are not finite, or one sample is too few for the
+        statistics of a BatchNorm.
     """
     config = parse_config(msgspec.to_builtins(config or QuantConfig()))
     example = example_input if isinstance(example_input, tuple) else (example_input,)
@@ -73,6 +76,7 @@ def prepare(
     _attach_quantizers(layers, grids, config)
     prepared = QuantizedModel(layers, captured.outputs, config, structure=captured.structure)
     prepared.to(example[0].device)
+    _check_statistics(prepared, samples=len(example[0]))
     calibrate(prepared, [example])
     # now, and not after hours of training, is the time to learn that a layer cannot be exported
     export(prepared.eval())
@@ -109,6 +113,17 @@ def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ..
     for grid in grids:
         grid.settle()
     model.train(was_training)
+
+
+def _check_statistics(model: QuantizedModel, *, samples: int) -> None:
+    """Refuse what gives a channel of an untrained BatchNorm only one value."""
+    for layer in model.weighted():
+        is_fresh = layer.norm is not None and layer.norm.is_fresh
+        if is_fresh and samples * math.prod(layer.origin.shape[1:]) == 1:
+            raise InputError(
+                f'layer "{layer.origin.name}": its BatchNorm has never been trained, and one '
+                "sample has no statistics: give a batch of real inputs"
+            )
 
 
 def set_quantization(model: QuantizedModel, *, weights: bool, activations: bool) -> None:

@@ -118,6 +118,14 @@ def test_batchnorm_before_a_convolution_becomes_a_depthwise_layer() -> None:
     assert conv.norm is None
 
 
+def test_one_sample_is_too_few_for_a_fresh_batchnorm() -> None:
+    """torch's own error names neither the layer nor the way out."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+
+    with pytest.raises(InputError, match=r'layer "0".*give a batch'):
+        prepare(model, images(1, 4))
+
+
 def test_overrides_reach_their_layers() -> None:
     """The first and the last layer usually keep more bits."""
     config = QuantConfig(
