@@ -242,8 +242,13 @@ def _samples(
     graph: Graph, inputs: Mapping[str, Array] | Path | None, samples: int, seed: int
 ) -> Mapping[str, Array]:
     if inputs is None:
+        if samples < 1:
+            raise InputError(f"{samples} samples: at least 1 is needed")
         return _random_samples(graph, samples, seed)
-    return read_inputs(inputs, graph) if isinstance(inputs, Path) else inputs
+    arrays = read_inputs(inputs, graph) if isinstance(inputs, Path) else inputs
+    if any(not len(array) for array in arrays.values()):
+        raise InputError("the inputs hold no samples")
+    return arrays
 
 
 def _random_samples(graph: Graph, samples: int, seed: int) -> dict[str, Array]:

@@ -88,6 +88,8 @@ def save(graph: Graph, path: Path) -> None:
         The file cannot be written.
     """
     data = dumps(verify(graph))
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(data)

@@ -213,6 +213,17 @@ def test_a_board_gives_the_same_bytes(
     assert result.targets[0].stack_bytes
 
 
+def test_a_comparison_of_nothing_is_refused(tmp_path: Path) -> None:
+    """No samples would be no differing bytes."""
+    library = emitted(small_conv(), tmp_path)
+    empty = {port.name: np.zeros((0, *port.shape), np.int8) for port in library.inputs}
+
+    with pytest.raises(InputError, match="at least 1"):
+        check(tmp_path, samples=0)
+    with pytest.raises(InputError, match="no samples"):
+        check(tmp_path, inputs=empty)
+
+
 def test_run_gives_the_outputs_of_the_c(tmp_path: Path, rng: np.random.Generator) -> None:
     """`codeq run` must show what the device computes, not what it should."""
     graph = hostile()

@@ -347,8 +347,9 @@ def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
     for path, what in ((tmp_path / "missing.cq", "cannot be read"), (tmp_path, "a folder")):
         with pytest.raises(ModelError, match=what):
             load(path)
-    with pytest.raises(InputError, match="cannot write"):
-        save(tiny(), tmp_path / "missing" / "model.cq")
+    for path in (tmp_path / "missing" / "model.cq", tmp_path, Path()):
+        with pytest.raises(InputError, match="cannot write"):
+            save(tiny(), path)
 
 
 def test_an_illegal_graph_is_not_written(tmp_path: Path) -> None:
