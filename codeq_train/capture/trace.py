@@ -23,6 +23,10 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     ModelError
         torch cannot trace it; the message names the line and the way out.
     """
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            f"the model is a {type(model).__name__}: give the torch.nn.Module that it is made from"
+        )
     model = copy.deepcopy(model).eval()
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
         raise ModelError("the model has lazy layers without weights yet: call it once first")
@@ -38,8 +42,11 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     for x in pair:
         shapes[x] = {0: batch}
-    with torch.no_grad():
-        model(*pair)
+    try:
+        with torch.no_grad():
+            model(*pair)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(f"the model does not run on the example: {error}") from error
     dynamic = shapes.dynamic_shapes(model, pair)  # type: ignore[no-untyped-call]
     try:
         with _silence():

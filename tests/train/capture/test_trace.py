@@ -83,3 +83,19 @@ def test_an_example_without_samples_is_refused() -> None:
     """The ranges of all activations come from it."""
     with pytest.raises(ModelError, match="holds no samples"):
         capture(nn.Linear(4, 3), (images(0, 4),))
+
+
+def test_an_example_of_a_wrong_shape_is_the_examples_fault() -> None:
+    """Not a traceback from the depths of a library."""
+    with pytest.raises(ModelError, match="does not run on the example"):
+        capture(nn.Conv2d(1, 4, 3), (images(2, 3, 8, 8),))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+def test_what_is_not_a_module_is_refused() -> None:
+    """A scripted model has no Python that could be traced."""
+    scripted = torch.jit.script(nn.Linear(4, 3))
+
+    for model in (scripted, torch.relu):
+        with pytest.raises(ModelError, match="made from"):
+            capture(model, (images(2, 4),))  # type: ignore[arg-type]
