@@ -217,6 +217,6 @@ def describe(progress: recipes.Progress) -> str:
             f"zeros {epoch.sparsity:.0%}",
             f"flash {epoch.flash_bytes} B",
         ]
-    if progress.integer_accuracy is not None:
-        facts.append(f"integers {progress.integer_accuracy:.2%}")
+    if progress.integers is not None:
+        facts.append(f"integers {progress.integers['accuracy']:.2%}")
     return "  ".join(facts)

@@ -55,6 +55,9 @@ class Recipe:
     float_lr, quantized_lr : float
         At the start; both fall to 0 along a cosine.
     weight_decay : float
+    class_weighting : float
+        Classes count in the loss by their frequency to minus this: 0 leaves rare ones to
+        themselves, 1 makes all classes alike.
     """
 
     name: str
@@ -69,6 +72,11 @@ class Recipe:
     float_lr: float
     quantized_lr: float
     weight_decay: float
+    class_weighting: float = 0.0
+
+
+Accuracy = dict[str, float]
+"""`accuracy` is the share of samples, `balanced` the mean over the classes; in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +88,13 @@ class Progress:
     phase : str
     epoch : Epoch
         Numbers and accuracies within the training that the phase belongs to.
-    integer_accuracy : float, optional
+    integers : Accuracy, optional
         Of the exported integers on the validation set; in the last phase.
     """
 
     phase: str
     epoch: Epoch
-    integer_accuracy: float | None = None
+    integers: Accuracy | None = None
 
 
 OnProgress = Callable[[Progress], None]
@@ -111,10 +119,6 @@ class Trained:
     graph: Graph
 
 
-Accuracy = dict[str, float]
-"""`accuracy` is the share of samples, `balanced` the mean over the classes; in [0, 1]."""
-
-
 def train(recipe: Recipe, *, seed: int, on_progress: OnProgress) -> Trained:
     """Train the float network, then its quantized copy with the float one as teacher.
 
@@ -131,7 +135,11 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress) -> Trained:
         "weight_decay": recipe.weight_decay,
         "validation": (data.validation.x, data.validation.y),
         "augment": data.draw,
-        "loss": partial(F.cross_entropy, label_smoothing=LABEL_SMOOTHING),
+        "loss": partial(
+            F.cross_entropy,
+            weight=_class_weights(data.train.y, recipe.class_weighting),
+            label_smoothing=LABEL_SMOOTHING,
+        ),
     }
     fit(
         network,
@@ -179,9 +187,13 @@ class _Selection:
         if score >= self._score:
             self._score = score
             self.best = copy.deepcopy(self._model.state_dict())
-        self._on_progress(
-            Progress(phase="frozen", epoch=epoch, integer_accuracy=reached["accuracy"])
-        )
+        self._on_progress(Progress(phase="frozen", epoch=epoch, integers=reached))
+
+
+def _class_weights(y: Tensor, exponent: float) -> Tensor:
+    """Weight of each class, 1 in the mean over the samples: float tensor of shape (classes,)."""
+    weights = torch.bincount(y).float() ** -exponent
+    return weights / weights[y].mean()
 
 
 def _with_input(recipe: Recipe) -> QuantConfig:

@@ -93,7 +93,9 @@ def test_the_bar_shows_loss_accuracy_bits_zeros_and_flash() -> None:
         flash_bytes=5400,
         frozen=True,
     )
-    line = codeq_train.cli.describe(Progress(phase="frozen", epoch=epoch, integer_accuracy=0.88))
+    line = codeq_train.cli.describe(
+        Progress(phase="frozen", epoch=epoch, integers={"accuracy": 0.88})
+    )
 
     assert (
         "epoch  3/40  loss 0.250  accuracy 87.50%  bits 4.50  zeros 60%  flash 5400 B"
