@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from codeq_compile import target as targets
 from codeq_compile.build import tools
 from codeq_compile.cli import json_option, show
 from codeq_compile.report import table
+from codeq_train.config import load_config
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo as demo_recipe
 from codeq_train.recipes.kws import kws as kws_recipe
@@ -51,6 +53,13 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             show_default=True,
             metavar="N",
             help="Test samples to run on the board; on this machine all of them run.",
+        ),
+        click.option(
+            "--config",
+            "settings_file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Quantization settings (YAML) in place of the recipe's.",
         ),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option(
@@ -109,6 +118,7 @@ def _run(
     output: Path,
     target_name: str,
     samples: int,
+    settings_file: Path | None,
     seed: int,
     threads: int,
     as_json: bool,
@@ -117,6 +127,9 @@ def _run(
     _require_tools(target_name)
     torch.set_num_threads(threads)
     recipe = make()
+    if settings_file is not None:
+        recipe = replace(recipe, config=load_config(settings_file))
+        command += f" --config {settings_file.name}"
     with Bar(recipe) as bar:
         trained = recipes.train(recipe, seed=seed, on_progress=bar.advance)
         bar.say("compiling, checking")

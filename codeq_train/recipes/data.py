@@ -2,6 +2,7 @@
 """The recipes' data sets: where they come from, in which units, and who is in which split."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,5 +210,7 @@ def _read(path: Path, names: Collection[str]) -> Arrays:
             return {name: archive[name] for name in names}
     except KeyError as error:
         raise InputError(f"{path}: {error.args[0]}") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: {error}") from error

@@ -66,6 +66,18 @@ def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
     assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
 
 
+def test_settings_from_a_file_replace_the_recipes(clips: Path) -> None:
+    """Another trade of bytes against accuracy should need no Python."""
+    (clips / "quant.yaml").write_text("weights: {bits: 5, learn_bits: false}\n")
+    out = clips / "kws"
+    options = ["-o", out, "--target", "host", "--config", clips / "quant.yaml"]
+
+    assert 0 == codeq("train", "kws", "--data", clips, *options).exit_code
+
+    layers = json.loads((out / "report.json").read_text())["layers"]
+    assert {5} == {layer["bits"] for layer in layers if layer["bits"] is not None}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -96,6 +96,6 @@ def test_a_missing_or_foreign_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="scale is not a file in the archive"):
         data.kws(tmp_path)
 
-    (tmp_path / "kws_mfcc_i8.npz").write_bytes(b"nothing of the kind")
+    (tmp_path / "kws_mfcc_i8.npz").write_bytes(b"")
     with pytest.raises(InputError, match=r"kws_mfcc_i8\.npz"):
         data.kws(tmp_path)
