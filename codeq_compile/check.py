@@ -178,14 +178,14 @@ def check(
 
 def run(
     directory: Path,
-    target: str,
+    target: str | None = None,
     inputs: Mapping[str, Array] | Path | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> dict[str, Array]:
     """Outputs of an emitted library on one target: what the C gives, whatever the simulation says.
 
-    Parameters are those of `check`.
+    Parameters are those of `check`; `target` is one, by default the library's own.
 
     Returns
     -------
@@ -199,13 +199,13 @@ def run(
         As in `check`.
     """
     library = manifest.read(directory)
-    board = targets_module.load(target)
+    board = targets_module.load(library.target if target is None else target)
     _check_runs_on(library, board)
     graph = passes.run(ir.load(directory / library.model))
     rows = side_by_side(graph, graph.inputs, _samples(graph, inputs, samples, seed))
     result = _runner(directory, board, isolate=bool(library.changed(directory)))(rows, 0)
     for sample in np.flatnonzero(result.statuses).tolist():
-        raise Mismatch(f"{library.name} on {target}: {_ended(sample, result)}")
+        raise Mismatch(f"{library.name} on {board.name}: {_ended(sample, result)}")
     return apart(graph, graph.outputs, result.outputs)
 
 

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `codeq`: options in, one call, a table or JSON out. No logic lives here."""
 
+import contextlib
 import dataclasses
 import difflib
-import errno
 import importlib.metadata
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +48,19 @@ Exit codes:
 """
 
 _JSON = "codeq_compile.cli.json"
-_UNITS = {"": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1000, "m": 1 << 20, "mib": 1 << 20}
+_UNITS = {
+    **{"": 1, "b": 1},
+    **{"k": 1 << 10, "kib": 1 << 10, "kb": 10**3},
+    **{"m": 1 << 20, "mib": 1 << 20, "mb": 10**6},
+}
 
 
 def size(text: str) -> int:
-    """Bytes: ``6144``, ``6K`` and ``6KiB`` are the same."""
+    """Bytes: ``6144``, ``6K`` and ``6KiB`` are the same; what is between two bytes is the lower."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
     if match is None or match[2] not in _UNITS:
         raise click.BadParameter(f"{text!r} is not a size such as 6144, 6K or 6KiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return int(Fraction(match[1]) * _UNITS[match[2]])
 
 
 class Commands(click.Group):
@@ -90,20 +97,40 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # a mistake in the options is met before any option is read, `--json` included
+        ctx.meta[_JSON] = "--json" in args
+        with _answered(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what is the user's to mend becomes a message and an exit code."""
-        try:
+        with _answered(ctx):
             return super().invoke(ctx)
-        except CodeqError as error:
-            _fail(ctx, error)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # `codeq … | head`: click ends quietly
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            _fail(ctx, InputError(f"{where}{error.strerror or error}"))
-        except KeyboardInterrupt:
-            # the shell's own code for Ctrl-C; 1, which click gives, means a failed conversion here
-            ctx.exit(130)
+
+
+@contextlib.contextmanager
+def _answered(ctx: click.Context) -> Iterator[None]:
+    """Errors as messages, or as JSON where that was asked for, and their exit codes."""
+    try:
+        yield
+    except CodeqError as error:
+        _fail(ctx, error)
+    except click.UsageError as error:
+        if not ctx.meta[_JSON]:
+            raise  # click adds how the command is used
+        _fail(ctx, InputError(error.format_message()))
+    except BrokenPipeError:
+        # `codeq … | head`: the reader has enough, and what stands in the buffer must not fail again
+        # when Python ends. 141 here and 130 for Ctrl-C are the shell's own codes; 1, which click
+        # gives for both, means a failed conversion
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        ctx.exit(141)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(ctx, InputError(f"{where}{error.strerror or error}"))
+    except KeyboardInterrupt:
+        ctx.exit(130)
 
 
 def _load(plugin: importlib.metadata.EntryPoint) -> click.Command:
@@ -213,7 +240,7 @@ def compile_command(
 ) -> None:
     """Compile MODEL, a .cq file, to a C library in a folder.
 
-    Sizes are bytes, or 10K and 6KiB (1024 bytes each).
+    Sizes are bytes, or have a unit: K, KiB and M, MiB count by 1024, kB and MB by 1000.
     """
     codeq_compile.compile(
         arrays.existing(model),
@@ -256,14 +283,14 @@ def check_command(
 
 @main.command("run")
 @DIRECTORY_ARGUMENT
-@click.option("--on", required=True, metavar="T", help="One target; see `codeq targets`.")
+@click.option("--on", metavar="T", help="One target.  [default: that of the library]")
 @INPUTS_OPTION
 @SAMPLES_OPTION
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="Y.npy")
 @json_option
 def run_command(
     directory: Path,
-    on: str,
+    on: str | None,
     inputs: Path | None,
     samples: int | None,
     output: Path | None,

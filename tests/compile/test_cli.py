@@ -187,6 +187,45 @@ def test_mistakes_are_answered_with_what_was_meant(arguments: list[str], hint: s
     assert hint in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["compil"], "compile"),
+        (["--verbose"], "--verbose"),
+        (["compile", "x.cq"], "--output"),
+        (["report"], "DIR"),
+        (["report", "x", "--no-such-option"], "--no-such-option"),
+        (["compile", "x.cq", "-o", "x", "--target", "host", "--ram", "6 apples"], "6KiB"),
+    ],
+)
+def test_mistakes_in_the_command_are_json_where_json_was_asked_for(
+    arguments: list[str], hint: str
+) -> None:
+    """Whoever reads the output with a program reads every error with it, those of typing too."""
+    result = codeq(*arguments, "--json")
+
+    record = json.loads(result.stdout)["error"]
+    assert (2, 2, "InputError") == (result.exit_code, record["exit_code"], record["kind"])
+    assert hint in record["message"]
+    assert "" == result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["targets"], ["targets", "--json"], ["compile", "--help"]])
+def test_a_reader_that_has_enough_ends_the_command_quietly(arguments: list[str]) -> None:
+    """Code 1 is a failed conversion: `codeq report DIR | head -1` with pipefail is none."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "codeq_compile", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before anything is written: Python needs much longer to start
+        errors_printed = process.stderr.read()
+
+    assert (141, b"") == (process.returncode, errors_printed)
+
+
 def test_a_mistyped_target_gets_a_suggestion(model: Path, tmp_path: Path) -> None:
     """Board names are long; nobody knows them by heart."""
     result = codeq("compile", model, "-o", tmp_path / "x", "--target", "mps2_an368")
@@ -216,7 +255,11 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("6144", 6144), ("6K", 6144), ("6KiB", 6144), ("1.5k", 1536), ("6kB", 6000), ("1M", 1 << 20)],
+    [
+        *[("6144", 6144), ("6144B", 6144), ("6K", 6144), ("6KiB", 6144), ("1.5k", 1536)],
+        *[("6kB", 6000), ("1M", 1 << 20), ("1MiB", 1 << 20), ("10MB", 10_000_000)],
+        *[("2.01kB", 2010), ("9007199254740993", 2**53 + 1)],  # floats give one byte less
+    ],
 )
 def test_sizes_are_bytes_or_have_a_unit(text: str, size: int) -> None:
     """K is 1024 for every linker; a limit read as 1000 would refuse what fits."""
@@ -340,6 +383,16 @@ def test_run_writes_the_outputs_of_the_c(model: Path, library: Path, tmp_path: P
     np.testing.assert_array_equal(
         simulate(graph, samples)["y"], np.load(tmp_path / "y.npy", allow_pickle=False)
     )
+
+
+def test_run_takes_the_target_of_the_library(model: Path, tmp_path: Path) -> None:
+    """Nobody should have to repeat what the library knows."""
+    assert codeq("compile", model, "-o", tmp_path / "x", "--target", "host").exit_code == 0
+
+    given = codeq("run", tmp_path / "x", "--on", "host", "--samples", "2", "--json")
+    default = codeq("run", tmp_path / "x", "--samples", "2", "--json")
+
+    assert (0, given.stdout) == (default.exit_code, default.stdout)
 
 
 def test_inputs_and_samples_exclude_each_other(library: Path, tmp_path: Path) -> None:
