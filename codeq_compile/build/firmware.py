@@ -62,7 +62,7 @@ class Sizes:
     weights_bytes : int
         Packed weights.
     tables_bytes : int
-        Biases, multipliers, functions as tables.
+        Biases, multipliers, functions as tables; with their alignment.
     code_bytes : int
         Machine code, that of the compiler's own library included.
     constants_bytes : int

@@ -21,7 +21,8 @@ class FlashReport(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     weights, tables : int
-        Packed weights; biases, multipliers, functions and levels.
+        Packed weights; biases, multipliers, functions and levels: in a linked image with their
+        alignment, which the layers' own `tables_bytes` leave out.
     code, constants : int, optional
         Machine code; layer parameters and other read-only data. Known from a linked image only.
     total : int, optional

@@ -214,7 +214,7 @@ def _accuracy(stages: Mapping[str, Mapping[str, float]]) -> Table:
 def _flash(flash: FlashReport) -> Table:
     parts = {
         "weights": flash.weights,
-        "tables": flash.tables,
+        "tables, aligned" if flash.compiler else "tables": flash.tables,
         "code": flash.code,
         "layer parameters, constants": flash.constants,
         "total, limited by --flash": flash.total,
