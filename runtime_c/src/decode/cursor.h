@@ -48,7 +48,8 @@ struct cq_decoder {
     /* Set the cursor to the first of `count` weights of `bits` bits. */
     void (*init)(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
                  int32_t count);
-    /* Decode the following `count` (1..CQ_CHUNK) weights, into scratch or where they are. */
+    /* Decode the following `count` (>= 1) weights, into scratch or where they are; bitmask and rle
+     * at most CQ_CHUNK, because the offset in a chunk is a uint8_t. */
     struct cq_chunk (*next)(struct cq_cursor *cursor, int32_t count, void *scratch);
 };
 

@@ -93,7 +93,7 @@ CASES = [
             weights=WeightSpec(shape=(2, kh, kw), bits=bits),
         )
         for kh, kw in [(5, 51), (16, 16), (1, 257), (19, 27)]
-        for bits in (3, 8)
+        for bits in (2, 3, 8)
     ),
     *(
         Case(
