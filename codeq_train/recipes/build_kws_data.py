@@ -87,7 +87,7 @@ def _dct() -> NDArray[np.float32]:
     """DCT-II, orthogonal but for its first column: (bands, coefficients)."""
     band = np.arange(_BANDS)[:, None] + 0.5
     cosines = np.cos(np.pi / _BANDS * band * np.arange(_COEFFICIENTS))
-    return (cosines * np.sqrt(2.0 / _BANDS)).astype(np.float32)
+    return np.asarray(cosines * np.sqrt(2.0 / _BANDS), np.float32)
 
 
 def quantize(features: NDArray[np.float32]) -> NDArray[np.int8]:
