@@ -77,7 +77,7 @@ class QuantizedModel(nn.Module):
         Raises
         ------
         InputError
-            The number of inputs or a sample's shape is not the captured one.
+            An input is no tensor, or their number or a sample's shape is not the captured one.
         """
         values = {} if values is None else values
         given = self._checked(inputs)
@@ -91,8 +91,7 @@ class QuantizedModel(nn.Module):
 
     def _checked(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
         layers = self.inputs
-        if len(inputs) != len(layers):
-            raise InputError(f"the model takes {len(layers)} inputs, not {len(inputs)}")
+        check_tensors(inputs, count=len(layers))
         for layer, x in zip(layers, inputs, strict=True):
             if tuple(x.shape[1:]) != layer.origin.shape:
                 raise InputError(
@@ -100,6 +99,22 @@ class QuantizedModel(nn.Module):
                     f"{', '.join(map(str, layer.origin.shape))}), not {tuple(x.shape)}"
                 )
         return {layer.origin.name: x for layer, x in zip(layers, inputs, strict=True)}
+
+
+def check_tensors(inputs: Sequence[object], *, count: int) -> None:
+    """Refuse inputs that are not `count` tensors, one an argument.
+
+    Raises
+    ------
+    InputError
+    """
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise InputError(
+                f"an input is a {type(x).__name__}: give tensors, each as an argument of its own"
+            )
+    if len(inputs) != count:
+        raise InputError(f"the model takes {count} inputs, not {len(inputs)}")
 
 
 def _register(root: nn.Module, path: str, layer: Layer) -> None:

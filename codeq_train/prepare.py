@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codeq_compile.errors import InputError
+from codeq_compile.errors import InputError, ModelError
 from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.capture import capture
@@ -63,13 +63,14 @@ def prepare(
     UnsupportedOp
         Parts of the model have no integer form; all are listed.
     ModelError
-        torch cannot trace the model.
+        torch cannot trace the model, or it is, or holds, one that is already prepared.
     InputError
         The configuration is wrong, values are not finite, or one sample is too few for the
         statistics of a BatchNorm.
     """
     config = parse_config(msgspec.to_builtins(config or QuantConfig()))
     example = example_input if isinstance(example_input, tuple) else (example_input,)
+    _check_unprepared(model)
     captured = capture(model, example)
     layers = _separate_fixed_grids(captured.layers)
     grids = _attach_grids(layers, config)
@@ -81,6 +82,15 @@ def prepare(
     # now, and not after hours of training, is the time to learn that a layer cannot be exported
     export(prepared.eval())
     return prepared.train()
+
+
+def _check_unprepared(model: nn.Module) -> None:
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        if isinstance(module, QuantizedModel):
+            what = f'its part "{name}"' if name else "the model"
+            raise ModelError(
+                f"{what} is already prepared: train it as it is, or prepare the float model anew"
+            )
 
 
 @torch.no_grad()

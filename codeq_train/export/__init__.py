@@ -61,6 +61,8 @@ def export(
         Layers that have no integer form as they stand; all are listed.
     ModelError
         The model was not prepared, or is in training mode.
+    InputError
+        The labels are no strings, or not as many as the first output has values.
     """
     graph, _ = convert(model, name=name, labels=labels)
     if path is not None:
@@ -79,6 +81,8 @@ def convert(
         )
     if model.training:
         raise ModelError("the model is in training mode: export(model.eval(), …)")
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise InputError(f"labels must be a list of strings, not {labels!r}")
     _check_quantized(model)
     graph, orders = _best_layout(model, name, tuple(labels))
     verify(graph)

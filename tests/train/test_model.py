@@ -75,6 +75,8 @@ def test_wrong_inputs_are_refused_by_name() -> None:
         ours(images(2, 9, 9, 2))
     with pytest.raises(InputError, match="takes 1 inputs, not 2"):
         ours(images(2, 2, 9, 9), images(2, 2, 9, 9))
+    with pytest.raises(InputError, match="an input is a tuple"):
+        ours((images(2, 2, 9, 9),))
 
 
 def test_evaluation_frees_tensors_after_their_last_use() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from codeq_compile.errors import InputError, UnsupportedOp
+from codeq_compile.errors import InputError, ModelError, UnsupportedOp
 from codeq_compile.ir import Grid
 from codeq_train import (
     InputConfig,
@@ -214,3 +214,13 @@ def test_reestimated_statistics_are_the_mean_over_the_batches() -> None:
     assert torch.allclose(expected, stem.norm.mean, atol=1e-5)
     assert 0.1 == stem.norm.momentum
     assert not stem.use_running_statistics
+
+
+def test_a_prepared_model_is_not_prepared_again() -> None:
+    """torch's own words for it blame a line of codeq, and the control flow of the user's model."""
+    ours = convnet()
+
+    with pytest.raises(ModelError, match="the model is already prepared"):
+        prepare(ours, images(8, 2, 9, 9))
+    with pytest.raises(ModelError, match='its part "0" is already prepared'):
+        prepare(nn.Sequential(ours, nn.Softmax(1)), images(8, 2, 9, 9))

@@ -94,6 +94,13 @@ def test_labels_must_fit_the_output() -> None:
         export(convnet(), labels=["a", "b"])
 
 
+@pytest.mark.parametrize("labels", [[3, 4, 5], "abc", ["a", "b", None]])
+def test_labels_must_be_strings(labels: object) -> None:
+    """They become C strings; the classes' numbers are given instead of their names easily."""
+    with pytest.raises(InputError, match="labels must be a list of strings"):
+        export(convnet(), labels=labels)  # type: ignore[arg-type]
+
+
 def test_all_reasons_of_the_layout_come_at_once() -> None:
     """With the layer's name and the user's line."""
 
