@@ -9,7 +9,7 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import codeq_compile.ops  # noqa: F401  # registers the ops
@@ -50,9 +50,9 @@ class Compiled:
     """
 
     directory: Path
-    manifest: Manifest
-    plan: Plan
-    report: Report
+    manifest: Manifest = field(repr=False)
+    plan: Plan = field(repr=False)
+    report: Report = field(repr=False)
 
 
 def compile(

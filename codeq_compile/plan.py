@@ -2,7 +2,7 @@
 """Every decision of a compilation, made once: packing, kernel, scratch and place of each layer."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -76,11 +76,11 @@ class Plan:
     memory : MemoryPlan
     """
 
-    graph: Graph
+    graph: Graph = field(repr=False)
     target: Target
     packing: str
     layers: tuple[Layer, ...]
-    memory: MemoryPlan
+    memory: MemoryPlan = field(repr=False)
 
     @property
     def weights_bytes(self) -> int:

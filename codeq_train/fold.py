@@ -6,7 +6,7 @@ weight scale, which requantization applies per channel anyway; a negative one fl
 channel's codes, because multipliers are positive and the grid is symmetric.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Folded:
 
     kind: str
     weights: Weights
-    bias: Int32Array
+    bias: Int32Array = field(repr=False)
 
 
 @torch.no_grad()

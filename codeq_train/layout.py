@@ -6,7 +6,7 @@ reshapes do not change it, permutations relabel it, and layers with weights adap
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Layout:
     """
 
     shape: Shape
-    order: Order
+    order: Order = field(repr=False)
 
     def reshaped(self, shape: Shape) -> "Layout":
         """The same elements under another torch shape."""

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ class TraceRecord:
 
     sample: int
     layer: int
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,9 +67,9 @@ class RunResult:
         Most stack that one call of the model used.
     """
 
-    outputs: Bytes2D
-    statuses: NDArray[np.int32]
-    trace: tuple[TraceRecord, ...]
+    outputs: Bytes2D = field(repr=False)
+    statuses: NDArray[np.int32] = field(repr=False)
+    trace: tuple[TraceRecord, ...] = field(repr=False)
     stack_bytes: int
 
 

@@ -38,9 +38,9 @@ class Node:
     inputs: tuple[str, ...]
     output: str
     weights: Weights | None = None
-    bias: Array | None = None
-    table: Array | None = None
-    params: Any = None
+    bias: Array | None = field(default=None, repr=False)
+    table: Array | None = field(default=None, repr=False)
+    params: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,10 +64,10 @@ class Graph:
     """
 
     name: str
-    tensors: Mapping[str, TensorType]
+    tensors: Mapping[str, TensorType] = field(repr=False)
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...] = field(repr=False)
     labels: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 

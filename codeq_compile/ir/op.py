@@ -6,7 +6,7 @@ One op is one module of `codeq_compile.ops`; this file holds the questions only.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class CArray:
 
     name: str
     c_type: str
-    data: Array
+    data: Array = field(repr=False)
 
     @property
     def bytes(self) -> int:

@@ -2,7 +2,7 @@
 """Types of the layer IR: what a tensor is, what a weight is. Spec: docs/NUMERICS.md §1 and §3."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -134,9 +134,9 @@ class Weights:
         At most 2^bits int8 levels (bits <= 7); replaces the grid.
     """
 
-    codes: Int8Array
+    codes: Int8Array = field(repr=False)
     bits: int
-    scale: Float32Array
+    scale: Float32Array = field(repr=False)
     gap: int = 0
     levels: tuple[int, ...] | None = None
 
@@ -215,7 +215,7 @@ class Packed:
 
     packing: str
     bits: int
-    data: bytes
+    data: bytes = field(repr=False)
     gap: int = 0
     levels: tuple[int, ...] | None = None
     run_bits: int = 0

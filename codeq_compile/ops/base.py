@@ -2,7 +2,7 @@
 """What several ops share: requantization tables, weight structs, window geometry."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -45,9 +45,9 @@ class Requant:
         Of the output.
     """
 
-    bias: Int32Array
-    multiplier: Int32Array
-    exponent: Int8Array
+    bias: Int32Array = field(repr=False)
+    multiplier: Int32Array = field(repr=False)
+    exponent: Int8Array = field(repr=False)
     zero_point: int
     clamp_min: int
     clamp_max: int

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -38,7 +38,7 @@ MAX_TILE = 8
 class Conv2DParams:
     """Integers of one convolution; `weights` is int8 of shape (out, kh, kw, in / groups)."""
 
-    weights: Int8Array
+    weights: Int8Array = field(repr=False)
     requant: Requant
     in_zero: int
 

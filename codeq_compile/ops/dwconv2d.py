@@ -2,7 +2,7 @@
 """Depthwise 2-D convolution with a channel multiplier.  Spec: NUMERICS.md §dwconv2d."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from codeq_compile.ops.products import blocks, lane_dtype, padded
 class DWConv2DParams:
     """Integers of one depthwise convolution; `weights` is int8 of shape (out_channels, kh, kw)."""
 
-    weights: Int8Array
+    weights: Int8Array = field(repr=False)
     requant: Requant
     in_zero: int
 

@@ -2,7 +2,7 @@
 """Fully connected layer along the last axis.  Spec: NUMERICS.md §linear."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from codeq_compile.ops.products import blas_dtype, blocks
 class LinearParams:
     """Integers of one fully connected layer; `weights` is int8 of shape (out, in)."""
 
-    weights: Int8Array
+    weights: Int8Array = field(repr=False)
     requant: Requant
 
 

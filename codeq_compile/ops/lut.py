@@ -2,7 +2,7 @@
 """Any int8 function as a table of 256 bytes.  Spec: NUMERICS.md §lut."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def tabulate(
 class LutParams:
     """`table` is int8 of shape (256,), for inputs -128 to 127."""
 
-    table: Int8Array
+    table: Int8Array = field(repr=False)
 
 
 @register("lut")

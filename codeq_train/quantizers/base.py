@@ -2,7 +2,7 @@
 """What every weight quantizer answers: fake-quantized weights, and exactly what export stores."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,10 +25,10 @@ class Levels:
     scale : float32 tensor of shape (out_channels,) or (1,)
     """
 
-    codes: Tensor
+    codes: Tensor = field(repr=False)
     bits: int
     gap: int
-    scale: Tensor
+    scale: Tensor = field(repr=False)
 
     def dequantize(self) -> Tensor:
         """The fake-quantized weights, bit for bit: float32 tensor of the weights' shape."""

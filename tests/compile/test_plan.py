@@ -222,3 +222,14 @@ def test_every_legal_graph_has_a_plan(graph: Graph, name: str, data: st.DataObje
         assert (layer.packed is None) == (layer.node.weights is None)
         assert 0 == layer.scratch_bytes % 4
         assert layer.macs_done <= layer.macs
+
+
+def test_a_plan_prints_decisions_and_no_weights(graph: Graph) -> None:
+    """Whoever prints a plan wants to read it: a layer has thousands of numbers."""
+    result = plan(graph, M4)
+
+    parts = [result, graph, *graph.nodes, *(layer.node.params for layer in result.layers)]
+
+    assert all("array(" not in repr(part) and "data=" not in repr(part) for part in parts)
+    assert all(layer.node.name in repr(result) for layer in result.layers)
+    assert all(len(repr(layer)) < 1000 for layer in result.layers)
