@@ -2,7 +2,7 @@
 """The commands `codeq demo` and `codeq train`: a progress bar, then the library and its report."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +11,9 @@ from typing import Any, Self
 import click
 import msgspec
 import torch
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from codeq_compile import target as targets
 from codeq_compile.build import tools
@@ -171,22 +172,31 @@ def _require_tools(target_name: str) -> None:
             tools.emulator()
 
 
+class _TwoLines(Progress):
+    """A bar, and below it what there is to say: both fit into 80 columns."""
+
+    facts = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.facts, no_wrap=True)
+
+
 class Bar:
-    """Progress on a terminal as one line that changes, elsewhere as a line an epoch; on stderr."""
+    """Progress on a terminal as two lines that change, elsewhere as a line an epoch; on stderr."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._float_epochs = recipe.float_epochs
         self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description:10}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[facts]}"),
+        self._progress = _TwoLines(
+            TextColumn("{task.description:21}"),
+            BarColumn(),
             TimeElapsedColumn(),
             console=self._console,
             disable=not self._console.is_terminal,
         )
         self._task = self._progress.add_task(
-            "float", total=recipe.float_epochs + recipe.quantized_epochs, facts=""
+            "float", total=recipe.float_epochs + recipe.quantized_epochs
         )
 
     def __enter__(self) -> Self:
@@ -204,10 +214,11 @@ class Bar:
     def advance(self, progress: recipes.Progress) -> None:
         """Show one epoch."""
         done = progress.epoch.number + (0 if progress.phase == "float" else self._float_epochs)
-        facts = describe(progress)
-        self._progress.update(self._task, completed=done, description=progress.phase, facts=facts)
+        step = f"{progress.phase:9} epoch {progress.epoch.number:2}/{progress.epoch.epochs}"
+        self._progress.facts = describe(progress)
+        self._progress.update(self._task, completed=done, description=step)
         if not self._console.is_terminal:
-            click.echo(f"{progress.phase:9} {facts}", err=True)
+            click.echo(f"{step}  {self._progress.facts}", err=True)
 
     def say(self, step: str) -> None:
         """Show what comes after the last epoch."""
@@ -220,7 +231,6 @@ def describe(progress: recipes.Progress) -> str:
     """One epoch in one line; accuracies are those of the validation set."""
     epoch = progress.epoch
     facts = [
-        f"epoch {epoch.number:2}/{epoch.epochs}",
         f"loss {epoch.loss:.3f}",
         f"accuracy {epoch.accuracy:6.2%}",
     ]
@@ -231,5 +241,5 @@ def describe(progress: recipes.Progress) -> str:
             f"flash {epoch.flash_bytes} B",
         ]
     if progress.integers is not None:
-        facts.append(f"integers {progress.integers['accuracy']:.2%}")
+        facts.append(f"int8 {progress.integers['accuracy']:.2%}")
     return "  ".join(facts)
