@@ -7,6 +7,9 @@ import zlib
 from collections.abc import Generator
 from pathlib import Path
 
+# Before numpy and torch start their threads: tests run beside each other, on a core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import numpy as np
 import pytest

@@ -210,6 +210,7 @@ def test_mistakes_in_the_command_are_json_where_json_was_asked_for(
     assert "" == result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["targets"], ["targets", "--json"], ["compile", "--help"]])
 def test_a_reader_that_has_enough_ends_the_command_quietly(arguments: list[str]) -> None:
     """Code 1 is a failed conversion: `codeq report DIR | head -1` with pipefail is none."""

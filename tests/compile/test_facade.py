@@ -87,6 +87,7 @@ def test_what_cannot_be_made_leaves_nothing_behind(
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_budgets_are_read_from_the_linked_image(tmp_path: Path) -> None:
     """`--flash` is the whole image: code, constants, weights and tables."""
     found(tools.arm_cc)

@@ -133,6 +133,7 @@ def test_an_input_that_does_not_fit_is_named(rng, change, message):
         simulate(graph, inputs)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_batch_but_for_its_outputs(rng):
     """A test set of thousands of images is simulated in one call."""
     graph = _branches(rng)

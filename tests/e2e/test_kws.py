@@ -57,6 +57,7 @@ def test_every_test_clip_gives_the_simulations_bytes(
     assert 0 == result.bytes_differing
 
 
+@pytest.mark.slow
 @pytest.mark.qemu
 @pytest.mark.parametrize("board", each(EMULATED))
 def test_real_clips_give_the_simulations_bytes_on_every_core(

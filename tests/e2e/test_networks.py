@@ -48,6 +48,7 @@ def test_every_packing_of_one_network_gives_the_same_outputs(
     assert 0 == result.bytes_differing
 
 
+@pytest.mark.slow
 @pytest.mark.qemu
 @pytest.mark.parametrize("board", each(EMULATED))
 def test_the_keyword_spotter_runs_on_every_core(

@@ -136,6 +136,7 @@ def test_no_variable_is_left_in_ram(gcc_objects):
     assert [] == re.findall(r"^\w+ [bBdDcCsS] .*", symbols, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_fast_code_macro_moves_the_inner_loops(tmp_path):
     """CQ_FAST_CODE must reach the code where the time goes, or fast memory stays empty."""
     compiler = arm_gcc()
@@ -150,6 +151,7 @@ def test_the_fast_code_macro_moves_the_inner_loops(tmp_path):
     assert "cq_dwconv2d_inside" in fast
 
 
+@pytest.mark.slow
 def test_a_program_holds_the_kernels_that_it_calls_and_no_others(tmp_path):
     """Flash is the point: one width and packing must not drag the others along."""
     compiler = arm_gcc()
@@ -183,6 +185,7 @@ def test_c_files_are_formatted_and_licensed(path):
     assert path.read_text().startswith("/* SPDX-License-Identifier: Apache-2.0 */\n/*")
 
 
+@pytest.mark.slow
 def test_no_header_depends_on_what_was_included_before_it(tmp_path):
     """A user includes the headers of the ops that are needed, in any order."""
     for header in sorted(runtime_dir().rglob("*.h")):

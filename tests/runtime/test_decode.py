@@ -121,6 +121,7 @@ def test_every_width_of_a_run_field_decodes(decode, run_bits):
     assert len(data) == used
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(data=st.data(), bits=st.integers(2, 8), packing=st.sampled_from(sorted(CODECS)))
 def test_any_codes_survive_the_round_trip(decode, data, bits, packing):

@@ -77,6 +77,7 @@ def test_images_of_the_second_compiler_compute_the_same_bytes(board, samples):
     assert_computes(probe(board, "zig"), samples, "qemu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", each(name for name in EMULATED if name != "mps3_an547"))
 def test_unicorn_gives_the_bytes_that_qemu_gives(board, samples):
     """Who has only pip must get the same verdict as who has QEMU."""
@@ -157,6 +158,7 @@ def test_bytes_that_a_model_does_not_write_are_not_those_of_the_sample_before(sa
     assert [0xA5] * (PROBE_BYTES - 1) == result.outputs[1, 1:].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_an_image_for_the_nucleo_starts_on_the_machine_with_its_memory_map(compiler, samples):
     """What `codeq flash` writes is proved to start, with no board at hand."""
@@ -168,6 +170,7 @@ def test_an_image_for_the_nucleo_starts_on_the_machine_with_its_memory_map(compi
     assert_computes(image, samples, "qemu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("board", FLASHED)
 def test_an_image_for_a_real_board_starts_where_its_core_looks(board, compiler):

@@ -81,6 +81,7 @@ def build(tmp_path):
     return tmp_path / "build"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["microbit", "mps3_an547"])
 def test_the_toolchain_file_builds_for_the_target(name, build):
     """The library that a user builds with CMake must be for the core that was compiled for."""

@@ -172,6 +172,7 @@ def _off_by_three(match: re.Match[str]) -> str:
     return match[0][: -len(match[2])] + str(int(match[2]) + 3)
 
 
+@pytest.mark.slow
 def test_two_models_link_into_one_image(tmp_path: Path) -> None:
     """A device may listen and watch; neither model may know of the other."""
     emitted(small_conv("ears", seed=1), tmp_path / "ears")

@@ -21,6 +21,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, .
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_compute_what_was_published(name: str) -> None:
     """A layer too many, or a stride in the wrong place, would be another benchmark."""
