@@ -22,8 +22,8 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
 
     Parameters
     ----------
-    quantizer : {"codeq", "uniform"}
-        CoDeQ with an integer gap, or the ordinary grid (gap 0, fixed width).
+    quantizer : {"codeq", "lsq"}
+        CoDeQ with an integer gap, or the ordinary grid with a learned step.
     bits : int, 2..8
         Width at the start; the largest width while bits are learned.
     min_bits : int, 2..8
@@ -43,7 +43,7 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         Weight of this layer's width in `regularizer`.
     """
 
-    quantizer: Literal["codeq", "uniform"] = "codeq"
+    quantizer: Literal["codeq", "lsq"] = "codeq"
     bits: Bits = 8
     min_bits: Bits = 2
     learn_bits: bool = True

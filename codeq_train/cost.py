@@ -123,7 +123,7 @@ def estimated_bytes(layer: Weighted) -> Tensor:
     """
     assert layer.quantizer is not None
     count = layer.weight.numel()
-    width, density = layer.quantizer.estimated_bits(layer.weight)
+    width, density = layer.quantizer.rate(layer.weight)
     if isinstance(layer, Conv) and layer.is_depthwise:
         return width * (count / 8)
     # a non-zero of a 2-bit grid is its sign alone

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codeq_compile.ir import Weights
 from codeq_compile.numerics import Int32Array
 from codeq_train.layers import MAX_BIAS, Conv, Weighted
+from codeq_train.quantizers import Levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +43,6 @@ def fold(layer: Weighted) -> Folded:
     become 0 and its bias is stored at one output step.
     """
     levels = layer.levels()
-    codes = levels.codes.cpu().numpy()
     gain, bias = (value.double().cpu().numpy() for value in layer.folded())
     x_scale, y_scale = layer.input_grid.grid().scale, _output_scale(layer)
     scale = levels.scale.double().cpu().numpy() * np.abs(gain)
@@ -52,15 +53,32 @@ def fold(layer: Weighted) -> Folded:
     constant = np.abs(bias) >= MAX_BIAS * step
     signs = np.where(gain < 0, -1, 1)
     signs[np.broadcast_to(constant, signs.shape)] = 0
-    codes = codes * signs.astype(np.int8).reshape(-1, *[1] * (codes.ndim - 1))
+    codes, table, bits = _signed(levels, signs.astype(np.int8))
     if constant.any():
         stored = np.where(constant, np.float32(y_scale / x_scale), stored)
         step = x_scale * stored.astype(np.float64)
     steps = bias / step
     rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
     kind, arranged = _arranged(layer, codes)
-    weights = Weights(codes=arranged, bits=levels.bits, scale=stored, gap=levels.gap)
+    weights = Weights(codes=arranged, bits=bits, scale=stored, gap=levels.gap, levels=table)
     return Folded(kind=kind, weights=weights, bias=rounded.astype(np.int32))
+
+
+def _signed(
+    levels: Levels, signs: NDArray[np.int8]
+) -> tuple[NDArray[np.int8], tuple[int, ...] | None, int]:
+    """(codes, table, bits) with each channel's levels times its sign, -1, 0 or 1.
+
+    A table that is not symmetric gets the negated levels too where a channel needs them.
+    """
+    codes = levels.codes.cpu().numpy()
+    factor = signs.reshape(-1, *[1] * (codes.ndim - 1))
+    if levels.table is None:
+        return codes * factor, None, levels.bits
+    table = np.unique(np.multiply.outer(np.unique(np.append(signs, 1)), levels.table))
+    codes = np.searchsorted(table, factor * np.asarray(levels.table)[codes]).astype(np.int8)
+    bits = max(levels.bits, (len(table) - 1).bit_length())
+    return codes, tuple(int(level) for level in table), bits
 
 
 def _output_scale(layer: Weighted) -> float:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameter groups: quantizer parameters have their own learning rates and never decay."""
 
+from collections import defaultdict
 from typing import Any
 
 from torch import nn
@@ -8,7 +9,7 @@ from torch import nn
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.layers import BatchNorm
 from codeq_train.model import QuantizedModel
-from codeq_train.quantizers import CoDeQ, WeightQuantizer
+from codeq_train.quantizers import WeightQuantizer
 
 
 def parameter_groups(
@@ -40,39 +41,41 @@ def parameter_groups(
     list of dict
         Named groups "weights", "other", "ranges", "dead_zone", "bits"; empty ones are left out.
     """
-    weights, other, ranges, dead_zone, bits = _split(model)
-    groups = [
-        {"name": "weights", "params": weights, "lr": lr, "weight_decay": weight_decay},
-        {"name": "other", "params": other, "lr": lr, "weight_decay": 0.0},
+    rates = {
+        "weights": lr,
+        "other": lr,
+        "ranges": lr if range_lr is None else range_lr,
+        "dead_zone": dead_zone_lr,
+        "bits": bits_lr,
+    }
+    members = _split(model)
+    return [
         {
-            "name": "ranges",
-            "params": ranges,
-            "lr": lr if range_lr is None else range_lr,
-            "weight_decay": 0.0,
-        },
-        {"name": "dead_zone", "params": dead_zone, "lr": dead_zone_lr, "weight_decay": 0.0},
-        {"name": "bits", "params": bits, "lr": bits_lr, "weight_decay": 0.0},
+            "name": name,
+            "params": members[name],
+            "lr": rate,
+            "weight_decay": weight_decay if name == "weights" else 0.0,
+        }
+        for name, rate in rates.items()
+        if members[name]
     ]
-    return [group for group in groups if group["params"]]
 
 
-def _split(model: QuantizedModel) -> tuple[list[nn.Parameter], ...]:
-    weights: dict[int, nn.Parameter] = {}
-    other: dict[int, nn.Parameter] = {}
-    ranges: dict[int, nn.Parameter] = {}
-    dead_zone: dict[int, nn.Parameter] = {}
-    bits: dict[int, nn.Parameter] = {}
+def _split(model: QuantizedModel) -> dict[str, list[nn.Parameter]]:
+    """Parameters by the name of their group; a shared one once."""
+    members: dict[str, list[nn.Parameter]] = defaultdict(list)
+    seen: set[int] = set()
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            if isinstance(module, CoDeQ) and name in {"phi", "psi"}:
-                group = dead_zone if name == "phi" else bits
-            elif isinstance(module, WeightQuantizer | ActivationQuantizer):
-                group = ranges
-            elif isinstance(module, BatchNorm) or name == "bias":
-                group = other
-            else:
-                group = weights
-            group[id(parameter)] = parameter
-    return tuple(list(group.values()) for group in (weights, other, ranges, dead_zone, bits))
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                members[_group(module, name)].append(parameter)
+    return members
+
+
+def _group(module: nn.Module, name: str) -> str:
+    if isinstance(module, WeightQuantizer):
+        return module.learned.get(name, "ranges")
+    if isinstance(module, ActivationQuantizer):
+        return "ranges"
+    return "other" if isinstance(module, BatchNorm) or name == "bias" else "weights"

@@ -32,7 +32,7 @@ from codeq_train.quantizers import WeightQuantizer, make_quantizer
 
 # Weights that are all 1 are exact in two bits, but a bias has the steps of its weights: with 8 bits
 # they are 127 times finer.
-_ONES = LayerConfig(quantizer="uniform", bits=8, range="absmax", per_channel=False)
+_ONES = LayerConfig(quantizer="lsq", bits=8, range="absmax", per_channel=False)
 
 
 def prepare(

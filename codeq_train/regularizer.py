@@ -8,7 +8,6 @@ from codeq_train.budget import Budget
 from codeq_train.cost import estimated_bytes, layer_costs
 from codeq_train.layers import Conv
 from codeq_train.model import QuantizedModel
-from codeq_train.quantizers import CoDeQ
 
 
 def regularizer(model: QuantizedModel) -> Tensor:
@@ -18,7 +17,11 @@ def regularizer(model: QuantizedModel) -> Tensor:
     and with `weight_bytes` in the configuration the budget's pressure.  It is 0 once the model is
     frozen.
     """
-    layers = [layer for layer in model.weighted() if isinstance(layer.quantizer, CoDeQ)]
+    layers = [
+        layer
+        for layer in model.weighted()
+        if layer.quantizer is not None and layer.quantizer.learns_size
+    ]
     zero = next(model.parameters()).new_zeros(())
     if not layers or all(layer.use_running_statistics for layer in layers):
         return zero
@@ -28,7 +31,7 @@ def regularizer(model: QuantizedModel) -> Tensor:
         chosen = model.config.layer(layer.origin.name)
         if chosen.lambda_dz or chosen.lambda_bit:
             assert layer.quantizer is not None
-            width, density = layer.quantizer.estimated_bits(layer.weight)
+            width, density = layer.quantizer.rate(layer.weight)
             if isinstance(layer, Conv) and layer.is_depthwise:
                 density = torch.zeros_like(density)  # stored dense: zeros save nothing there
             share = layer.weight.numel() / total

@@ -6,9 +6,10 @@ from torch import Tensor
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
 from codeq_train.quantizers.codeq import CoDeQ
-from codeq_train.quantizers.uniform import Uniform
+from codeq_train.quantizers.grid import GridQuantizer
+from codeq_train.quantizers.lsq import LSQ
 
-_BY_NAME = {"codeq": CoDeQ, "uniform": Uniform}
+_BY_NAME: dict[str, type[WeightQuantizer]] = {"codeq": CoDeQ, "lsq": LSQ}
 
 
 def make_quantizer(weight: Tensor, config: LayerConfig) -> WeightQuantizer:
@@ -16,4 +17,4 @@ def make_quantizer(weight: Tensor, config: LayerConfig) -> WeightQuantizer:
     return _BY_NAME[config.quantizer](weight, config)
 
 
-__all__ = ["CoDeQ", "Levels", "Uniform", "WeightQuantizer", "make_quantizer"]
+__all__ = ["LSQ", "CoDeQ", "GridQuantizer", "Levels", "WeightQuantizer", "make_quantizer"]

@@ -2,110 +2,113 @@
 """What every weight quantizer answers: fake-quantized weights, and exactly what export stores."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from codeq_train.autograd import quantize_weight, weight_index, weight_step
-
-_CANDIDATES = 24
+from codeq_train.config import LayerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Levels:
-    """Quantized weights as they are stored: ``ŵ = scale · (codes + gap · sign(codes))``. [N3.4]
+    """Quantized weights as they are stored: ``ŵ = scale · level``. [N3.3] [N3.4]
 
     Parameters
     ----------
     codes : int8 tensor of the weights' shape
+        Index i on a grid, whose level is ``i + gap · sign(i)``; position in `table` where there is
+        one.
     bits : int
-    gap : int
     scale : float32 tensor of shape (out_channels,) or (1,)
+    gap : int
+    table : tuple of int, optional
+        The int8 levels themselves, at most ``2^bits``, of which 0 is one.
     """
 
     codes: Tensor = field(repr=False)
     bits: int
-    gap: int
     scale: Tensor = field(repr=False)
+    gap: int = 0
+    table: tuple[int, ...] | None = None
+
+    def values(self) -> Tensor:
+        """The integer levels: float32 tensor of the weights' shape."""
+        if self.table is not None:
+            return self.scale.new_tensor(self.table)[self.codes.long()]
+        index = self.codes.float()
+        return index + self.gap * torch.sign(index)
 
     def dequantize(self) -> Tensor:
         """The fake-quantized weights, bit for bit: float32 tensor of the weights' shape."""
-        index = self.codes.float()
-        scale = self.scale.reshape(-1, *[1] * (index.dim() - 1))
-        return scale * (index + self.gap * torch.sign(index))
+        values = self.values()
+        return self.scale.reshape(-1, *[1] * (values.dim() - 1)) * values
 
 
 class WeightQuantizer(nn.Module, ABC):
-    """Symmetric quantizer of one layer's weights; the top level's value `R` is learned or absmax.
+    """Quantizer of one layer's weights.
 
-    Parameters
+    A subclass is made of (weight, config): the initial weights of shape (out_channels, ...), from
+    which ranges are set, and the layer's settings.
+
+    Attributes
     ----------
-    weight : tensor of shape (out_channels, ...)
-        Initial weights, from which the range is set.
-    bits : int
-        Width that the initial range is chosen for.
-    per_channel : bool
-        One range per output channel.
-    learn_range : bool
-        False: the largest magnitude of the weights, without gradient.
+    mask : float tensor of the weights' shape or None
+        1 for weights that must not become 0 any more, 0 for those that stay 0.
+    learned : mapping of str to str
+        Group of `parameter_groups` that a parameter belongs to: "dead_zone", "bits"; "ranges" is
+        understood.
+    learns_size : bool
+        `rate` has a gradient that training can follow to fewer bytes.
     """
 
-    def __init__(self, weight: Tensor, *, bits: int, per_channel: bool, learn_range: bool) -> None:
+    learned: ClassVar[Mapping[str, str]] = {}
+    learns_size: ClassVar[bool] = False
+
+    def __init__(self, weight: Tensor, config: LayerConfig) -> None:
         super().__init__()
-        self.per_channel = per_channel
-        self.range_shape = (len(weight), *[1] * (weight.dim() - 1)) if per_channel else (1,)
-        self.log_range: nn.Parameter | None = None
-        if learn_range:
-            initial = self._best_range(weight.detach(), float((1 << (bits - 1)) - 1))
-            self.log_range = nn.Parameter(initial.log())
+        self.per_channel = config.per_channel
+        ones = [1] * (weight.dim() - 1)
+        self.range_shape = (len(weight), *ones) if config.per_channel else (1,)
         self.mask: Tensor | None
         self.register_buffer("mask", None)
 
     @abstractmethod
-    def top(self) -> Tensor:
-        """Largest index Q, whole, in a 0-d float tensor; carries the gradient of the width."""
+    def forward(self, weight: Tensor) -> Tensor:
+        """Fake-quantized weights, same shape.
+
+        In evaluation mode and after `freeze` they equal ``levels(weight).dequantize()``.
+        """
 
     @abstractmethod
-    def gap(self) -> Tensor:
-        """Gap, whole, in a 0-d float tensor; carries the gradient of the dead zone."""
+    def levels(self, weight: Tensor) -> Levels:
+        """What export stores."""
 
     @abstractmethod
-    def estimated_bits(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, weight: Tensor) -> Tensor:
+        """Real value of one integer level, of shape `range_shape`, without gradient."""
+
+    @abstractmethod
+    def rate(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Differentiable (width, density) of `weight`: 0-d tensors, for the penalty."""
 
     @property
+    @abstractmethod
     def bits(self) -> int:
-        """Stored width now, 2..8."""
-        return int(torch.log2(self.top().detach() + 1.0).round()) + 1
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Fake-quantized weights, same shape."""
-        return quantize_weight(weight, self.top_value(weight), self.top(), self.gap(), self.mask)
-
-    def top_value(self, weight: Tensor) -> Tensor:
-        """Real value R of the top level, of shape `range_shape`."""
-        if self.log_range is not None:
-            return self.log_range.exp()
-        return self._absmax(weight.detach())
-
-    @torch.no_grad()
-    def step(self, weight: Tensor) -> Tensor:
-        """Real value of one integer level, of shape `range_shape`."""
-        return weight_step(self.top_value(weight), self.top(), self.gap())
-
-    @torch.no_grad()
-    def levels(self, weight: Tensor) -> Levels:
-        """What export stores; `Levels.dequantize` equals `forward` bit for bit."""
-        top, gap, step = self.top(), self.gap(), self.step(weight)
-        index = weight_index(weight, step, top, gap, self.mask)
-        return Levels(
-            codes=index.to(torch.int8), bits=self.bits, gap=int(gap), scale=step.reshape(-1).clone()
-        )
+        """Stored width now, 1..8."""
 
     def freeze(self, weight: Tensor) -> None:
-        """Fix what the last phase of training must not change any more; nothing by default."""
+        """Fix what the last phase of training must not change any more: by default the zeros."""
+        with torch.no_grad():
+            self.mask = (self.levels(weight).values() != 0).to(weight.dtype)
+
+    def steer(self, excess: float) -> None:
+        """Told now and then how far the model is from its budget, ``bytes / target - 1``.
+
+        For quantizers that have a strength instead of a gradient of `rate`; others do nothing.
+        """
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # a checkpoint of the last phase holds the mask, which a fresh quantizer does not have yet
@@ -113,26 +116,10 @@ class WeightQuantizer(nn.Module, ABC):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _absmax(self, weight: Tensor) -> Tensor:
-        magnitude = weight.abs()
+        """Largest magnitude, of shape `range_shape`, positive."""
+        magnitude = weight.detach().abs()
         if self.per_channel:
             value = magnitude.flatten(1).amax(1).reshape(self.range_shape)
         else:
             value = magnitude.amax().reshape(1)
         return value.clamp(min=torch.finfo(weight.dtype).tiny ** 0.5)
-
-    def _best_range(self, weight: Tensor, top: float) -> Tensor:
-        """Range with the least squared error on the ordinary grid, among fractions of absmax."""
-        largest = self._absmax(weight)
-        best, least = largest, torch.full_like(largest, torch.inf)
-        for fraction in torch.linspace(0.25, 1.0, _CANDIDATES):
-            candidate = largest * fraction
-            step = candidate / top
-            error = (weight - (weight / step).round().clamp(-top, top) * step).square()
-            loss = (
-                error.flatten(1).sum(1).reshape(self.range_shape)
-                if self.per_channel
-                else error.sum()
-            )
-            best = torch.where(loss < least, candidate, best)
-            least = torch.minimum(loss, least)
-        return best

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from codeq_train.autograd import bounded_round_ste
 from codeq_train.config import LayerConfig
-from codeq_train.quantizers.base import WeightQuantizer
+from codeq_train.quantizers.grid import GridQuantizer
 
 MAX_LEVEL = 127
 """int8: gap + top index never exceed it. [N3.3]"""
@@ -24,19 +24,17 @@ _THRESHOLD_WIDTH = 0.25
 """Softness of the counted zeros' edge, in steps."""
 
 
-class CoDeQ(WeightQuantizer):
+class CoDeQ(GridQuantizer):
     """Learned dead zone and learned width.
 
     ``gap = round(softplus(phi))``, ``bits = round(min + (max - min) · sigmoid(psi))``.
     """
 
+    learned = {"phi": "dead_zone", "psi": "bits"}  # noqa: RUF012  # a ClassVar of the base
+    learns_size = True
+
     def __init__(self, weight: Tensor, config: LayerConfig) -> None:
-        super().__init__(
-            weight,
-            bits=config.bits,
-            per_channel=config.per_channel,
-            learn_range=config.range == "learned",
-        )
+        super().__init__(weight, config)
         self.min_bits, self.max_bits = config.min_bits, config.bits
         # softplus(phi) = _INITIAL_GAP rounds to 0: training starts on the ordinary grid
         phi = torch.tensor(math.log(math.expm1(_INITIAL_GAP)))
@@ -60,7 +58,7 @@ class CoDeQ(WeightQuantizer):
         limit = MAX_LEVEL - float(self.top().detach())
         return bounded_round_ste(F.softplus(self.phi), 0.0, limit)
 
-    def estimated_bits(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def rate(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Width and the share of weights beyond the threshold, the threshold's edge softened.
 
         The density's gradient reaches the gap, the width (wider steps prune more) and weights near
@@ -79,6 +77,6 @@ class CoDeQ(WeightQuantizer):
 
         Source: QADS (one straight-through estimator late in training is stable, two are not).
         """
-        self.mask = (self.levels(weight).codes != 0).to(weight.dtype)
+        super().freeze(weight)
         self.phi.requires_grad_(False)
         self.psi.requires_grad_(False)

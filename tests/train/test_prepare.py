@@ -130,7 +130,7 @@ def test_overrides_reach_their_layers() -> None:
     """The first and the last layer usually keep more bits."""
     config = QuantConfig(
         weights=LayerConfig(bits=3),
-        layers={"stem": {"bits": 8, "quantizer": "uniform"}, "*w": {"bits": 5}},
+        layers={"stem": {"bits": 8, "quantizer": "lsq"}, "*w": {"bits": 5}},
     )
     ours = prepare(ConvNet(), images(4, 2, 9, 9), config)
 

@@ -81,6 +81,6 @@ def test_a_frozen_model_has_no_penalty() -> None:
 
 def test_uniform_layers_take_no_part() -> None:
     """They have nothing to learn from it."""
-    ours = net(weights=LayerConfig(quantizer="uniform", lambda_bit=1.0, lambda_dz=1.0))
+    ours = net(weights=LayerConfig(quantizer="lsq", lambda_bit=1.0, lambda_dz=1.0))
 
     assert 0.0 == float(regularizer(ours))

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from codeq_train.config import LayerConfig
-from codeq_train.quantizers import Uniform, WeightQuantizer, make_quantizer
+from codeq_train.quantizers import LSQ, WeightQuantizer, make_quantizer
 
 CONFIGS = [
     LayerConfig(quantizer=quantizer, bits=bits, range=range_, per_channel=per_channel)
     for quantizer, bits, range_, per_channel in product(
-        ("codeq", "uniform"), (2, 3, 4, 8), ("learned", "absmax"), (False, True)
+        ("codeq", "lsq"), (2, 3, 4, 8), ("learned", "absmax"), (False, True)
     )
 ]
 
@@ -57,7 +57,7 @@ def test_the_initial_range_beats_absmax() -> None:
     weight = torch.cat([torch.randn(1, 500), torch.tensor([[9.0]])], dim=1)
 
     def error(range_: str) -> float:
-        quantizer = Uniform(weight, LayerConfig(bits=3, range=range_))  # type: ignore[arg-type]
+        quantizer = LSQ(weight, LayerConfig(bits=3, range=range_))  # type: ignore[arg-type]
         return float((quantizer(weight) - weight).square().sum().detach())
 
     assert error("learned") < 0.5 * error("absmax")

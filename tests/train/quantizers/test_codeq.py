@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from codeq_train.config import LayerConfig
-from codeq_train.quantizers import CoDeQ, Uniform
+from codeq_train.quantizers import LSQ, CoDeQ
 
 
 def codeq(weight: torch.Tensor, **fields: object) -> CoDeQ:
@@ -33,7 +33,7 @@ def weight() -> torch.Tensor:
 def test_training_starts_on_the_ordinary_grid(weight: torch.Tensor) -> None:
     """Without penalty the first step must be plain LSQ, not a half-pruned network."""
     config = LayerConfig(bits=4)
-    start, uniform = CoDeQ(weight, config), Uniform(weight, config)
+    start, uniform = CoDeQ(weight, config), LSQ(weight, config)
 
     assert (4, 0) == (start.bits, int(start.gap()))
     assert torch.equal(uniform.levels(weight).codes, start.levels(weight).codes)
@@ -93,7 +93,7 @@ def test_the_estimated_density_follows_the_exact_one(weight: torch.Tensor) -> No
     quantizer = codeq(weight, bits=4)
     for gap in (1, 2, 4, 8):
         set_gap(quantizer, gap)
-        _, density = quantizer.estimated_bits(weight)
+        _, density = quantizer.rate(weight)
         exact = float((quantizer.levels(weight).codes != 0).float().mean())
 
         assert abs(float(density.detach()) - exact) < 0.05
@@ -103,7 +103,7 @@ def test_pressure_on_density_widens_the_gap_and_on_width_narrows_it(weight: torc
     """Both gradients must have the sign that makes the model smaller."""
     quantizer = codeq(weight, bits=6)
     set_width(quantizer, 5)
-    width, density = quantizer.estimated_bits(weight)
+    width, density = quantizer.rate(weight)
 
     (by_density,) = torch.autograd.grad(density, quantizer.phi, retain_graph=True)
     (by_width,) = torch.autograd.grad(width, quantizer.psi)

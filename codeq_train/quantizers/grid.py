@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantizers whose levels lie on one symmetric integer grid, with a gap beside zero or without."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from codeq_train.autograd import quantize_weight, weight_index, weight_step
+from codeq_train.config import LayerConfig
+from codeq_train.quantizers.base import Levels, WeightQuantizer
+
+_CANDIDATES = 24
+
+
+class GridQuantizer(WeightQuantizer):
+    """Symmetric grid; the top level's value `R` is learned or the largest magnitude of the weights.
+
+    ``ŵ = step · (i + gap · sign(i))``, ``step = R / (top + gap)``, ``i`` in ``-top .. top``.
+    """
+
+    def __init__(self, weight: Tensor, config: LayerConfig) -> None:
+        super().__init__(weight, config)
+        self.log_range: nn.Parameter | None = None
+        if config.range == "learned":
+            initial = self._best_range(weight.detach(), float((1 << (config.bits - 1)) - 1))
+            self.log_range = nn.Parameter(initial.log())
+
+    @abstractmethod
+    def top(self) -> Tensor:
+        """Largest index, whole, in a 0-d float tensor; carries the gradient of the width."""
+
+    @abstractmethod
+    def gap(self) -> Tensor:
+        """Gap, whole, in a 0-d float tensor; carries the gradient of the dead zone."""
+
+    @property
+    def bits(self) -> int:
+        return int(torch.log2(self.top().detach() + 1.0).round()) + 1
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return quantize_weight(weight, self.top_value(weight), self.top(), self.gap(), self.mask)
+
+    def top_value(self, weight: Tensor) -> Tensor:
+        """Real value R of the top level, of shape `range_shape`."""
+        if self.log_range is not None:
+            return self.log_range.exp()
+        return self._absmax(weight)
+
+    @torch.no_grad()
+    def step(self, weight: Tensor) -> Tensor:
+        return weight_step(self.top_value(weight), self.top(), self.gap())
+
+    @torch.no_grad()
+    def levels(self, weight: Tensor) -> Levels:
+        top, gap, step = self.top(), self.gap(), self.step(weight)
+        index = weight_index(weight, step, top, gap, self.mask)
+        return Levels(
+            codes=index.to(torch.int8), bits=self.bits, gap=int(gap), scale=step.reshape(-1).clone()
+        )
+
+    def _best_range(self, weight: Tensor, top: float) -> Tensor:
+        """Range with the least squared error on the ordinary grid, among fractions of absmax."""
+        largest = self._absmax(weight)
+        best, least = largest, torch.full_like(largest, torch.inf)
+        for fraction in torch.linspace(0.25, 1.0, _CANDIDATES):
+            candidate = largest * fraction
+            step = candidate / top
+            error = (weight - (weight / step).round().clamp(-top, top) * step).square()
+            loss = (
+                error.flatten(1).sum(1).reshape(self.range_shape)
+                if self.per_channel
+                else error.sum()
+            )
+            best = torch.where(loss < least, candidate, best)
+            least = torch.minimum(loss, least)
+        return best
