@@ -187,7 +187,7 @@ class Noise:
 
 
 def build(folder: Path, directory: Path, *, seed: int = 0) -> None:
-    """Write `kws_mfcc_i8.npz` and `kws_train_aug4_i8.npz`, as `data.kws` reads them.
+    """Write `kws_mfcc_i8.npz` and `kws_train_aug4_i8.npz`: what `datasets.speech_commands` reads.
 
     Parameters
     ----------

@@ -2,13 +2,14 @@
 """Physiotherapy exercises from a smartwatch: seven classes, people never seen in training."""
 
 from codeq_train.config import QuantConfig
-from codeq_train.recipes import data, models
+from codeq_train.recipes import models
+from codeq_train.recipes.datasets import watch
 from codeq_train.recipes.recipe import Recipe
 
 
 def demo() -> Recipe:
     """At most four minutes on two cores, 6 KiB of weights and tables."""
-    dataset = data.watch()
+    dataset = watch.load()
     return Recipe(
         name="watch",
         dataset=dataset,

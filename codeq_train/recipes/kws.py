@@ -4,7 +4,8 @@
 from pathlib import Path
 
 from codeq_train.config import QuantConfig
-from codeq_train.recipes import data, models
+from codeq_train.recipes import models
+from codeq_train.recipes.datasets import speech_commands
 from codeq_train.recipes.recipe import Recipe
 
 
@@ -14,9 +15,9 @@ def kws(directory: Path) -> Recipe:
     Parameters
     ----------
     directory : Path
-        With the files that `data.kws` reads.
+        With the files that `datasets.speech_commands` reads.
     """
-    dataset = data.kws(directory)
+    dataset = speech_commands.load(directory)
     return Recipe(
         name="kws",
         dataset=dataset,

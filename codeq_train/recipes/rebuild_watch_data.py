@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from codeq_train.recipes.data import WATCH_ARCHIVE, WATCH_UNITS
+from codeq_train.recipes.datasets.watch import ARCHIVE, UNITS
 
 # The source is a pickle, which can run code when it is opened: nothing but these bytes is opened.
 SOURCE_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
@@ -41,13 +41,13 @@ def convert(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
     Returns
     -------
     dict of arrays
-        `signal` int8 of shape (samples, 6) in steps of `WATCH_UNITS`, `length` int32 of shape
+        `signal` int8 of shape (samples, 6) in steps of `UNITS`, `length` int32 of shape
         (recordings,) in samples, and per recording `exercise`, `subject` (1 to 10) and `side`
         (1 right, 0 left) as uint8.
     """
     watch = np.load(io.BytesIO(data), allow_pickle=True).item()
     order = np.lexsort((watch["y"], watch["side"], watch["subject"]))
-    signal = np.concatenate([watch["X"][i] for i in order]) / np.asarray(WATCH_UNITS)
+    signal = np.concatenate([watch["X"][i] for i in order]) / np.asarray(UNITS)
     return {
         "signal": np.clip(np.rint(signal), -127, 127).astype(np.int8),
         "length": np.asarray([len(watch["X"][i]) for i in order], np.int32),
@@ -60,8 +60,8 @@ def convert(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
 
 def main() -> None:
     """Write the archive in place."""
-    np.savez_compressed(WATCH_ARCHIVE, **convert(source()))  # type: ignore[arg-type]
-    print(f"{WATCH_ARCHIVE}: {WATCH_ARCHIVE.stat().st_size} bytes")
+    np.savez_compressed(ARCHIVE, **convert(source()))  # type: ignore[arg-type]
+    print(f"{ARCHIVE}: {ARCHIVE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

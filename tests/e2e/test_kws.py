@@ -9,7 +9,7 @@ import codeq_compile
 from codeq_compile.build import tools
 from codeq_compile.ir import Graph, load
 from codeq_train import to_graph_inputs
-from codeq_train.recipes import data
+from codeq_train.recipes.datasets import speech_commands
 from codeq_train.recipes.recipe import Samples, integer_accuracy
 from tests.boards import EMULATED, each, emulator_of, found
 
@@ -24,7 +24,7 @@ def graph() -> Graph:
 
 @pytest.fixture(scope="module")
 def clips(shared: Path) -> Samples:
-    return data.kws(shared / "data" / "kws").test
+    return speech_commands.load(shared / "data" / "kws").test
 
 
 def test_the_integers_spot_keywords(graph: Graph, clips: Samples) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def write_clips(directory: Path, *, clips: int) -> dict[str, NDArray[np.generic]]:
-    """Write the two files of `data.kws`, two classes, a third of the clips in each split."""
+    """Write the two files of `speech_commands`, two classes, a third of the clips in each split."""
     rng = np.random.default_rng(2)
     classes = np.arange(clips) % 2
     x = rng.integers(-40, 40, (clips, 49, 10)) + 30 * classes[:, None, None]

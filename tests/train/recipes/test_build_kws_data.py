@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from codeq_compile.errors import InputError
-from codeq_train.recipes import build_kws_data, data
+from codeq_train.recipes import build_kws_data
 from codeq_train.recipes.build_kws_data import Clips
+from codeq_train.recipes.datasets import speech_commands
 
 
 def write_wave(path: Path, samples: Clips, rate: int = 16_000) -> None:
@@ -54,7 +55,7 @@ def test_features_are_those_of_mlperf_tiny(shared: Path, part: int) -> None:
 def test_what_is_built_is_what_the_recipe_reads(speech: Path, tmp_path: Path) -> None:
     """Whoever has the originals can train: classes, speakers' splits, variants, silence."""
     build_kws_data.build(speech, tmp_path / "kws")
-    clips = data.kws(tmp_path / "kws")
+    clips = speech_commands.load(tmp_path / "kws")
     go, silence, unknown = (clips.labels.index(name) for name in ("go", "silence", "unknown"))
 
     # every second bird: as many as there are known words

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from codeq_train.recipes import rebuild_watch_data
-from codeq_train.recipes.data import WATCH_ARCHIVE
+from codeq_train.recipes.datasets.watch import ARCHIVE
 
 
 @pytest.mark.data
@@ -18,7 +18,7 @@ def test_the_shipped_recordings_are_rebuilt_from_their_source() -> None:
         pytest.skip("needs the data's source: pip install --no-deps seglearn==1.2.5")
     rebuilt = rebuild_watch_data.convert(rebuild_watch_data.source())
 
-    with np.load(WATCH_ARCHIVE) as shipped:
+    with np.load(ARCHIVE) as shipped:
         assert sorted(rebuilt) == sorted(shipped.files)
         for name, array in rebuilt.items():
             assert array.dtype == shipped[name].dtype
