@@ -1,15 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits that the user sets on flash, weights and RAM, and what to say when one is exceeded."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from codeq_compile.build.firmware import Sizes
-from codeq_compile.errors import DoesNotFit
+from codeq_compile.errors import DoesNotFit, InputError
 from codeq_compile.plan import Layer, Plan
 
 LARGEST = 5
 """Layers that the message names."""
+
+
+_UNITS = {
+    **{"": 1, "b": 1},
+    **{"k": 1 << 10, "kib": 1 << 10, "kb": 10**3},
+    **{"m": 1 << 20, "mib": 1 << 20, "mb": 10**6},
+}
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def parse_size(text: str) -> int:
+    """Bytes: ``6144``, ``6K`` and ``6KiB`` are the same; what is between two bytes is the lower.
+
+    K, KiB and M, MiB count by 1024, kB and MB by 1000.
+
+    Raises
+    ------
+    InputError
+        It is no number, or the unit is unknown.
+    """
+    return _parse(text, _UNITS, "a size such as 6144, 6K or 6KiB")
+
+
+def parse_count(text: str) -> int:
+    """A number of things that are no bytes: ``4000000``, ``4000K`` and ``4M`` are the same.
+
+    Raises
+    ------
+    InputError
+        It is no number, or the unit is unknown.
+    """
+    return _parse(text, _COUNTS, "a number such as 250000, 250K or 4M")
+
+
+def _parse(text: str, units: Mapping[str, int], what: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in units:
+        raise InputError(f"{text!r} is not {what}")
+    return int(Fraction(match[1]) * units[match[2]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

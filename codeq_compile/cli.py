@@ -7,10 +7,8 @@ import difflib
 import importlib.metadata
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import msgspec
 from rich.console import Console
 
 import codeq_compile
-from codeq_compile import arrays, ir, kernels, passes, target
+from codeq_compile import arrays, budgets, ir, kernels, passes, target
 from codeq_compile.build import firmware, tools
 from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
@@ -48,19 +46,14 @@ Exit codes:
 """
 
 _JSON = "codeq_compile.cli.json"
-_UNITS = {
-    **{"": 1, "b": 1},
-    **{"k": 1 << 10, "kib": 1 << 10, "kb": 10**3},
-    **{"m": 1 << 20, "mib": 1 << 20, "mb": 10**6},
-}
 
 
 def size(text: str) -> int:
-    """Bytes: ``6144``, ``6K`` and ``6KiB`` are the same; what is between two bytes is the lower."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _UNITS:
-        raise click.BadParameter(f"{text!r} is not a size such as 6144, 6K or 6KiB")
-    return int(Fraction(match[1]) * _UNITS[match[2]])
+    """An option's bytes; see `budgets.parse_size`."""
+    try:
+        return budgets.parse_size(text)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 class Commands(click.Group):
