@@ -3,6 +3,7 @@
 
 from codeq_train.config import (
     ActivationConfig,
+    BudgetConfig,
     InputConfig,
     LayerConfig,
     QuantConfig,
@@ -35,6 +36,7 @@ from codeq_train.regularizer import regularizer
 
 __all__ = [
     "ActivationConfig",
+    "BudgetConfig",
     "Distance",
     "Epoch",
     "InputConfig",

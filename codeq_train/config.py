@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import yaml
 
+from codeq_compile.budgets import parse_count, parse_size
 from codeq_compile.errors import InputError
 
 Bits = Annotated[int, msgspec.Meta(ge=2, le=8)]
@@ -87,6 +88,65 @@ class InputConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     zero_point: Annotated[int, msgspec.Meta(ge=-128, le=127)] = 0
 
 
+Limit = int | str
+"""A number, or one with a unit."""
+
+
+class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Limits that the trained model keeps; None where there is none.
+
+    Sizes are bytes, or have a unit: K, KiB and M, MiB count by 1024, kB and MB by 1000.  After
+    construction all limits are numbers.
+
+    Parameters
+    ----------
+    weights : int or str, optional
+        Of weights and tables in flash.
+    flash : int or str, optional
+        Of the whole linked image without vector table and start-up.
+    ram : int or str, optional
+        Of the arena with scratch, input and output; checked by `prepare`, because training does not
+        change it.
+    instructions : int or str, optional
+        Of one inference; K and M count by 1000.  No table of measured costs is there yet: what is
+        limited are the multiply-accumulates that are left where zeros are skipped.
+    target : str
+        Board for which flash, RAM and instructions are counted.
+    rate : float
+        How fast the pressure on a budget that is exceeded grows, per step and relative to itself.
+    """
+
+    weights: Limit | None = None
+    flash: Limit | None = None
+    ram: Limit | None = None
+    instructions: Limit | None = None
+    target: str = "mps2_an386"
+    rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.02
+
+    def __post_init__(self) -> None:
+        for name in BUDGETS:
+            given = getattr(self, name)
+            if isinstance(given, str):
+                given = parse_count(given) if name == "instructions" else parse_size(given)
+                msgspec.structs.force_setattr(self, name, given)
+            if given is not None and given < 1:
+                raise InputError(f"a budget of {given} for {name} leaves nothing")
+
+    def limit(self, name: str) -> int | None:
+        """The number behind one of `BUDGETS`."""
+        value: int | None = getattr(self, name)
+        return value
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is limited."""
+        return all(self.limit(name) is None for name in BUDGETS)
+
+
+BUDGETS = ("weights", "flash", "ram", "instructions")
+"""What can be limited: fields of `BudgetConfig`."""
+
+
 class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Everything that `prepare` needs to know.
 
@@ -101,18 +161,15 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     inputs : mapping of str to InputConfig
         Grids of inputs, by name, whose integers the device already has; the others' are chosen for
         the example input.
-    weight_bytes : int, optional
-        Flash target for weights and tables, in bytes; `regularizer` then steers towards it.
-    budget_rate : float
-        How fast the pressure on bytes follows the distance from the target, per step.
+    budgets : BudgetConfig
+        Limits that `regularizer` steers towards and `freeze` enforces.
     """
 
     weights: LayerConfig = LayerConfig()
     layers: dict[str, dict[str, Any]] = {}
     activations: ActivationConfig = ActivationConfig()
     inputs: dict[str, InputConfig] = {}
-    weight_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    budget_rate: Annotated[float, msgspec.Meta(gt=0.0)] = 0.01
+    budgets: BudgetConfig = BudgetConfig()
 
     def __post_init__(self) -> None:
         for pattern in self.layers:

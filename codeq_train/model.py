@@ -41,8 +41,9 @@ class QuantizedModel(nn.Module):
         self.outputs = dict(outputs)
         self.structure = structure
         self.budget: Budget | None = None
-        if config.weight_bytes is not None:
-            self.budget = Budget(config.weight_bytes, config.budget_rate)
+        weights = config.budgets.limit("weights")
+        if weights is not None:
+            self.budget = Budget(weights, config.budgets.rate)
         self.body = nn.Module()
         self.layers = tuple(layers)
         for layer in layers:

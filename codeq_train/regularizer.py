@@ -14,7 +14,7 @@ def regularizer(model: QuantizedModel) -> Tensor:
     """Penalty to add to the task's loss, once a step: 0-d tensor.
 
     ``sum over layers of (weights / all weights) · (lambda_dz · density + lambda_bit · width / 8)``,
-    and with `weight_bytes` in the configuration the budget's pressure.  It is 0 once the model is
+    and with `budgets` in the configuration the budget's pressure.  It is 0 once the model is
     frozen.
     """
     layers = [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Physiotherapy exercises from a smartwatch: seven classes, people never seen in training."""
 
-from codeq_train.config import QuantConfig
+from codeq_train.config import BudgetConfig, QuantConfig
 from codeq_train.recipes import models
 from codeq_train.recipes.datasets import watch
 from codeq_train.recipes.recipe import Recipe
@@ -14,7 +14,7 @@ def demo() -> Recipe:
         name="watch",
         dataset=dataset,
         network=lambda: models.watch_net(len(dataset.labels)),
-        config=QuantConfig(weight_bytes=5500),
+        config=QuantConfig(budgets=BudgetConfig(weights=5500)),
         weights_limit=6 * 1024,
         float_epochs=60,
         quantized_epochs=40,

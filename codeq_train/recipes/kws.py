@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from codeq_train.config import QuantConfig
+from codeq_train.config import BudgetConfig, QuantConfig
 from codeq_train.recipes import models
 from codeq_train.recipes.datasets import speech_commands
 from codeq_train.recipes.recipe import Recipe
@@ -22,7 +22,7 @@ def kws(directory: Path) -> Recipe:
         name="kws",
         dataset=dataset,
         network=lambda: models.ds_cnn(len(dataset.labels)),
-        config=QuantConfig(weight_bytes=14_500, budget_rate=0.005),
+        config=QuantConfig(budgets=BudgetConfig(weights=14_500, rate=0.005)),
         weights_limit=15 * 1024,
         float_epochs=30,
         quantized_epochs=35,

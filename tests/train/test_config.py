@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 
 from codeq_compile.errors import InputError
-from codeq_train.config import LayerConfig, QuantConfig, load_config, parse_config
+from codeq_train.config import BudgetConfig, LayerConfig, QuantConfig, load_config, parse_config
 
 
 def test_a_yaml_file_gives_the_same_settings_as_python(tmp_path: Path) -> None:
     """A recipe's file and a script must mean the same thing."""
     path = tmp_path / "quant.yaml"
     path.write_text(
-        "weights: {bits: 4, learn_bits: false}\nlayers:\n  stem: {bits: 8}\nweight_bytes: 6144\n"
+        "weights: {bits: 4, learn_bits: false}\nlayers:\n  stem: {bits: 8}\n"
+        "budgets: {weights: 6K, instructions: 2.5M}\n"
     )
 
     assert QuantConfig(
         weights=LayerConfig(bits=4, learn_bits=False),
         layers={"stem": {"bits": 8}},
-        weight_bytes=6144,
+        budgets=BudgetConfig(weights=6144, instructions=2_500_000),
     ) == load_config(path)
 
 
@@ -67,7 +68,8 @@ def test_an_unknown_key_is_refused_with_the_closest_one(
         {"weights": {"bits": "four"}},
         {"weights": {"bits": 4, "min_bits": 5}},
         {"layers": {"stem": {"lambda_dz": -1.0}}},
-        {"weight_bytes": 0},
+        {"budgets": {"weights": 0}},
+        {"budgets": {"flash": "6 apples"}},
         ["weights"],
     ],
 )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from codeq_train import (
+    BudgetConfig,
     Epoch,
     LayerConfig,
     QuantConfig,
@@ -47,7 +48,9 @@ class Rows(nn.Module):
 @pytest.fixture(scope="module")
 def trained(task: tuple[Tensor, Tensor]) -> tuple[nn.Module, list[Epoch]]:
     torch.manual_seed(0)
-    ours = prepare(Rows(), task[0], QuantConfig(weights=LayerConfig(bits=4), weight_bytes=260))
+    ours = prepare(
+        Rows(), task[0], QuantConfig(weights=LayerConfig(bits=4), budgets=BudgetConfig(weights=260))
+    )
     epochs: list[Epoch] = []
     fit(ours, *task, epochs=8, lr=1e-2, freeze_epochs=3, validation=task, on_epoch=epochs.append)
     return ours.eval(), epochs

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from codeq_train import (
+    BudgetConfig,
     LayerConfig,
     QuantConfig,
     freeze,
@@ -50,7 +51,7 @@ def test_density_is_penalised_by_its_own_factor() -> None:
 
 def test_a_target_in_bytes_is_met() -> None:
     """The user's flash budget is the one number that has to be given."""
-    ours = net(weight_bytes=260)
+    ours = net(budgets=BudgetConfig(weights=260))
     before = projected_bytes(ours)
     groups = parameter_groups(ours, lr=1e-3, dead_zone_lr=0.05, bits_lr=0.05)
     optimizer = torch.optim.Adam(groups)
@@ -65,7 +66,7 @@ def test_a_target_in_bytes_is_met() -> None:
 
 def test_evaluating_the_penalty_does_not_move_the_budget() -> None:
     """Validation must not count as training steps."""
-    ours = net(weight_bytes=300).eval()
+    ours = net(budgets=BudgetConfig(weights=300)).eval()
     regularizer(ours)
 
     assert 0 == int(ours.budget.steps)
@@ -73,7 +74,7 @@ def test_evaluating_the_penalty_does_not_move_the_budget() -> None:
 
 def test_a_frozen_model_has_no_penalty() -> None:
     """Nothing that it could move is free any more."""
-    ours = net(weight_bytes=100, weights=LayerConfig(bits=4, lambda_bit=1.0))
+    ours = net(budgets=BudgetConfig(weights=100), weights=LayerConfig(bits=4, lambda_bit=1.0))
     freeze(ours)
 
     assert 0.0 == float(regularizer(ours))
