@@ -20,9 +20,9 @@ from codeq_compile.build import tools
 from codeq_compile.cli import json_option, show
 from codeq_compile.report import table
 from codeq_train.config import load_config
+from codeq_train.recipes import RECIPES, lengthened
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo as demo_recipe
-from codeq_train.recipes.kws import kws as kws_recipe
 from codeq_train.recipes.recipe import Recipe
 
 BOARD_SAMPLES = 24
@@ -97,19 +97,38 @@ def train() -> None:
     """Train a recipe; then compile, check and run it as `codeq demo` does."""
 
 
-@train.command("kws")
-@click.option(
-    "--data",
-    "directory",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="With kws_mfcc_i8.npz and kws_train_aug4_i8.npz; see docs/RECIPES.md.",
-)
-@options("kws")
-def kws(directory: Path, **settings: Any) -> None:
-    """The keyword spotter of MLPerf Tiny: DS-CNN on 49x10 MFCC, 12 classes."""
-    _run(lambda: kws_recipe(directory), f"codeq train kws --data {directory.name}", **settings)
+def _command(name: str) -> click.Command:
+    """`codeq train NAME`, for a name of `RECIPES`."""
+    entry = RECIPES[name]
+
+    @click.command(name, help=entry.title)
+    @click.option(
+        "--data",
+        "directory",
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help=f"With {entry.files}; see docs/RECIPES.md.",
+    )
+    @click.option(
+        "--full",
+        is_flag=True,
+        help=f"The full schedule, {entry.full} times as many epochs: better with a GPU.",
+    )
+    @options(name)
+    def command(directory: Path, full: bool, **settings: Any) -> None:
+        times = RECIPES[name].full if full else 1
+        _run(
+            lambda: lengthened(RECIPES[name].make(directory), times),
+            f"codeq train {name} --data {directory.name}{' --full' if full else ''}",
+            **settings,
+        )
+
+    return command
+
+
+for _name in RECIPES:
+    train.add_command(_command(_name))
 
 
 def _run(

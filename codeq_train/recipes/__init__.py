@@ -1,2 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reproducible training runs on real data: each gives a model, its accuracy and its size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from codeq_train.recipes import ic, kws
+from codeq_train.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A recipe that `codeq train` offers.
+
+    Parameters
+    ----------
+    make : callable
+        The recipe, given the folder of its data.
+    title : str
+        One line for ``--help``.
+    files : str
+        What the folder must hold.
+    full : int
+        How many times as long the full schedule is: for a GPU, and for the figures of papers.
+    """
+
+    make: Callable[[Path], Recipe]
+    title: str
+    files: str
+    full: int
+
+
+RECIPES = {
+    "ic": Entry(
+        make=ic.ic,
+        title="The image classifier of MLPerf Tiny: ResNet-8 on CIFAR-10.",
+        files="cifar-10-batches-py or cifar-10-batches-bin",
+        full=6,
+    ),
+    "kws": Entry(
+        make=kws.kws,
+        title="The keyword spotter of MLPerf Tiny: DS-CNN on 49x10 MFCC, 12 classes.",
+        files="kws_mfcc_i8.npz and kws_train_aug4_i8.npz",
+        full=4,
+    ),
+}
+"""By the name that the command line gives them."""
+
+
+def lengthened(recipe: Recipe, times: int) -> Recipe:
+    """The same recipe with `times` as many epochs of every phase."""
+    return replace(
+        recipe,
+        float_epochs=times * recipe.float_epochs,
+        quantized_epochs=times * recipe.quantized_epochs,
+        frozen_epochs=times * recipe.frozen_epochs,
+    )

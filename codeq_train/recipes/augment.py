@@ -17,6 +17,9 @@ _NOISE = 0.05
 _OTHER_WRIST = (-1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
 """Mirror at the plane across the forearm: turn rates are axial vectors and flip the other way."""
 
+_MOVED = 4
+"""Images are moved by up to this many pixels in each direction; the border is mirrored."""
+
 _SHIFT = 2
 """Spectra are moved by up to this many frames of 20 ms."""
 _VARIED = 0.8
@@ -122,3 +125,66 @@ class VariedClips:
 
     def _real(self, codes: Tensor) -> Tensor:
         return (codes.float() - self.zero_point).mul_(self.scale)[:, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Images:
+    """Pictures as bytes; the network sees ``scale · (pixel - 128 - zero_point)``.
+
+    Parameters
+    ----------
+    pixels : uint8 tensor of shape (images, height, width, channels)
+    scale : float
+    zero_point : int
+        Of the int8 values ``pixel - 128``.
+    mirror : bool
+        Left and right may be exchanged.
+    cutout : int
+        Side of a square that is blanked in each drawn image; 0 for none.  Source: DeVries and
+        Taylor, arXiv:1708.04552.
+    """
+
+    pixels: Tensor
+    scale: float
+    zero_point: int
+    mirror: bool = True
+    cutout: int = 0
+
+    def plain(self) -> Tensor:
+        """All images as they are: float tensor of shape (images, channels, height, width)."""
+        return self._real(self.pixels)
+
+    def draw(self, index: Tensor) -> Tensor:
+        """Images moved, mirrored and with a hole; shaped as `plain`."""
+        count, height, width = len(index), *self.pixels.shape[1:3]
+        rows = _mirrored(torch.arange(height) + _offsets(count, _MOVED), height)
+        columns = _mirrored(torch.arange(width) + _offsets(count, _MOVED), width)
+        if self.mirror:
+            turned = torch.rand(count, 1) < 0.5
+            columns = torch.where(turned, columns.flip(1), columns)
+        drawn = self.pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+        x = self._real(drawn)
+        if self.cutout:
+            kept = _outside(count, height, self.cutout)[:, :, None]
+            x *= (kept | _outside(count, width, self.cutout)[:, None, :])[:, None]
+        return x
+
+    def _real(self, pixels: Tensor) -> Tensor:
+        # channels last in memory, which convolutions prefer
+        return ((pixels.float() - (128 + self.zero_point)) * self.scale).permute(0, 3, 1, 2)
+
+
+def _offsets(count: int, most: int) -> Tensor:
+    """Random whole numbers from -most to most: int64 tensor of shape (count, 1)."""
+    return torch.randint(-most, most + 1, (count, 1))
+
+
+def _mirrored(position: Tensor, length: int) -> Tensor:
+    """Positions beyond either end, reflected at the last one."""
+    return length - 1 - (length - 1 - position.abs()).abs()
+
+
+def _outside(count: int, length: int, side: int) -> Tensor:
+    """Positions outside of a random stretch of `side`: bool tensor of shape (count, length)."""
+    distance = torch.arange(length) - torch.randint(length, (count, 1))
+    return (distance < -(side // 2)) | (distance >= side - side // 2)

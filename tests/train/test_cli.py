@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 import codeq_train.cli
 from codeq_compile.cli import main
 from codeq_train.loop import Epoch
+from codeq_train.recipes import RECIPES, lengthened
 from codeq_train.recipes.kws import kws as kws_recipe
 from codeq_train.recipes.recipe import Progress, Recipe
 from tests.train.recipes.clips import write_clips
@@ -36,7 +37,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             frozen_epochs=1,
         )
 
-    monkeypatch.setattr(codeq_train.cli, "kws_recipe", short)
+    monkeypatch.setitem(RECIPES, "kws", replace(RECIPES["kws"], make=short))
     write_clips(tmp_path, clips=36)
     return tmp_path
 
@@ -76,6 +77,34 @@ def test_settings_from_a_file_replace_the_recipes(clips: Path) -> None:
 
     layers = json.loads((out / "report.json").read_text())["layers"]
     assert {5} == {layer["bits"] for layer in layers if layer["bits"] is not None}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_command_that_says_what_it_needs(name: str) -> None:
+    """A recipe that is registered and not offered is not found."""
+    listed = codeq("train", "--help").output
+    command = " ".join(codeq("train", name, "--help").output.split())
+
+    assert name in listed
+    assert RECIPES[name].title in command
+    assert RECIPES[name].files.split()[0] in command
+    assert f"{RECIPES[name].full} times as many epochs" in command
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_folder_without_the_data_is_refused(name: str, tmp_path: Path) -> None:
+    """Every recipe names the folder, before anything is trained."""
+    result = codeq("train", name, "--data", tmp_path, "--target", "host")
+
+    assert 2 == result.exit_code
+    assert str(tmp_path) in result.stderr
+
+
+def test_the_full_schedule_is_longer(clips: Path) -> None:
+    """Figures of papers need more epochs than a CPU has patience for."""
+    recipe = lengthened(RECIPES["kws"].make(clips), 3)
+
+    assert (3, 6, 3) == (recipe.float_epochs, recipe.quantized_epochs, recipe.frozen_epochs)
 
 
 @pytest.mark.parametrize(

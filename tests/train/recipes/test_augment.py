@@ -123,3 +123,46 @@ def test_clips_are_moved_whole_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {(0, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 3)} == {
         tuple(int(v) for v in row) for row in drawn.tolist()
     }
+
+
+def pictures(**options: object) -> augment.Images:
+    """Sixty pictures whose every pixel tells its row and column."""
+    place = 6 * torch.arange(6)[:, None] + torch.arange(6)
+    pixels = (60 + place)[None, :, :, None].expand(60, 6, 6, 1).to(torch.uint8)
+    return augment.Images(pixels=pixels, scale=0.5, zero_point=-20, **options)  # type: ignore[arg-type]
+
+
+def test_a_plain_picture_is_its_pixels_minus_128_on_the_grid() -> None:
+    """What the device feeds."""
+    images = pictures()
+
+    assert torch.equal((images.pixels[..., 0] - 108.0) / 2, images.plain()[:, 0])
+
+
+def test_pictures_are_moved_and_mirrored_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows move together, columns together, and the border is mirrored, not wrapped."""
+    monkeypatch.setattr(augment, "_MOVED", 2)
+    torch.manual_seed(2)
+    drawn = pictures().draw(torch.arange(60))[:, 0]
+    place = (drawn / 0.5 + 48).long()
+    rows, columns = place // 6, place % 6
+
+    assert (rows == rows[:, :, :1]).all()
+    assert (columns == columns[:, :1]).all()
+    moved = {(2, 1, 0, 1, 2, 3), (1, 0, 1, 2, 3, 4), (0, 1, 2, 3, 4, 5)}
+    moved |= {(1, 2, 3, 4, 5, 4), (2, 3, 4, 5, 4, 3)}
+    assert moved == {tuple(each) for each in rows[:, :, 0].tolist()}
+    assert moved | {each[::-1] for each in moved} == {tuple(c) for c in columns[:, 0].tolist()}
+
+
+def test_a_hole_is_a_square_of_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cutout hides a part: it must not make a picture darker or brighter."""
+    monkeypatch.setattr(augment, "_MOVED", 0)
+    torch.manual_seed(2)
+    images = pictures(mirror=False, cutout=2)
+    drawn = images.draw(torch.arange(60))[:, 0]
+    hidden = drawn != images.plain()[:, 0]
+
+    assert not drawn[hidden].any()
+    assert {1, 2, 4} == set(hidden.sum((1, 2)).tolist())  # some reach over the border
+    assert {0, 1, 2} == set(hidden.any(1).sum(1).tolist()) | {0}
