@@ -23,28 +23,43 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
 
     Parameters
     ----------
-    quantizer : {"codeq", "lsq"}
-        CoDeQ with an integer gap, or the ordinary grid with a learned step.
+    quantizer : {"codeq", "codeq_offset", "diffq", "lsq", "magnitude"}
+        CoDeQ with an integer gap; CoDeQ as published, with a real offset and a table of levels;
+        widths learned through noise; the ordinary grid with a learned step; that grid with the
+        smallest weights removed.
     bits : int, 2..8
         Width at the start; the largest width while bits are learned.
     min_bits : int, 2..8
         Smallest width that learning may choose.
     learn_bits : bool
-        Learn the width between `min_bits` and `bits` (codeq only).
+        Learn the width between `min_bits` and `bits` (codeq, codeq_offset, diffq).
     learn_dead_zone : bool
-        Learn the gap, i.e. how wide the dead zone is (codeq only).
+        Learn how wide the dead zone is (codeq, codeq_offset).
     range : {"learned", "absmax"}
-        Real value of the top level: an LSQ parameter, or the largest magnitude of the weights.
+        Real value of the top level: an LSQ parameter, or the largest magnitude of the weights
+        (codeq_offset always takes the 99th percentile, as published).
     per_channel : bool
         One range per output channel; with BatchNorm it costs no flash, its multipliers are per
         channel anyway.
     lambda_dz : float
-        Weight of this layer's density in `regularizer`.
+        Weight of this layer's density in `regularizer`; of theta² for codeq_offset.
     lambda_bit : float
-        Weight of this layer's width in `regularizer`.
+        Weight of this layer's width in `regularizer`; of theta_bits² for codeq_offset.
+    snap : bool
+        Train with the levels of the table that is exported; otherwise with the real ones until the
+        last phase (codeq_offset).
+    paper_init : bool
+        Start almost without a dead zone, as published, instead of on the ordinary grid
+        (codeq_offset).
+    noise : {"uniform", "gaussian"}
+        What stands for rounding while training: its own distribution, or as published (diffq).
+    sparsity : float, 0..0.99
+        Share of zeros at the end, unless a budget decides; 0 leaves the layer dense (magnitude).
+    ramp_steps : int
+        Training steps until `sparsity` is reached; `freeze` shortens it (magnitude).
     """
 
-    quantizer: Literal["codeq", "lsq"] = "codeq"
+    quantizer: Literal["codeq", "codeq_offset", "diffq", "lsq", "magnitude"] = "codeq"
     bits: Bits = 8
     min_bits: Bits = 2
     learn_bits: bool = True
@@ -53,6 +68,11 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     per_channel: bool = True
     lambda_dz: NonNegative = 0.0
     lambda_bit: NonNegative = 0.0
+    snap: bool = True
+    paper_init: bool = False
+    noise: Literal["uniform", "gaussian"] = "uniform"
+    sparsity: Annotated[float, msgspec.Meta(ge=0.0, le=0.99)] = 0.5
+    ramp_steps: Annotated[int, msgspec.Meta(ge=1)] = 1000
 
     def __post_init__(self) -> None:
         if self.min_bits > self.bits:

@@ -13,9 +13,9 @@ from codeq_train.model import QuantizedModel
 def regularizer(model: QuantizedModel) -> Tensor:
     """Penalty to add to the task's loss, once a step: 0-d tensor.
 
-    ``sum over layers of (weights / all weights) · (lambda_dz · density + lambda_bit · width / 8)``,
-    and with `budgets` in the configuration the budget's pressure.  It is 0 once the model is
-    frozen.
+    ``sum over layers of (weights / all weights) · (lambda_dz · density + lambda_bit · width / 8)``
+    unless the quantizer has a `penalty` of its own, and with `budgets` in the configuration the
+    budget's pressure.  It is 0 once the model is frozen.
     """
     layers = [
         layer
@@ -31,12 +31,14 @@ def regularizer(model: QuantizedModel) -> Tensor:
         chosen = model.config.layer(layer.origin.name)
         if chosen.lambda_dz or chosen.lambda_bit:
             assert layer.quantizer is not None
-            width, density = layer.quantizer.rate(layer.weight)
-            if isinstance(layer, Conv) and layer.is_depthwise:
-                density = torch.zeros_like(density)  # stored dense: zeros save nothing there
-            share = layer.weight.numel() / total
-            cost = chosen.lambda_dz * density + chosen.lambda_bit * width / 8
-            penalty = penalty + share * cost
+            # depthwise weights are stored dense: zeros save nothing there
+            is_dense = isinstance(layer, Conv) and layer.is_depthwise
+            penalty = penalty + layer.quantizer.penalty(
+                layer.weight,
+                lambda_dz=0.0 if is_dense else chosen.lambda_dz,
+                lambda_bit=chosen.lambda_bit,
+                share=layer.weight.numel() / total,
+            )
     return penalty if model.budget is None else penalty + _budget_penalty(model, model.budget)
 
 

@@ -6,10 +6,19 @@ from torch import Tensor
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
 from codeq_train.quantizers.codeq import CoDeQ
+from codeq_train.quantizers.codeq_offset import CoDeQOffset
+from codeq_train.quantizers.diffq import DiffQ
 from codeq_train.quantizers.grid import GridQuantizer
 from codeq_train.quantizers.lsq import LSQ
+from codeq_train.quantizers.magnitude import Magnitude
 
-_BY_NAME: dict[str, type[WeightQuantizer]] = {"codeq": CoDeQ, "lsq": LSQ}
+_BY_NAME: dict[str, type[WeightQuantizer]] = {
+    "codeq": CoDeQ,
+    "codeq_offset": CoDeQOffset,
+    "diffq": DiffQ,
+    "lsq": LSQ,
+    "magnitude": Magnitude,
+}
 
 
 def make_quantizer(weight: Tensor, config: LayerConfig) -> WeightQuantizer:
@@ -17,4 +26,14 @@ def make_quantizer(weight: Tensor, config: LayerConfig) -> WeightQuantizer:
     return _BY_NAME[config.quantizer](weight, config)
 
 
-__all__ = ["LSQ", "CoDeQ", "GridQuantizer", "Levels", "WeightQuantizer", "make_quantizer"]
+__all__ = [
+    "LSQ",
+    "CoDeQ",
+    "CoDeQOffset",
+    "DiffQ",
+    "GridQuantizer",
+    "Levels",
+    "Magnitude",
+    "WeightQuantizer",
+    "make_quantizer",
+]

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from codeq_train.config import LayerConfig
 
+_THRESHOLD_WIDTH = 0.25
+"""Softness of the counted zeros' edge, in steps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Levels:
@@ -99,6 +102,21 @@ class WeightQuantizer(nn.Module, ABC):
     def bits(self) -> int:
         """Stored width now, 1..8."""
 
+    def penalty(
+        self, weight: Tensor, *, lambda_dz: float, lambda_bit: float, share: float
+    ) -> Tensor:
+        """What `regularizer` adds for this layer: 0-d tensor.
+
+        By default ``share · (lambda_dz · density + lambda_bit · width / 8)``, with the layer's
+        share of all weights, in [0, 1].
+        """
+        width, density = self.rate(weight)
+        return share * (lambda_dz * density + lambda_bit * width / 8)
+
+    def snap_error(self) -> float:
+        """How far the stored levels are from the method's own, in steps; 0 where they are equal."""
+        return 0.0
+
     def freeze(self, weight: Tensor) -> None:
         """Fix what the last phase of training must not change any more: by default the zeros."""
         with torch.no_grad():
@@ -123,3 +141,12 @@ class WeightQuantizer(nn.Module, ABC):
         else:
             value = magnitude.amax().reshape(1)
         return value.clamp(min=torch.finfo(weight.dtype).tiny ** 0.5)
+
+
+def soft_density(weight: Tensor, threshold: Tensor, step: Tensor) -> Tensor:
+    """Share of weights beyond `threshold`, differentiable: 0-d tensor.
+
+    The edge is softened over a quarter of a step, so that weights near it have a gradient.
+    """
+    beyond = (weight.abs() - threshold) / (_THRESHOLD_WIDTH * step)
+    return torch.sigmoid(beyond).mean()

@@ -14,14 +14,13 @@ from torch.nn import functional as F
 
 from codeq_train.autograd import bounded_round_ste
 from codeq_train.config import LayerConfig
+from codeq_train.quantizers.base import soft_density
 from codeq_train.quantizers.grid import GridQuantizer
 
 MAX_LEVEL = 127
 """int8: gap + top index never exceed it. [N3.3]"""
 
 _INITIAL_GAP = 0.3
-_THRESHOLD_WIDTH = 0.25
-"""Softness of the counted zeros' edge, in steps."""
 
 
 class CoDeQ(GridQuantizer):
@@ -68,8 +67,7 @@ class CoDeQ(GridQuantizer):
         # the unrounded gap: between two whole gaps the pull must not vanish
         gap = F.softplus(self.phi).clamp(max=MAX_LEVEL - float(top.detach()))
         step = self.top_value(weight).detach() / (top + gap)
-        beyond = (weight.abs() - (gap + 0.5) * step) / (_THRESHOLD_WIDTH * step)
-        return width, torch.sigmoid(beyond).mean()
+        return width, soft_density(weight, (gap + 0.5) * step, step)
 
     @torch.no_grad()
     def freeze(self, weight: Tensor) -> None:

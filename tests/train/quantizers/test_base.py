@@ -13,14 +13,18 @@ from codeq_train.quantizers import LSQ, WeightQuantizer, make_quantizer
 CONFIGS = [
     LayerConfig(quantizer=quantizer, bits=bits, range=range_, per_channel=per_channel)
     for quantizer, bits, range_, per_channel in product(
-        ("codeq", "lsq"), (2, 3, 4, 8), ("learned", "absmax"), (False, True)
+        ("codeq", "diffq", "lsq", "magnitude"), (2, 3, 4, 8), ("learned", "absmax"), (False, True)
     )
+] + [
+    LayerConfig(quantizer="codeq_offset", bits=bits, per_channel=per_channel, snap=snap)
+    for bits, per_channel, snap in product((2, 3, 4, 7, 8), (False, True), (False, True))
 ]
 
 
 def name(config: LayerConfig) -> str:
     channel = "channel" if config.per_channel else "tensor"
-    return f"{config.quantizer}-w{config.bits}-{config.range}-{channel}"
+    snap = "" if config.snap else "-real"
+    return f"{config.quantizer}-w{config.bits}-{config.range}-{channel}{snap}"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
@@ -28,13 +32,15 @@ def test_stored_levels_are_the_fake_quantized_weights_bit_for_bit(config: LayerC
     """One ulp between them and the exported model is not the trained one."""
     torch.manual_seed(config.bits)
     weight = torch.randn(6, 4, 3, 3)
-    quantizer = make_quantizer(weight, config)
+    quantizer = make_quantizer(weight, config).eval()
 
     levels = quantizer.levels(weight)
 
     assert torch.equal(quantizer(weight), levels.dequantize())
     assert torch.int8 == levels.codes.dtype
-    assert int(levels.codes.abs().max()) <= 2 ** (levels.bits - 1) - 1
+    values, top = levels.values(), 2 ** (levels.bits - 1) - 1
+    assert int(values.abs().max()) <= (127 if levels.table else top)
+    assert len(levels.table or ()) <= 2**levels.bits
     assert (6 if config.per_channel else 1,) == tuple(levels.scale.shape)
 
 
@@ -48,7 +54,7 @@ def test_weights_that_are_all_zero_give_no_nan(config: LayerConfig) -> None:
 
     gradients = [weight.grad, *(p.grad for p in quantizer.parameters())]
     assert all(torch.isfinite(g).all() for g in gradients if g is not None)
-    assert 0 == int(quantizer.levels(weight).codes.abs().max())
+    assert 0 == int(quantizer.levels(weight).values().abs().max())
 
 
 def test_the_initial_range_beats_absmax() -> None:
