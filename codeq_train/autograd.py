@@ -29,14 +29,14 @@ def round_half_away(x: Tensor) -> Tensor:
     return torch.copysign(torch.floor(x.abs() + 0.5), x)
 
 
-class BoundedRoundSTE(Function):
-    """``clamp(round(x), low, high)``; gradient 1, but 0 where it would push x further out."""
+class BoundedSTE(Function):
+    """``clamp(x, low, high)``; gradient 1, but 0 where it would push x further out."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
-        return torch.floor(x + 0.5).clamp(low, high)
+        return x.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -44,6 +44,15 @@ class BoundedRoundSTE(Function):
         # gradient descent moves x against grad
         outward = ((x >= ctx.high) & (grad < 0)) | ((x <= ctx.low) & (grad > 0))
         return grad.masked_fill(outward, 0.0), None, None
+
+
+class BoundedRoundSTE(BoundedSTE):
+    """``clamp(round(x), low, high)``; gradient of `BoundedSTE`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        BoundedSTE.forward(ctx, x, low, high)
+        return torch.floor(x + 0.5).clamp(low, high)
 
 
 class QuantizeActivation(Function):
@@ -178,6 +187,11 @@ def _sum_to(x: Tensor, like: Tensor) -> Tensor:
 def round_ste(x: Tensor) -> Tensor:
     """Nearest integer, ties away from zero; see `RoundSTE`."""
     return RoundSTE.apply(x)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def bounded_ste(x: Tensor, low: float, high: float) -> Tensor:
+    """`x` within [low, high]; see `BoundedSTE`."""
+    return BoundedSTE.apply(x, low, high)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def bounded_round_ste(x: Tensor, low: float, high: float) -> Tensor:
