@@ -46,6 +46,20 @@ class BoundedSTE(Function):
         return grad.masked_fill(outward, 0.0), None, None
 
 
+class AtLeast(Function):
+    """``maximum(x, low)``; gradient 1, but 0 where it would push x further down."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor) -> Tensor:
+        ctx.save_for_backward(x, low)
+        return torch.maximum(x, low)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        x, low = ctx.saved_tensors
+        return grad.masked_fill((x <= low) & (grad > 0), 0.0), None
+
+
 class BoundedRoundSTE(BoundedSTE):
     """``clamp(round(x), low, high)``; gradient of `BoundedSTE`."""
 
@@ -192,6 +206,11 @@ def round_ste(x: Tensor) -> Tensor:
 def bounded_ste(x: Tensor, low: float, high: float) -> Tensor:
     """`x` within [low, high]; see `BoundedSTE`."""
     return BoundedSTE.apply(x, low, high)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def at_least(x: Tensor, low: Tensor) -> Tensor:
+    """`x`, but not below `low`; see `AtLeast`."""
+    return AtLeast.apply(x, low)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def bounded_round_ste(x: Tensor, low: float, high: float) -> Tensor:

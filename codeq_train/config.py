@@ -23,12 +23,13 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
 
     Parameters
     ----------
-    quantizer : {"codeq", "codeq_offset", "diffq", "lsq", "magnitude"}
+    quantizer : {"codeq", "codeq_offset", "diffq", "ec2t", "ecq", "lsq", "magnitude"}
         CoDeQ with an integer gap; CoDeQ as published, with a real offset and a table of levels;
-        widths learned through noise; the ordinary grid with a learned step; that grid with the
+        widths learned through noise; three levels with learned centroids, and the ordinary grid,
+        both assigned by distance and code length; that grid with a learned step alone, and with the
         smallest weights removed.
     bits : int, 2..8
-        Width at the start; the largest width while bits are learned.
+        Width at the start; the largest width while bits are learned (ec2t always has 2).
     min_bits : int, 2..8
         Smallest width that learning may choose.
     learn_bits : bool
@@ -37,7 +38,7 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         Learn how wide the dead zone is (codeq, codeq_offset).
     range : {"learned", "absmax"}
         Real value of the top level: an LSQ parameter, or the largest magnitude of the weights
-        (codeq_offset always takes the 99th percentile, as published).
+        (codeq_offset always takes the 99th percentile, as published; ec2t always learns).
     per_channel : bool
         One range per output channel; with BatchNorm it costs no flash, its multipliers are per
         channel anyway.
@@ -57,9 +58,23 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         Share of zeros at the end, unless a budget decides; 0 leaves the layer dense (magnitude).
     ramp_steps : int
         Training steps until `sparsity` is reached; `freeze` shortens it (magnitude).
+    strength : float
+        How much a level's code length weighs against its distance, 0 for not at all and 1 for as
+        much as leaves only the largest weights; where there is a budget, only at the start
+        (ecq, ec2t; the papers' Λ: 0.05 for 4 bits, 0.125 to 0.175 for three levels).
+    relevance : {"none", "fisher", "taylor", "lrp"}
+        What keeps small weights from being pruned and lets larger ones be: nothing; the mean of
+        gradient², or of abs(weight · gradient); layer-wise relevance propagation, which needs the
+        extra `lrp` (ecq, ec2t).
+    symmetric : bool
+        Equal centroids, which are stored in fewer bits (ec2t).
+    scaled_gradient : bool
+        Multiply a weight's gradient by the magnitude of its level, as published (ecq, ec2t).
     """
 
-    quantizer: Literal["codeq", "codeq_offset", "diffq", "lsq", "magnitude"] = "codeq"
+    quantizer: Literal["codeq", "codeq_offset", "diffq", "ec2t", "ecq", "lsq", "magnitude"] = (
+        "codeq"
+    )
     bits: Bits = 8
     min_bits: Bits = 2
     learn_bits: bool = True
@@ -73,6 +88,10 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     noise: Literal["uniform", "gaussian"] = "uniform"
     sparsity: Annotated[float, msgspec.Meta(ge=0.0, le=0.99)] = 0.5
     ramp_steps: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    strength: NonNegative = 0.1
+    relevance: Literal["none", "fisher", "taylor", "lrp"] = "none"
+    symmetric: bool = True
+    scaled_gradient: bool = False
 
     def __post_init__(self) -> None:
         if self.min_bits > self.bits:

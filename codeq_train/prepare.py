@@ -18,6 +18,7 @@ from codeq_train.config import LayerConfig, QuantConfig, parse_config
 from codeq_train.export import export
 from codeq_train.layers import (
     Concat,
+    Conv,
     GridRule,
     Input,
     Layer,
@@ -29,6 +30,7 @@ from codeq_train.layers import (
 )
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
+from codeq_train.quantizers.entropy import size_factor
 
 # Weights that are all 1 are exact in two bits, but a bias has the steps of its weights: with 8 bits
 # they are 127 times finer.
@@ -275,10 +277,15 @@ def _attach_quantizers(
     """Quantizers for all weights; layers that share a parameter share its quantizer."""
     weighted = [layer for layer in layers if isinstance(layer, Weighted)]
     config.check_patterns(n.origin.name for n in weighted if not isinstance(n, Scale))
+    largest = max((layer.weight.numel() for layer in weighted), default=1)
     shared: dict[int, WeightQuantizer] = {}
     for layer in weighted:
         key = id(layer.weight)
         if key not in shared:
             chosen = _ONES if isinstance(layer, Scale) else config.layer(layer.origin.name)
             shared[key] = make_quantizer(layer.weight, chosen)
+            # depthwise weights are stored dense: zeros save nothing there
+            is_dense = isinstance(layer, Conv) and layer.is_depthwise
+            factor = 0.0 if is_dense else size_factor(layer.weight.numel(), largest)
+            shared[key].size_factor = factor
         layer.attach(shared[key], grids[layer.origin.inputs[0]])

@@ -8,6 +8,8 @@ from codeq_train.quantizers.base import Levels, WeightQuantizer
 from codeq_train.quantizers.codeq import CoDeQ
 from codeq_train.quantizers.codeq_offset import CoDeQOffset
 from codeq_train.quantizers.diffq import DiffQ
+from codeq_train.quantizers.ec2t import EC2T
+from codeq_train.quantizers.ecq import ECQ
 from codeq_train.quantizers.grid import GridQuantizer
 from codeq_train.quantizers.lsq import LSQ
 from codeq_train.quantizers.magnitude import Magnitude
@@ -16,6 +18,8 @@ _BY_NAME: dict[str, type[WeightQuantizer]] = {
     "codeq": CoDeQ,
     "codeq_offset": CoDeQOffset,
     "diffq": DiffQ,
+    "ec2t": EC2T,
+    "ecq": ECQ,
     "lsq": LSQ,
     "magnitude": Magnitude,
 }
@@ -27,6 +31,8 @@ def make_quantizer(weight: Tensor, config: LayerConfig) -> WeightQuantizer:
 
 
 __all__ = [
+    "EC2T",
+    "ECQ",
     "LSQ",
     "CoDeQ",
     "CoDeQOffset",

@@ -65,6 +65,9 @@ class WeightQuantizer(nn.Module, ABC):
         understood.
     learns_size : bool
         `rate` has a gradient that training can follow to fewer bytes.
+    size_factor : float
+        How much of a strength this layer feels, in [0, 1]; set by `prepare`, 0 where zeros save no
+        bytes.
     """
 
     learned: ClassVar[Mapping[str, str]] = {}
@@ -73,6 +76,7 @@ class WeightQuantizer(nn.Module, ABC):
     def __init__(self, weight: Tensor, config: LayerConfig) -> None:
         super().__init__()
         self.per_channel = config.per_channel
+        self.size_factor = 1.0
         ones = [1] * (weight.dim() - 1)
         self.range_shape = (len(weight), *ones) if config.per_channel else (1,)
         self.mask: Tensor | None

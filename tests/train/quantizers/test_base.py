@@ -10,21 +10,31 @@ import torch
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers import LSQ, WeightQuantizer, make_quantizer
 
-CONFIGS = [
-    LayerConfig(quantizer=quantizer, bits=bits, range=range_, per_channel=per_channel)
-    for quantizer, bits, range_, per_channel in product(
-        ("codeq", "diffq", "lsq", "magnitude"), (2, 3, 4, 8), ("learned", "absmax"), (False, True)
-    )
-] + [
-    LayerConfig(quantizer="codeq_offset", bits=bits, per_channel=per_channel, snap=snap)
-    for bits, per_channel, snap in product((2, 3, 4, 7, 8), (False, True), (False, True))
-]
+CONFIGS = (
+    [
+        LayerConfig(quantizer=quantizer, bits=bits, range=range_, per_channel=per_channel)
+        for quantizer, bits, range_, per_channel in product(
+            ("codeq", "diffq", "ecq", "lsq", "magnitude"),
+            (2, 3, 4, 8),
+            ("learned", "absmax"),
+            (False, True),
+        )
+    ]
+    + [
+        LayerConfig(quantizer="ec2t", per_channel=per_channel, symmetric=symmetric)
+        for per_channel, symmetric in product((False, True), (False, True))
+    ]
+    + [
+        LayerConfig(quantizer="codeq_offset", bits=bits, per_channel=per_channel, snap=snap)
+        for bits, per_channel, snap in product((2, 3, 4, 7, 8), (False, True), (False, True))
+    ]
+)
 
 
 def name(config: LayerConfig) -> str:
     channel = "channel" if config.per_channel else "tensor"
-    snap = "" if config.snap else "-real"
-    return f"{config.quantizer}-w{config.bits}-{config.range}-{channel}{snap}"
+    form = ("" if config.snap else "-real") + ("" if config.symmetric else "-pair")
+    return f"{config.quantizer}-w{config.bits}-{config.range}-{channel}{form}"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
