@@ -11,18 +11,17 @@ from codeq_train.config import (
     parse_config,
 )
 from codeq_train.cost import LayerCost, layer_costs, mean_bits, mean_sparsity, projected_bytes
-from codeq_train.export import export, to_graph_inputs
-from codeq_train.loop import (
+from codeq_train.evaluate import (
     Distance,
-    Epoch,
+    accuracy,
     evaluate,
-    fit,
     integer_accuracy,
     integer_distance,
     integer_outputs,
     predict,
-    seed_everything,
 )
+from codeq_train.export import export, to_graph_inputs
+from codeq_train.loop import Callback, Epoch, Step, fit, launch, seed_everything
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.prepare import (
@@ -37,6 +36,7 @@ from codeq_train.regularizer import regularizer
 __all__ = [
     "ActivationConfig",
     "BudgetConfig",
+    "Callback",
     "Distance",
     "Epoch",
     "InputConfig",
@@ -44,6 +44,8 @@ __all__ = [
     "LayerCost",
     "QuantConfig",
     "QuantizedModel",
+    "Step",
+    "accuracy",
     "calibrate",
     "evaluate",
     "export",
@@ -52,6 +54,7 @@ __all__ = [
     "integer_accuracy",
     "integer_distance",
     "integer_outputs",
+    "launch",
     "layer_costs",
     "load_config",
     "mean_bits",

@@ -95,6 +95,8 @@ class Layer(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         y = self.compute(*inputs)
+        if y.dtype is torch.bfloat16:
+            y = y.float()  # under autocast too, grids are met in float32
         if self.grid is not None and not self.is_on_grid:
             limited: Tensor = self.grid(y, self.limits)
             return limited

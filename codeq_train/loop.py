@@ -1,30 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small reference training loop, and evaluation in float, fake-quantized and in integers."""
+"""The training loop: one processor or many, float and prepared models alike, resumable.
 
+Processes, devices and the averaging of gradients are Lightning Fabric's.  Everything here can be
+had in a loop of your own: docs/examples/ shows three.
+"""
+
+import gc
+import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.utils.data import DataLoader, DistributedSampler
 
-from codeq_compile.ir import Graph
-from codeq_compile.passes import run as lower
-from codeq_compile.simulate import simulate, trace
+from codeq_compile.errors import InputError
+from codeq_train import checkpoint as checkpoints
+from codeq_train.checkpoint import State
 from codeq_train.cost import layer_costs, mean_bits, mean_sparsity
-from codeq_train.export import convert, to_graph_inputs
-from codeq_train.layers import Input
-from codeq_train.layout import Layout
+from codeq_train.evaluate import (
+    Accuracy,
+    Data,
+    Measure,
+    accuracy,
+    float_figures,
+    integer_figures,
+    predict,
+)
+from codeq_train.export import export
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.prepare import freeze
 from codeq_train.regularizer import regularizer
 
-_TEACHER_SHARE = 0.5
-_TEMPERATURE = 2.0
+if TYPE_CHECKING:  # its import takes seconds, which `codeq --help` shall not
+    from lightning_fabric import Fabric
+
+Precision = Literal["32-true", "bf16-mixed"]
+Teacher = nn.Module | Callable[[Tensor], Tensor]
+
+_RANK_SEED = 1_000_003
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +70,8 @@ class Epoch:
         Weights and tables as they would be stored now; 0 for a float model.
     frozen : bool
         The last phase has begun.
+    integers : dict of str to float, optional
+        Of the exported integers on the validation set; in the last phase, if they are looked at.
     """
 
     number: int
@@ -55,236 +82,621 @@ class Epoch:
     sparsity: float = 0.0
     flash_bytes: int = 0
     frozen: bool = False
+    integers: Accuracy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """What a `Callback` sees after each step of the optimizer.
+
+    Parameters
+    ----------
+    number : int
+        Of this step, from 1.
+    inputs, targets : tensors
+        This process's part of the batch, on the model's device.
+    frozen : bool
+        The last phase has begun.
+    """
+
+    number: int
+    inputs: Tensor
+    targets: Tensor
+    frozen: bool
+
+
+class Callback:
+    """Something that acts while `fit` runs; the default does nothing.
+
+    With many processes it runs in each of them: what it does to the model must be the same in all.
+    What it must remember across a resumption goes through `state_dict` and `load_state_dict`.
+    """
+
+    def on_step(self, model: nn.Module, step: Step) -> None:
+        """After each step of the optimizer."""
+
+    def on_epoch(self, model: nn.Module, epoch: Epoch) -> None:
+        """After each epoch, before its checkpoint is written."""
+
+    def state_dict(self) -> State:
+        """Tensors, numbers and strings, in nested dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Continue from what `state_dict` gave."""
 
 
 def seed_everything(seed: int) -> None:
     """Seed torch, numpy and Python, and let torch flush denormals, which slow dead channels."""
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed % (1 << 32))
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.deterministic = True
+
+
+def launch(*, accelerator: str = "cpu", devices: int = 1) -> "Fabric":
+    """The processes of a run: those that torchrun started, else one for each device.
+
+    Parameters
+    ----------
+    accelerator : {"cpu", "cuda", "auto"}
+    devices : int
+        Where torchrun did not decide: with more than one, the command starts itself once for each.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    nodes = 1
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        # BatchNorm's running statistics are averaged once an epoch: nothing reads them before
+        strategy=DDPStrategy(broadcast_buffers=False) if devices * nodes > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
 
 
 def fit(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Data,
+    y: Tensor | None = None,
     *,
     epochs: int,
     batch_size: int = 64,
     lr: float = 1e-3,
     weight_decay: float = 0.0,
-    validation: tuple[Tensor, Tensor] | None = None,
+    optimizer: Literal["adamw", "sgd"] | Callable[[nn.Module], Optimizer] = "adamw",
+    clip_norm: float | None = None,
+    validation: tuple[Tensor, Tensor] | Data | None = None,
+    measure: Measure = accuracy,
     freeze_epochs: int = 0,
+    keep_best: bool = False,
     augment: Callable[[Tensor], Tensor] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
-    teacher: nn.Module | None = None,
+    teacher: Teacher | None = None,
+    teacher_share: float = 0.5,
+    temperature: float = 2.0,
+    precision: Precision = "32-true",
+    channels_last: bool = False,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
     on_epoch: Callable[[Epoch], None] | None = None,
     seed: int = 0,
+    fabric: "Fabric | None" = None,
 ) -> None:
-    """Train a classifier with AdamW and one cosine cycle; float and prepared models alike.
+    """Train a classifier with one cosine cycle; float and prepared models alike.
 
     Parameters
     ----------
     model : nn.Module
         Ordinary module, or `QuantizedModel`: then the regularizer joins the loss.
-    x : float tensor of shape (samples, ...)
-    y : int64 tensor of shape (samples,)
+    x : float tensor of shape (samples, ...), Dataset or DataLoader
+        A tensor or a Dataset is shuffled here and shared out among the processes; a DataLoader
+        does both itself.
+    y : int64 tensor of shape (samples,), optional
+        With a tensor `x`.
     epochs, batch_size : int
+        A batch is that of all processes together.
     lr, weight_decay : float
         Peak learning rate; decay of weights only.
-    validation : tuple of tensors (x, y), optional
-        For the reported accuracy.
+    optimizer : {"adamw", "sgd"} or callable
+        SGD has Nesterov momentum 0.9.  A callable makes the optimizer of the model, with
+        `parameter_groups` or without; `lr` and `weight_decay` are then its own affair.
+    clip_norm : float, optional
+        Largest norm of all gradients together.
+    validation : tuple of tensors (x, y), Dataset or DataLoader, optional
+        For the reported accuracy, and for `keep_best`.
+    measure : callable
+        What `validation` is measured by: figures of (outputs, targets), larger is better.
     freeze_epochs : int
-        Length of the last phase, in which zeros, widths and BatchNorm are fixed.
-    augment : callable, optional
-        Applied to each training batch; may make inputs of indices into the data.
+        Length of the last phase, in which zeros, widths and BatchNorm are fixed.  It computes in
+        float32 whatever the precision, so that what is selected is exact.
+    keep_best : bool
+        Return with the state of the best epoch, by the mean of the figures: of a prepared model
+        that epoch of the last phase whose exported integers are best, of others by their outputs.
+    augment : callable
+        Applied to each training batch where the data is; may make inputs of indices into the data.
     loss : callable
         Of (outputs, targets), a mean over the batch.
-    teacher : nn.Module, optional
-        Trained float model; half of the loss is then the distance from its outputs.
+    teacher : nn.Module or callable, optional
+        Trained float model, or a function from inputs to its outputs.
+    teacher_share : float
+        Of the distance from the teacher's outputs in the loss, in [0, 1].
+    temperature : float
+        By which both outputs are divided before the softmax.
+    precision : {"32-true", "bf16-mixed"}
+        Mixed: convolutions and products in bfloat16, grids and quantizers in float32.
+    channels_last : bool
+        Images are laid out with channels last, which is faster for most convolutions.
+    checkpoint : Path, optional
+        File that holds, after each epoch, all that is needed to continue after a kill.
+    resume : bool
+        Continue from `checkpoint`, if the file is there; a finished run is only loaded.
+    callbacks : sequence of Callback
     on_epoch : callable, optional
-        Called after each epoch.
+        Called after each epoch, in the first process.
     seed : int
         Of the order of samples and everything else that is random.
+    fabric : Fabric, optional
+        From `launch`; by default the processes that torchrun started, or this one, and the device
+        that the model is on.
+
+    Raises
+    ------
+    InputError
+        The settings contradict each other or the data, or the checkpoint is of another run.
     """
-    seed_everything(seed)
-    quantized = isinstance(model, QuantizedModel)
+    fabric = fabric or launch(accelerator=next(model.parameters()).device.type)
+    seed_everything(seed + _RANK_SEED * fabric.global_rank)
+    model.to(fabric.device)
+    if isinstance(teacher, nn.Module):
+        teacher.to(fabric.device)
+    batches = _batches(x, y, batch_size=batch_size, augment=augment, seed=seed, fabric=fabric)
+    made = _optimizer(optimizer, model, lr=lr, weight_decay=weight_decay)
+    trainer = _Trainer(
+        model,
+        fabric,
+        batches,
+        made,
+        CosineAnnealingLR(made, epochs * len(batches)),
+        _Loss(task=loss, teacher=teacher, share=teacher_share, temperature=temperature),
+        clip_norm=clip_norm,
+        mixed=precision == "bf16-mixed",
+        channels_last=channels_last,
+        callbacks=callbacks,
+    )
+    judge = _Judge(model, fabric, validation, measure, keep_best=keep_best)
+    settings = {
+        "network": _fingerprint(model),
+        "epochs": epochs,
+        "freeze_epochs": freeze_epochs,
+        "batch_size": batch_size,
+        "batches": len(batches),
+        "optimizer": type(made).__name__,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "teacher_share": None if teacher is None else teacher_share,
+        "temperature": None if teacher is None else temperature,
+        "keep_best": keep_best,
+        "precision": precision,
+        "channels_last": channels_last,
+        "seed": seed,
+        "processes": fabric.world_size,
+        **_described_config(model),
+    }
+    learning = epochs - freeze_epochs if isinstance(model, QuantizedModel) else epochs
+    done = 0
+    if resume and checkpoint is not None and checkpoint.exists():
+        state = checkpoints.load(checkpoint, settings)
+        done = int(state["epoch"])
+        trainer.restore(state["trainer"], frozen=done > learning)
+        judge.best = state["best"]
+    for number in range(done + 1, epochs + 1):
+        if number == learning + 1:
+            trainer.freeze()
+        mean_loss, share = trainer.epoch()
+        epoch = judge.judge(
+            Epoch(
+                number=number,
+                epochs=epochs,
+                loss=mean_loss,
+                accuracy=share,
+                frozen=trainer.frozen,
+            )
+        )
+        for callback in callbacks:
+            callback.on_epoch(model, epoch)
+        if checkpoint is not None:
+            state = {"epoch": number, "trainer": trainer.state(), "best": judge.best}
+            if fabric.is_global_zero:
+                checkpoints.save(checkpoint, {"settings": settings, **state})
+        if on_epoch is not None and fabric.is_global_zero:
+            on_epoch(epoch)
+    judge.restore_best()
+
+
+class _Trainer:
+    """Everything that one epoch changes, and how it is stored."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fabric: "Fabric",
+        batches: "_Batches",
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        loss: "_Loss",
+        *,
+        clip_norm: float | None,
+        mixed: bool,
+        channels_last: bool,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.model, self.fabric, self.batches = model, fabric, batches
+        self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
+        self.clip_norm, self.mixed, self.channels_last = clip_norm, mixed, channels_last
+        self.callbacks = callbacks
+        self.frozen = False
+        self.steps = 0
+        self._network: nn.Module | None = None
+
+    def freeze(self) -> None:
+        """Begin the last phase."""
+        assert isinstance(self.model, QuantizedModel)
+        freeze(self.model)
+        self.frozen = True
+        self._network = None  # wrapped anew: what stopped learning has no gradient to wait for
+        gc.collect()
+
+    def epoch(self) -> tuple[float, float]:
+        """Train on all batches; (mean loss, share of samples that were right)."""
+        if self._network is None:
+            self._network = self.fabric.setup_module(self.model, move_to_device=False)
+        self.model.train()
+        sums = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
+        for inputs, targets in self.batches:
+            loss, right = self._step(self._placed(inputs), targets.to(self.fabric.device))
+            sums += torch.stack([loss.double() * len(inputs), right, right.new_tensor(len(inputs))])
+        self._average_statistics()
+        total_loss, right, count = _reduced(self.fabric, sums, "sum").tolist()
+        return total_loss / count, right / count
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer; (loss of the task, number of samples that were right)."""
+        assert self._network is not None
+        with torch.autocast(
+            self.fabric.device.type, torch.bfloat16, enabled=self.mixed and not self.frozen
+        ):
+            outputs = self._network(inputs)
+            taught = self.loss.taught(inputs)
+        task = self.loss(outputs.float(), targets, taught)
+        penalty = regularizer(self.model) if isinstance(self.model, QuantizedModel) else 0.0
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(task + penalty)
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.steps += 1
+        step = Step(number=self.steps, inputs=inputs, targets=targets, frozen=self.frozen)
+        for callback in self.callbacks:
+            callback.on_step(self.model, step)
+        return task.detach(), (outputs.detach().argmax(1) == targets).sum()
+
+    def _placed(self, inputs: Tensor) -> Tensor:
+        is_image = self.channels_last and inputs.dim() == 4
+        layout = torch.channels_last if is_image else torch.preserve_format
+        return inputs.to(self.fabric.device, memory_format=layout)
+
+    def _average_statistics(self) -> None:
+        """Of BatchNorm and the like: each process has seen its own part of each batch."""
+        for buffer in self.model.buffers() if self.fabric.world_size > 1 else ():
+            if buffer.is_floating_point():
+                buffer.copy_(_reduced(self.fabric, buffer, "mean"))
+
+    def state(self) -> State:
+        """All that `restore` needs; a collective call."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "order": self.batches.state(),
+            "random": _gathered(self.fabric, checkpoints.random_state(self.fabric.device)),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "steps": self.steps,
+        }
+
+    def restore(self, state: State, *, frozen: bool) -> None:
+        """Continue from `state`."""
+        self.model.load_state_dict(state["model"])
+        if frozen:
+            self.freeze()
+            self.model.load_state_dict(state["model"])  # freezing chose from the weights of now
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.batches.restore(state["order"])
+        for callback, stored in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(stored)
+        self.steps = state["steps"]
+        rank = self.fabric.global_rank
+        checkpoints.set_random_state(state["random"][rank], self.fabric.device)
+
+
+def _reduced(fabric: "Fabric", x: Tensor, how: str) -> Tensor:
+    """The sum or mean of what the processes have."""
+    total = fabric.all_reduce(x, reduce_op=how)
+    assert isinstance(total, Tensor)
+    return total
+
+
+def _gathered(fabric: "Fabric", state: State) -> list[State]:
+    """What every process has, in the order of ranks."""
+    if fabric.world_size == 1:
+        return [state]
+    states: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(states, state)
+    return states
+
+
+class _Judge:
+    """Measures each epoch on the validation set, in the first process, and keeps the best one."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fabric: "Fabric",
+        data: tuple[Tensor, Tensor] | Data | None,
+        measure: Measure,
+        *,
+        keep_best: bool,
+    ) -> None:
+        if keep_best and data is None:
+            raise InputError("to keep the best epoch a validation set is needed")
+        self.best: State | None = None
+        self._model, self._fabric, self._measure = model, fabric, measure
+        self._data = data if isinstance(data, tuple) or data is None else (data, None)
+        self._keep_best = keep_best
+
+    def judge(self, epoch: Epoch) -> Epoch:
+        """`epoch` with what was measured."""
+        model, data, integers = self._model, self._data, None
+        if data is not None:
+            figures = self._first(lambda: float_figures(model, *data, measure=self._measure))
+            epoch = replace(epoch, accuracy=next(iter(figures.values())))
+            if self._keep_best and isinstance(model, QuantizedModel):
+                if epoch.frozen:
+                    integers = self._first(self._integer_figures)
+                    self._see(integers)
+            elif self._keep_best:
+                self._see(figures)
+        if not isinstance(model, QuantizedModel):
+            return epoch
+        costs = layer_costs(model)
+        return replace(
+            epoch,
+            mean_bits=mean_bits(costs),
+            sparsity=mean_sparsity(costs),
+            flash_bytes=sum(cost.weight_bytes + cost.table_bytes for cost in costs),
+            integers=integers,
+        )
+
+    def _integer_figures(self) -> Accuracy:
+        assert isinstance(self._model, QuantizedModel)
+        assert self._data is not None
+        self._model.eval()
+        figures = integer_figures(export(self._model), *self._data, measure=self._measure)
+        self._model.train()
+        return figures
+
+    def _first(self, compute: Callable[[], Accuracy]) -> Accuracy:
+        """Computed by the first process, and known to all."""
+        return self._fabric.broadcast(compute() if self._fabric.is_global_zero else {})
+
+    def _see(self, figures: Accuracy) -> None:
+        score = sum(figures.values())
+        if self.best is None or score >= self.best["score"]:
+            self.best = {"score": score, "model": checkpoints.copied(self._model.state_dict())}
+
+    def restore_best(self) -> None:
+        """Give the model the state of the best epoch, if one was kept."""
+        if self.best is not None:
+            self._model.load_state_dict(self.best["model"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Loss:
+    """The task's loss, mixed with the distance from a teacher."""
+
+    task: Callable[[Tensor, Tensor], Tensor]
+    teacher: Teacher | None
+    share: float
+    temperature: float
+
+    @torch.no_grad()
+    def taught(self, inputs: Tensor) -> Tensor | None:
+        """What the teacher says."""
+        if self.teacher is None:
+            return None
+        if isinstance(self.teacher, nn.Module):
+            return predict(self.teacher, inputs).float()
+        return self.teacher(inputs).float()
+
+    def __call__(self, outputs: Tensor, targets: Tensor, taught: Tensor | None) -> Tensor:
+        """Source of the distance: Hinton et al., arXiv:1503.02531."""
+        task = self.task(outputs, targets)
+        if taught is None:
+            return task
+        target = F.log_softmax(taught / self.temperature, dim=1)
+        ours = F.log_softmax(outputs / self.temperature, dim=1)
+        divergence = F.kl_div(ours, target, reduction="batchmean", log_target=True)
+        return torch.lerp(task, divergence * self.temperature**2, self.share)
+
+
+def _batches(
+    x: Data,
+    y: Tensor | None,
+    *,
+    batch_size: int,
+    augment: Callable[[Tensor], Tensor] | None,
+    seed: int,
+    fabric: "Fabric",
+) -> "_Batches":
+    if isinstance(x, DataLoader):
+        if fabric.world_size > 1 and not isinstance(x.sampler, DistributedSampler):
+            raise InputError(
+                "with many processes a DataLoader needs a DistributedSampler; a Dataset does not: "
+                "fit shares it out itself"
+            )
+        return _Batches(x, x.generator, augment)
+    if isinstance(x, Tensor) and (y is None or len(x) != len(y)):
+        raise InputError("a tensor of inputs needs a target for each sample")
+    generator = torch.Generator().manual_seed(seed)
+    order = _Order(
+        len(x),  # type: ignore[arg-type]  # a Dataset that is shuffled has a length
+        batch_size,
+        generator,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+    )
+    if isinstance(x, Tensor):
+        assert y is not None
+        return _Batches(_Indexed(x, y, order), generator, augment)
+    loader = DataLoader(x, batch_sampler=order)  # type: ignore[arg-type]  # a tensor of positions
+    return _Batches(loader, generator, augment)
+
+
+class _Batches:
+    """One epoch of this process's batches at each iteration.
+
+    Parameters
+    ----------
+    source : iterable of (inputs, targets), with a length
+    generator : torch.Generator, optional
+        That decides the order of the source.
+    augment : callable, optional
+    """
+
+    def __init__(
+        self,
+        source: "DataLoader[tuple[Tensor, Tensor]] | _Indexed",
+        generator: torch.Generator | None,
+        augment: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self._source, self._generator, self._augment = source, generator, augment
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        sampler = getattr(self._source, "sampler", None)
+        if isinstance(sampler, DistributedSampler):
+            sampler.set_epoch(self._epoch)
+        self._epoch += 1
+        for inputs, targets in self._source:
+            yield inputs if self._augment is None else self._augment(inputs), targets
+
+    def state(self) -> State:
+        """Of what decides the order of the epochs to come."""
+        generator = None if self._generator is None else self._generator.get_state()
+        return {"epoch": self._epoch, "generator": generator}
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self._epoch = state["epoch"]
+        if self._generator is not None:
+            self._generator.set_state(state["generator"])
+
+
+class _Order:
+    """Shuffled positions of samples, batch by batch: all processes draw the same and share it."""
+
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        rank: int,
+        processes: int,
+    ) -> None:
+        if min(samples, batch_size) < 2 * processes:
+            raise InputError(
+                f"{samples} samples in batches of {batch_size} are too few for {processes} "
+                "process(es): BatchNorm needs two samples in each"
+            )
+        self._samples, self._batch_size, self._generator = samples, batch_size, generator
+        self._rank, self._processes = rank, processes
+
+    def __len__(self) -> int:
+        return -(-self._samples // self._batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.randperm(self._samples, generator=self._generator)
+        for batch in torch.split(order, self._batch_size):
+            if len(batch) >= 2 * self._processes:  # BatchNorm has no statistics of one sample
+                yield batch[self._rank :: self._processes]
+
+
+class _Indexed:
+    """Batches of two tensors in the order of `_Order`."""
+
+    def __init__(self, x: Tensor, y: Tensor, order: _Order) -> None:
+        self._x, self._y, self._order = x, y, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return ((self._x[index], self._y[index]) for index in self._order)
+
+
+def _optimizer(
+    chosen: Literal["adamw", "sgd"] | Callable[[nn.Module], Optimizer],
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+) -> Optimizer:
+    if callable(chosen):
+        return chosen(model)
     groups = (
         parameter_groups(model, lr=lr, weight_decay=weight_decay)
         if isinstance(model, QuantizedModel)
         else [{"params": list(model.parameters()), "lr": lr, "weight_decay": weight_decay}]
     )
-    optimizer = torch.optim.AdamW(groups)
-    steps = epochs * -(-len(x) // batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    order = torch.Generator().manual_seed(seed)
-    for number in range(1, epochs + 1):
-        if isinstance(model, QuantizedModel) and number == epochs - freeze_epochs + 1:
-            freeze(model)
-        model.train()
-        total, correct = 0.0, 0
-        for batch in torch.split(torch.randperm(len(x), generator=order), batch_size):
-            if len(batch) == 1:
-                continue  # BatchNorm has no statistics of one sample
-            inputs = x[batch] if augment is None else augment(x[batch])
-            outputs = model(inputs)
-            task = loss(outputs, y[batch])
-            if teacher is not None:
-                task = torch.lerp(task, _distance(outputs, teacher, inputs), _TEACHER_SHARE)
-            penalty = regularizer(model) if isinstance(model, QuantizedModel) else 0.0
-            optimizer.zero_grad(set_to_none=True)
-            (task + penalty).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += float(task.detach()) * len(batch)
-            correct += int((outputs.detach().argmax(1) == y[batch]).sum())
-        accuracy = correct / len(x) if validation is None else evaluate(model, *validation)
-        if on_epoch is not None:
-            on_epoch(
-                _epoch(
-                    model,
-                    Epoch(number=number, epochs=epochs, loss=total / len(x), accuracy=accuracy),
-                    frozen=quantized and number > epochs - freeze_epochs,
-                )
-            )
+    if chosen == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, nesterov=True)
+    return torch.optim.AdamW(groups)
 
 
-def _distance(outputs: Tensor, teacher: nn.Module, inputs: Tensor) -> Tensor:
-    """Divergence from the teacher's softened outputs. Source: Hinton et al., arXiv:1503.02531."""
-    target = F.log_softmax(predict(teacher, inputs) / _TEMPERATURE, dim=1)
-    ours = F.log_softmax(outputs / _TEMPERATURE, dim=1)
-    divergence = F.kl_div(ours, target, reduction="batchmean", log_target=True)
-    return divergence * _TEMPERATURE**2
+def _fingerprint(model: nn.Module) -> str:
+    """What tells networks apart in a message: number of parameters, and a sum over their shapes."""
+    shapes = [(name, tuple(value.shape)) for name, value in model.named_parameters()]
+    total = sum(value.numel() for value in model.parameters())
+    return f"{type(model).__name__} of {total} parameters ({zlib.crc32(repr(shapes).encode()):08x})"
 
 
-def _epoch(model: nn.Module, plain: Epoch, *, frozen: bool) -> Epoch:
+def _described_config(model: nn.Module) -> dict[str, str]:
+    """Settings of a prepared model under dotted names."""
     if not isinstance(model, QuantizedModel):
-        return plain
-    costs = layer_costs(model)
-    return Epoch(
-        number=plain.number,
-        epochs=plain.epochs,
-        loss=plain.loss,
-        accuracy=plain.accuracy,
-        mean_bits=mean_bits(costs),
-        sparsity=mean_sparsity(costs),
-        flash_bytes=sum(cost.weight_bytes + cost.table_bytes for cost in costs),
-        frozen=frozen,
-    )
+        return {}
+    flat: dict[str, str] = {}
 
-
-@torch.no_grad()
-def predict(model: nn.Module, x: Tensor, *, batch_size: int = 256) -> Tensor:
-    """Outputs in evaluation mode: tensor of shape (samples, ...); the model's mode is kept."""
-    was_training = model.training
-    model.eval()
-    outputs = torch.cat([model(batch) for batch in torch.split(x, batch_size)])
-    model.train(was_training)
-    return outputs
-
-
-def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, batch_size: int = 256) -> float:
-    """Share of samples whose largest output is their class, in [0, 1]; evaluation mode."""
-    return float((predict(model, x, batch_size=batch_size).argmax(1) == y).double().mean())
-
-
-def integer_outputs(graph: Graph, x: Tensor, *, batch_size: int = 256) -> NDArray[np.int8]:
-    """First output of an exported graph, computed in integers.
-
-    Parameters
-    ----------
-    graph : Graph
-        From `export`.
-    x : float tensor of shape (samples, ...)
-        In torch's layout, for a model with one input.
-
-    Returns
-    -------
-    int8 array of shape (samples, *output shape)
-    """
-    lowered = lower(graph)
-    first = graph.outputs[0]
-    return np.concatenate(
-        [
-            simulate(lowered, to_graph_inputs(graph, batch))[first]
-            for batch in torch.split(x, batch_size)
-        ]
-    )
-
-
-def integer_accuracy(graph: Graph, x: Tensor, y: Tensor, *, batch_size: int = 256) -> float:
-    """Accuracy of the compiled integers, in [0, 1]: the figure that the device will show."""
-    scores = integer_outputs(graph, x, batch_size=batch_size)
-    return float(np.mean(scores.reshape(len(x), -1).argmax(1) == y.cpu().numpy()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distance:
-    """How far the fake-quantized values of one layer are from its integers.
-
-    Parameters
-    ----------
-    layer : str
-    steps : int
-        Largest difference, in steps of the layer's output grid.
-    share : float
-        Of values that differ at all, in [0, 1].
-    """
-
-    layer: str
-    steps: int
-    share: float
-
-
-@torch.no_grad()
-def integer_distance(model: QuantizedModel, *inputs: Tensor) -> list[Distance]:
-    """Compare each layer of a prepared model with its integers, given the same integer inputs.
-
-    Torch rounds float32 sums, the integers are exact, and table multipliers have 16 or 31 bits: a
-    value close to the middle between two steps may be rounded the other way.  Errors do not add up
-    here: every layer starts from the integers before it.
-
-    Parameters
-    ----------
-    model : QuantizedModel
-    inputs : float tensors of shape (batch, ...)
-
-    Returns
-    -------
-    list of Distance
-        One a layer that has a grid, in execution order.
-    """
-    was_training = model.training
-    model.eval()
-    converted, orders = convert(model)
-    graph = lower(converted, "literal")
-    integers = trace(graph, to_graph_inputs(graph, *inputs))
-    tensors = {name: name for name in graph.inputs} | {n.name: n.output for n in graph.nodes}
-    values: dict[str, Tensor] = {}
-    distances = []
-    for layer, real in model.run(*inputs, values=values):
-        name = layer.origin.name
-        if layer.grid is None or name not in tensors:
-            continue
-        grid = layer.grid.grid()
-        if isinstance(layer, Input):
-            q = torch.from_numpy(
-                grid.quantize(inputs[graph.inputs.index(name)].cpu().numpy())
-            ).double()
+    def add(name: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, each in value.items():
+                add(f"{name}.{key}", each)
         else:
-            q = _as_torch(integers[tensors[name]], orders[name], real)
-        steps = (real.double() / grid.scale + grid.zero_point - q).abs().round()
-        values[name] = (q - grid.zero_point).float() * grid.scale
-        distances.append(
-            Distance(layer=name, steps=int(steps.max()), share=float((steps > 0).double().mean()))
-        )
-    model.train(was_training)
-    return distances
+            flat[name] = str(value)
 
-
-def _as_torch(q: NDArray[np.int8], layout: Layout, like: Tensor) -> Tensor:
-    """Integers as they stand in memory, in the order and shape of a torch tensor."""
-    flat = np.empty((len(q), len(layout.order)))
-    flat[:, layout.order] = q.reshape(len(q), -1)
-    return torch.from_numpy(flat).reshape(like.shape)
+    add("config", msgspec.to_builtins(model.config))
+    return flat

@@ -20,8 +20,9 @@ from codeq_compile.ir import Graph
 from codeq_compile.report import collect, table
 from codeq_compile.report.collect import Report
 from codeq_train.config import InputConfig, QuantConfig
+from codeq_train.evaluate import integer_outputs, predict
 from codeq_train.export import export, to_graph_inputs
-from codeq_train.loop import Epoch, fit, integer_outputs, predict, seed_everything
+from codeq_train.loop import Epoch, fit, seed_everything
 from codeq_train.model import QuantizedModel
 from codeq_train.prepare import prepare
 from codeq_train.recipes.data import Dataset, Samples
