@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""int8 grids of activations: initialised from data, then learned (LSQ+), or fixed by the op."""
+"""int8 grids of activations: initialised from data, then learned (LSQ+), or fixed by the op.
+
+A grid of fewer bits is an int8 grid of which only 2^bits neighbouring integers are used: the limits
+that every layer has anyway keep values there, so that the kernels need nothing new.
+"""
 
 import math
 
@@ -16,8 +20,8 @@ Limits = tuple[float, float]
 
 NO_LIMITS: Limits = (-math.inf, math.inf)
 
-_ZERO_POINT_UNIT = 32.0
-"""Zero points are learned in units of 32 steps, so that one learning rate suits them and scales."""
+_ZERO_POINT_UNIT = 0.125
+"""Zero points are learned in eighths of the grid: one learning rate suits them and scales."""
 _SAMPLE = 1 << 16
 _CANDIDATES = 24
 
@@ -33,13 +37,25 @@ class ActivationQuantizer(nn.Module):
         Learn scale and zero point after calibration.
     fixed : Grid, optional
         The op dictates this grid (softmax, sigmoid, tanh), or the user knows the input's.
+    bits : int, 2..8
+        Values take one of 2^bits integers: from -128 on where they are never negative, around 0
+        otherwise.
     """
 
     def __init__(
-        self, *, non_negative: bool = False, learn: bool = True, fixed: Grid | None = None
+        self,
+        *,
+        non_negative: bool = False,
+        learn: bool = True,
+        fixed: Grid | None = None,
+        bits: int = 8,
     ) -> None:
         super().__init__()
         self.non_negative = non_negative
+        self.bits = bits
+        self.low = -128 if non_negative else -(1 << (bits - 1))
+        self.high = self.low + (1 << bits) - 1
+        self._zero_unit = _ZERO_POINT_UNIT * (1 << bits)
         self.fixed = fixed
         self.enabled = True
         learn = learn and fixed is None
@@ -48,7 +64,7 @@ class ActivationQuantizer(nn.Module):
         )
         self.log_scale = nn.Parameter(torch.tensor(scale).log(), requires_grad=learn)
         self.zero = nn.Parameter(
-            torch.tensor(zero / _ZERO_POINT_UNIT), requires_grad=learn and not non_negative
+            torch.tensor(zero / self._zero_unit), requires_grad=learn and not non_negative
         )
         self._observed: list[Tensor] | None = None
 
@@ -60,7 +76,7 @@ class ActivationQuantizer(nn.Module):
 
     def zero_point(self) -> Tensor:
         """Zero point in steps, not yet rounded: 0-d tensor."""
-        return (self.zero * _ZERO_POINT_UNIT).clamp(-128, 127)
+        return (self.zero * self._zero_unit).clamp(self.low, self.high)
 
     def grid(self) -> Grid:
         """The grid that export stores."""
@@ -70,13 +86,16 @@ class ActivationQuantizer(nn.Module):
         )
 
     def clamp(self, limits: Limits) -> tuple[int, int]:
-        """Integer limits of a fused activation on this grid, rounded half away as in TFLite."""
+        """Integer limits of a fused activation on this grid, rounded half away as in TFLite.
+
+        They leave none but the grid's 2^bits integers.
+        """
         grid = self.grid()
         low, high = (
             limit if math.isinf(limit) else grid.zero_point + round_half_away(limit / grid.scale)
             for limit in limits
         )
-        return int(min(max(low, -128), 127)), int(max(min(high, 127), -128))
+        return int(min(max(low, self.low), self.high)), int(max(min(high, self.high), self.low))
 
     def forward(self, x: Tensor, limits: Limits = NO_LIMITS) -> Tensor:
         """Fake-quantized `x`, limited."""
@@ -86,7 +105,8 @@ class ActivationQuantizer(nn.Module):
                 self._observed.append(_sample(limited))
             return limited
         low, high = self.clamp(limits)
-        return quantize_activation(x, self.scale(), self.zero_point(), low, high)
+        top = (1 << (self.bits - 1)) - 1
+        return quantize_activation(x, self.scale(), self.zero_point(), low, high, top)
 
     @property
     def rounds(self) -> bool:
@@ -114,18 +134,15 @@ class ActivationQuantizer(nn.Module):
             high = low + 1.0
         best = (math.inf, 1.0, 0)
         for fraction in torch.linspace(0.2, 1.0, _CANDIDATES).tolist():
-            scale = (high - low) * fraction / 255
-            zero = (
-                -128
-                if self.non_negative
-                else round(min(max(-128 - low * fraction / scale, -128), 127))
-            )
-            q = (values / scale).round_().clamp_(-128 - zero, 127 - zero)
+            scale = (high - low) * fraction / (self.high - self.low)
+            nearest = round(min(max(self.low - low * fraction / scale, self.low), self.high))
+            zero = self.low if self.non_negative else nearest
+            q = (values / scale).round_().clamp_(self.low - zero, self.high - zero)
             error = float((q.mul_(scale) - values).square_().sum())
             best = min(best, (error, scale, zero))
         _, scale, zero = best
         self.log_scale.fill_(math.log(scale))
-        self.zero.fill_(zero / _ZERO_POINT_UNIT)
+        self.zero.fill_(zero / self._zero_unit)
 
 
 def _sample(x: Tensor) -> Tensor:

@@ -83,34 +83,37 @@ class QuantizeActivation(Function):
         dy/dzero_point = -scale · (1 - inside)
 
     Source: LSQ (arXiv:1902.08153, eq. 3) and LSQ+ (arXiv:2004.09576, eq. 4), the offset in steps.
-    Both parameter gradients are scaled by ``1 / sqrt(elements · 127)`` as LSQ does.
+    Both parameter gradients are scaled by ``1 / sqrt(elements · top)`` as LSQ does, with top = 127
+    for 8 bits.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int
+        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, top: int
     ) -> Tensor:
         step, zero = float(scale), int(torch.floor(zero_point + 0.5))
         bounds = (low - zero, high - zero)
         y = x.div(step).add_(0.5).floor_().clamp_(*bounds).mul_(step)
         ctx.save_for_backward(x, y)
-        ctx.step, ctx.bounds = step, bounds
+        ctx.step, ctx.bounds, ctx.top = step, bounds, top
         return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
+    def backward(
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None, None]:
         x, y = ctx.saved_tensors
         low, high = (bound * ctx.step for bound in ctx.bounds)
         # one vectorised pass: grad where low < x < high, else 0
         grad_x = torch.ops.aten.hardtanh_backward(grad, x, low, high)
-        weight = (x.numel() * 127) ** -0.5
+        weight = (x.numel() * ctx.top) ** -0.5
         grad_scale = grad_zero = None
         if ctx.needs_input_grad[1]:
             total = _dot(grad, y) - _dot(grad_x, x)
             grad_scale = total * (weight / ctx.step)
         if ctx.needs_input_grad[2]:
             grad_zero = (grad_x.sum() - grad.sum()) * (weight * ctx.step)
-        return grad_x, grad_scale, grad_zero, None, None
+        return grad_x, grad_scale, grad_zero, None, None, None
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -219,7 +222,7 @@ def bounded_round_ste(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def quantize_activation(
-    x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int
+    x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int, top: int = 127
 ) -> Tensor:
     """Fake-quantized activations; see `QuantizeActivation`.
 
@@ -230,9 +233,11 @@ def quantize_activation(
         Of the grid; the zero point is rounded here.
     low, high : int
         Limits of q, in [-128, 127].
+    top : int
+        Largest level of the grid's width, which scales the gradients of the grid.
     """
     return QuantizeActivation.apply(  # type: ignore[no-any-return,no-untyped-call]
-        x, scale, zero_point, low, high
+        x, scale, zero_point, low, high, top
     )
 
 

@@ -99,7 +99,7 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
 
 
 class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """How activations are quantized: always int8, one grid a tensor.
+    """How activations are quantized: always stored as int8, one grid a tensor.
 
     Parameters
     ----------
@@ -107,10 +107,25 @@ class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
         Learn scale and zero point (LSQ+) after calibration; the input's grid stays as calibrated.
     narrow_multiplier : bool
         Keep the top 16 bits of requantization multipliers: two bytes a channel instead of four.
+    bits : int, 2..8
+        Values take one of 2^bits integers.  Inputs, outputs and what has a grid of its own
+        (softmax, sigmoid, tanh) keep 8 bits.
+    layers : mapping of str to int
+        Overrides of `bits` by the pattern of a layer's name, outputs included; later ones win.
+        Tensors that share a grid, as those that are joined, get the most bits given to any of them.
     """
 
     learn: bool = True
     narrow_multiplier: bool = True
+    bits: Bits = 8
+    layers: dict[str, Bits] = {}
+
+    def bits_of(self, name: str) -> int | None:
+        """Override for the layer called `name`."""
+        found = [
+            bits for pattern, bits in self.layers.items() if fnmatch.fnmatchcase(name, pattern)
+        ]
+        return found[-1] if found else None
 
 
 class InputConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -230,13 +245,18 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         InputError
             Naming the patterns and the closest layer names.
         """
-        known = list(names)
-        for pattern in self.layers:
-            if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
-                raise InputError(
-                    f'layers: the pattern "{pattern}" matches no layer with weights'
-                    f"{_suggestion(pattern, known)}; the layers are {', '.join(known)}"
-                )
+        _check_patterns("layers", self.layers, list(names), "layer with weights")
+
+    def check_activations(self, names: Iterable[str]) -> None:
+        """Refuse patterns of `activations.layers` that match none of `names`.
+
+        Raises
+        ------
+        InputError
+            Naming the pattern and the closest layer name.
+        """
+        patterns = self.activations.layers
+        _check_patterns("activations.layers", patterns, list(names), "layer with a grid to choose")
 
     def check_inputs(self, names: Iterable[str]) -> None:
         """Refuse grids of inputs that are none of `names`.
@@ -316,6 +336,15 @@ def _refuse_unknown(data: Mapping[Any, Any], kind: type[msgspec.Struct], path: s
         is_struct = isinstance(nested, type) and issubclass(nested, msgspec.Struct)
         if is_struct and isinstance(value, Mapping):
             _refuse_unknown(value, nested, f"{path}.{key}")
+
+
+def _check_patterns(path: str, patterns: Iterable[str], known: list[str], what: str) -> None:
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+            raise InputError(
+                f'{path}: the pattern "{pattern}" matches no {what}'
+                f"{_suggestion(pattern, known)}; the layers are {', '.join(known)}"
+            )
 
 
 def _suggestion(word: str, known: list[str]) -> str:

@@ -2,7 +2,7 @@
 """From a float model to one that trains on its integers: activation grids, weight quantizers."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -14,7 +14,7 @@ from codeq_compile.errors import InputError, ModelError
 from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.capture import capture
-from codeq_train.config import LayerConfig, QuantConfig, parse_config
+from codeq_train.config import ActivationConfig, LayerConfig, QuantConfig, parse_config
 from codeq_train.export import export
 from codeq_train.layers import (
     Concat,
@@ -75,7 +75,7 @@ def prepare(
     _check_unprepared(model)
     captured = capture(model, example)
     layers = _separate_fixed_grids(captured.layers)
-    grids = _attach_grids(layers, config)
+    grids = _attach_grids(layers, config, outputs=set(captured.outputs.values()))
     _attach_quantizers(layers, grids, config)
     prepared = QuantizedModel(layers, captured.outputs, config, structure=captured.structure)
     prepared.to(example[0].device)
@@ -217,7 +217,9 @@ def _grid_maker(makers: Mapping[str, Layer], name: str) -> Layer:
     return layer
 
 
-def _attach_grids(layers: Sequence[Layer], config: QuantConfig) -> dict[str, ActivationQuantizer]:
+def _attach_grids(
+    layers: Sequence[Layer], config: QuantConfig, *, outputs: Collection[str]
+) -> dict[str, ActivationQuantizer]:
     """One quantizer for each set of tensors that must share a grid; returns it by tensor name."""
     config.check_inputs(layer.origin.name for layer in layers if isinstance(layer, Input))
     learn = config.activations.learn
@@ -239,11 +241,19 @@ def _attach_grids(layers: Sequence[Layer], config: QuantConfig) -> dict[str, Act
     members: dict[str, list[Layer]] = {}
     for layer in layers:
         members.setdefault(root(layer.origin.name), []).append(layer)
+    given = {key: _fixed_grid(group, config) for key, group in members.items()}
+    free = [
+        key
+        for key, group in members.items()
+        if given[key] is None and not any(isinstance(layer, Input) for layer in group)
+    ]
+    config.check_activations(layer.origin.name for key in free for layer in members[key])
     grids = {
         key: ActivationQuantizer(
             non_negative=all(signs[layer.origin.name] for layer in group),
-            learn=learn and not any(isinstance(layer, Input) for layer in group),
-            fixed=_fixed_grid(group, config),
+            learn=learn and key in free,
+            fixed=given[key],
+            bits=_activation_bits(group, config.activations, outputs) if key in free else 8,
         )
         for key, group in members.items()
     }
@@ -251,6 +261,16 @@ def _attach_grids(layers: Sequence[Layer], config: QuantConfig) -> dict[str, Act
         if layer.rule is not GridRule.NONE:
             layer.grid = grids[root(layer.origin.name)]
     return {layer.origin.name: grids[root(layer.origin.name)] for layer in layers}
+
+
+def _activation_bits(
+    group: Sequence[Layer], config: ActivationConfig, outputs: Collection[str]
+) -> int:
+    """Width of a grid that is free to have any: the widest that was given to a tensor on it."""
+    names = [layer.origin.name for layer in group]
+    given = [bits for name in names if (bits := config.bits_of(name)) is not None]
+    default = 8 if any(name in outputs for name in names) else config.bits
+    return max(given, default=default)
 
 
 def _non_negative(layers: Sequence[Layer]) -> dict[str, bool]:

@@ -49,7 +49,7 @@ def _unary(export: Export, layer: kinds.Unary, inputs: Sequence[Value]) -> Value
         result: NDArray[np.float64] = layer.function(torch.from_numpy(values)).numpy()
         return result
 
-    table = tabulate(_finite(function), x.grid, grid_of(layer))
+    table = tabulate(_finite(function), x.grid, grid_of(layer)).clip(*clamp_of(layer))
     return export.emit(layer, LutOp(), [x.tensor], x.shape, x.layout, table=table)
 
 
@@ -71,7 +71,7 @@ def _finite(
 @exports(kinds.Requantize)
 def _requantize(export: Export, layer: kinds.Requantize, inputs: Sequence[Value]) -> Value:
     (x,) = inputs
-    return export.emit(layer, RequantizeOp(), [x.tensor], x.shape, x.layout)
+    return export.emit(layer, RequantizeOp(clamp=clamp_of(layer)), [x.tensor], x.shape, x.layout)
 
 
 @exports(kinds.Softmax)

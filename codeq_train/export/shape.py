@@ -10,7 +10,7 @@ from codeq_compile.ops.concat import Concat as ConcatOp
 from codeq_compile.ops.pad import Pad as PadOp
 from codeq_train import layers as kinds
 from codeq_train import layout as layouts
-from codeq_train.export.state import Export, Value, exports, grid_of
+from codeq_train.export.state import Export, Value, clamp_of, exports, grid_of
 from codeq_train.layout import Layout
 
 
@@ -21,7 +21,7 @@ def _pad(export: Export, layer: kinds.Pad, inputs: Sequence[Value]) -> Value:
     (before, after) = zip(rows, columns, channels, strict=True)
     value = None
     if layer.value != 0.0:
-        value = int(grid_of(layer).quantize(np.array([layer.value]))[0])
+        value = int(grid_of(layer).quantize(np.array([layer.value])).clip(*clamp_of(layer))[0])
     op = PadOp(before=before, after=after, value=value)
     return export.emit_image(layer, op, export.image(inputs[0]))
 

@@ -4,13 +4,19 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Grid
+from codeq_compile.passes import run as lower
+from codeq_compile.simulate import trace
+from codeq_train import ActivationConfig, QuantConfig, export, integer_distance, to_graph_inputs
 from codeq_train.activations import ActivationQuantizer
+from tests.train.nets import images, prepared, randomize_batchnorm
 
 
-def fitted(values: torch.Tensor, **options: bool) -> ActivationQuantizer:
+def fitted(values: torch.Tensor, **options: bool | int) -> ActivationQuantizer:
     quantizer = ActivationQuantizer(**options)  # type: ignore[arg-type]
     quantizer.observe()
     quantizer(values)
@@ -103,3 +109,94 @@ def test_calibration_on_nan_is_refused() -> None:
     """A diverged model would otherwise get an arbitrary grid."""
     with pytest.raises(InputError, match="not finite"):
         fitted(torch.tensor([1.0, float("nan")]))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+def test_fewer_bits_are_neighbouring_integers_around_zero(normal: Tensor, bits: int) -> None:
+    """The container stays int8: only limits keep values on 2^bits integers, and 0 is one."""
+    for quantizer, values in (
+        (fitted(normal, bits=bits), normal),
+        (fitted(normal.abs(), bits=bits, non_negative=True), normal.abs()),
+    ):
+        grid, (low, high) = quantizer.grid(), quantizer.clamp((-np.inf, np.inf))
+        q = np.unique(np.round(quantizer(values).detach().numpy() / grid.scale) + grid.zero_point)
+
+        assert 2**bits == high - low + 1
+        assert low <= grid.zero_point <= high
+        assert low <= q.min()
+        assert q.max() <= high
+        assert len(q) > 0.6 * 2**bits  # calibration uses them
+
+
+def test_a_narrow_grid_learns_at_the_pace_of_its_levels(normal: Tensor) -> None:
+    """LSQ scales gradients by the largest level: with that of 8 bits, 4 bits would learn slower."""
+    wide, narrow = (ActivationQuantizer(fixed=None, bits=bits).requires_grad_() for bits in (8, 4))
+    for quantizer in (wide, narrow):
+        quantizer.log_scale.data.fill_(np.log(0.5))
+        quantizer(normal[:1]).sum().backward()
+
+    assert wide.log_scale.grad is not None
+    assert narrow.log_scale.grad is not None
+    ratio = narrow.log_scale.grad / wide.log_scale.grad
+    assert torch.isclose(ratio, torch.tensor((127 / 7) ** 0.5))
+
+
+class Everything(nn.Module):
+    """All ways in which a tensor gets a grid: its own, its input's, shared, dictated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 6, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+        self.left = nn.Conv2d(6, 4, 1)
+        self.right = nn.Conv2d(6, 4, 3, padding=1, groups=2)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.hardswish(self.norm(self.stem(x)))
+        left = F.relu6(F.max_pool2d(self.left(x), 2))
+        right = torch.sigmoid(F.avg_pool2d(self.right(x), 2))
+        x = torch.cat([left, right * left + right], 1)
+        x = F.pad(x, (1, 1, 0, 0), value=0.3)
+        return self.head(x.mean((2, 3)))
+
+
+def everything(**activations: object) -> nn.Module:
+    torch.manual_seed(0)
+    model = Everything()
+    randomize_batchnorm(model)
+    config = QuantConfig(activations=ActivationConfig(**activations))  # type: ignore[arg-type]
+    return prepared(model, images(64, 2, 8, 8), config=config)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_integers_of_a_narrow_model_take_only_its_levels(bits: int) -> None:
+    """Sums, pools, tables and borders must all keep the limits, or training saw another network."""
+    x, ours = images(64, 2, 8, 8), everything(bits=bits)
+    graph = lower(export(ours), "literal")
+    integers = trace(graph, to_graph_inputs(graph, x))
+    widths = {name: int(np.ptp(q)) + 1 for name, q in integers.items() if name not in graph.inputs}
+
+    wide = {name for name, width in widths.items() if width > 2**bits}
+
+    assert len(widths) > 10
+    # the op dictates sigmoid's grid
+    assert {"sigmoid"} == wide - {"output"}
+    assert max(d.steps for d in integer_distance(ours, x)) <= 1
+
+
+def test_bits_of_activations_are_set_by_layer_name() -> None:
+    """The last layers often need more of them, and the output only has fewer when it is named."""
+    ours = everything(bits=4, layers={"stem*": 6, "head": 5})
+    bits = {layer.origin.name: layer.grid.bits for layer in ours.layers if layer.grid is not None}
+
+    assert 6 == bits["stem"]
+    assert 4 == bits["left"]
+    assert 5 == bits["head"]
+    assert 8 == bits["x"]
+
+
+def test_the_inputs_grid_cannot_be_narrow() -> None:
+    """Its integers come from outside; a pattern that names it alone is an error, not ignored."""
+    with pytest.raises(InputError, match=r"activations.layers.*\"x\""):
+        everything(layers={"x": 4})
