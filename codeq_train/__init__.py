@@ -22,6 +22,7 @@ from codeq_train.evaluate import (
 )
 from codeq_train.export import export, to_graph_inputs
 from codeq_train.loop import Callback, Epoch, Step, fit, launch, seed_everything
+from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.prepare import (
@@ -69,4 +70,5 @@ __all__ = [
     "seed_everything",
     "set_quantization",
     "to_graph_inputs",
+    "update_relevance",
 ]

@@ -94,7 +94,10 @@ class Layer(nn.Module):
         return False
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        y = self.compute(*inputs)
+        return self.finish(self.compute(*inputs))
+
+    def finish(self, y: Tensor) -> Tensor:
+        """What `compute` gave, within the limits and on the grid."""
         if y.dtype is torch.bfloat16:
             y = y.float()  # under autocast too, grids are met in float32
         if self.grid is not None and not self.is_on_grid:

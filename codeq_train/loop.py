@@ -37,6 +37,7 @@ from codeq_train.evaluate import (
     predict,
 )
 from codeq_train.export import export
+from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.prepare import freeze
@@ -385,6 +386,8 @@ class _Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         self.schedule.step()
+        if isinstance(self.model, QuantizedModel):
+            update_relevance(self.model, inputs, targets)
         self.steps += 1
         step = Step(number=self.steps, inputs=inputs, targets=targets, frozen=self.frozen)
         for callback in self.callbacks:

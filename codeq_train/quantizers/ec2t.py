@@ -129,8 +129,9 @@ class EC2T(WeightQuantizer):
     @torch.no_grad()
     def _positions(self, weight: Tensor) -> Tensor:
         """0, 1 or 2 for -w_n, 0, w_p: int64 tensor of the weights' shape."""
-        if self.fixed is not None:
-            return self.fixed.long()
+        if self.fixed is not None and self.mask is not None:
+            # the mask may have lost some more since
+            return torch.where(self.mask == 0, 1, self.fixed.long())
         u = weight / self.step(weight)
         positions: Tensor = self.assignment(u, self._values(), factor=self.size_factor)
         return positions
@@ -214,11 +215,11 @@ class QuantizeTernary(Function):
     @staticmethod
     def backward(
         ctx: Any, grad: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, None, None, None, None, None]:
+    ) -> tuple[Tensor, Tensor, Tensor, None, None, None, None, None]:
         (quantized,) = ctx.saved_tensors
         positive = (grad * (quantized > 0)).sum_to_size(ctx.shape)
         negative = -(grad * (quantized < 0)).sum_to_size(ctx.shape)
-        grad_w = None
-        if not ctx.fixed:
-            grad_w = scale_gradient(grad, quantized) if ctx.scaled else grad
+        if ctx.scaled:
+            grad = scale_gradient(grad, quantized)
+        grad_w = torch.zeros_like(grad) if ctx.fixed else grad
         return grad_w, negative, positive, None, None, None, None, None

@@ -56,7 +56,7 @@ class ECQ(LSQ):
     @torch.no_grad()
     def index(self, weight: Tensor) -> Tensor:
         """k of each weight, from the weights alone: float tensor of their shape."""
-        position = self.assignment(
+        position: Tensor = self.assignment(
             weight / self.step(weight), self.values, factor=self.size_factor, mask=self.mask
         )
         return position.to(weight.dtype) - self.fixed_top

@@ -60,11 +60,13 @@ class Relevance(nn.Module):
         def observe(gradient: Tensor) -> None:
             self.observe(gradient.square() if fisher else (gradient * latent).abs())
 
-        quantized.register_hook(observe)
+        quantized.register_hook(observe)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def observe(self, relevance: Tensor) -> None:
-        """Let the running mean follow; what is not finite (an overflow of a loss scale) is not."""
+        """Let the running mean follow, unless a gradient overflowed; the same in all processes."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(relevance)
         sound = torch.isfinite(relevance).all()
         followed = torch.lerp(relevance.to(self.mean.dtype), self.mean, _DECAY[self.kind])
         self.mean.copy_(torch.where(sound, followed, self.mean))
