@@ -20,10 +20,11 @@ from codeq_compile.build import tools
 from codeq_compile.cli import json_option, show
 from codeq_compile.report import table
 from codeq_train.config import load_config
+from codeq_train.loop import Precision, launch
 from codeq_train.recipes import RECIPES, lengthened
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo as demo_recipe
-from codeq_train.recipes.recipe import Recipe
+from codeq_train.recipes.recipe import Recipe, Run
 
 BOARD_SAMPLES = 24
 
@@ -63,6 +64,40 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             help="Quantization settings (YAML) in place of the recipe's.",
         ),
         click.option("--seed", type=int, default=0, show_default=True),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Continue a run that was killed; its checkpoints are in OUTPUT.training.",
+        ),
+        click.option(
+            "--teacher",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="float.pt of another run of this recipe and seed, in place of a float phase.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["32-true", "bf16-mixed"]),
+            default="32-true",
+            show_default=True,
+            help="bf16-mixed is faster where the processor has it; the last phase stays at 32.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="auto: a GPU where there is one.",
+        ),
+        click.option(
+            "--devices",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Processes, a device each; torchrun decides itself.",
+        ),
+        click.option("--log", is_flag=True, help="TensorBoard logs, in OUTPUT.training/log."),
         click.option(
             "--threads",
             type=click.IntRange(min=1),
@@ -140,6 +175,12 @@ def _run(
     samples: int,
     settings_file: Path | None,
     seed: int,
+    resume: bool,
+    teacher: Path | None,
+    precision: Precision,
+    device: str,
+    devices: int,
+    log: bool,
     threads: int,
     as_json: bool,
 ) -> None:
@@ -150,8 +191,19 @@ def _run(
     if settings_file is not None:
         recipe = replace(recipe, config=load_config(settings_file))
         command += f" --config {settings_file.name}"
-    with Bar(recipe) as bar:
-        trained = recipes.train(recipe, seed=seed, on_progress=bar.advance)
+    fabric = launch(accelerator=device, devices=devices)
+    run = Run(
+        directory=output.with_name(f"{output.name}.training"),
+        resume=resume,
+        teacher=teacher,
+        log=log,
+        precision=precision,
+        fabric=fabric,
+    )
+    with Bar(recipe, silent=not fabric.is_global_zero) as bar:
+        trained = recipes.train(recipe, seed=seed, on_progress=bar.advance, run=run)
+        if not fabric.is_global_zero:
+            return
         bar.say("compiling, checking")
         report = recipes.deliver(
             recipe,
@@ -204,7 +256,7 @@ class _TwoLines(Progress):
 class Bar:
     """Progress on a terminal as two lines that change, elsewhere as a line an epoch; on stderr."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, *, silent: bool = False) -> None:
         self._float_epochs = recipe.float_epochs
         self._console = Console(stderr=True)
         self._progress = _TwoLines(
@@ -212,7 +264,7 @@ class Bar:
             BarColumn(),
             TimeElapsedColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=silent or not self._console.is_terminal,
         )
         self._task = self._progress.add_task(
             "float", total=recipe.float_epochs + recipe.quantized_epochs

@@ -9,7 +9,7 @@ import gc
 import os
 import random
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,26 +128,33 @@ class Callback:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch, numpy and Python, and let torch flush denormals, which slow dead channels."""
+    """Seed torch, numpy and Python, and let torch compute the same each time, in true float32.
+
+    Denormals are flushed: they slow dead channels.
+    """
     random.seed(seed)
     np.random.seed(seed % (1 << 32))
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
 
 
-def launch(*, accelerator: str = "cpu", devices: int = 1) -> "Fabric":
+def launch(*, accelerator: str = "auto", devices: int = 1) -> "Fabric":
     """The processes of a run: those that torchrun started, else one for each device.
 
     Parameters
     ----------
     accelerator : {"cpu", "cuda", "auto"}
+        By default a GPU where there is one.
     devices : int
         Where torchrun did not decide: with more than one, the command starts itself once for each.
     """
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     nodes = 1
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -187,6 +194,7 @@ def fit(
     channels_last: bool = False,
     checkpoint: Path | None = None,
     resume: bool = False,
+    settings: Mapping[str, object] | None = None,
     callbacks: Sequence[Callback] = (),
     on_epoch: Callable[[Epoch], None] | None = None,
     seed: int = 0,
@@ -240,6 +248,8 @@ def fit(
         File that holds, after each epoch, all that is needed to continue after a kill.
     resume : bool
         Continue from `checkpoint`, if the file is there; a finished run is only loaded.
+    settings : mapping of str to str or number, optional
+        What else a run must agree in to continue this one.
     callbacks : sequence of Callback
     on_epoch : callable, optional
         Called after each epoch, in the first process.
@@ -274,7 +284,8 @@ def fit(
         callbacks=callbacks,
     )
     judge = _Judge(model, fabric, validation, measure, keep_best=keep_best)
-    settings = {
+    agreed = {
+        **(settings or {}),
         "network": _fingerprint(model),
         "epochs": epochs,
         "freeze_epochs": freeze_epochs,
@@ -296,7 +307,7 @@ def fit(
     learning = epochs - freeze_epochs if isinstance(model, QuantizedModel) else epochs
     done = 0
     if resume and checkpoint is not None and checkpoint.exists():
-        state = checkpoints.load(checkpoint, settings)
+        state = checkpoints.load(checkpoint, agreed)
         done = int(state["epoch"])
         trainer.restore(state["trainer"], frozen=done > learning)
         judge.best = state["best"]
@@ -318,7 +329,7 @@ def fit(
         if checkpoint is not None:
             state = {"epoch": number, "trainer": trainer.state(), "best": judge.best}
             if fabric.is_global_zero:
-                checkpoints.save(checkpoint, {"settings": settings, **state})
+                checkpoints.save(checkpoint, {"settings": agreed, **state})
         if on_epoch is not None and fabric.is_global_zero:
             on_epoch(epoch)
     judge.restore_best()

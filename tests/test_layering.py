@@ -29,7 +29,7 @@ LEVEL = {unit: level for level, row in enumerate(LAYERS) for unit in row}
 # Who may use what: everything else neither imports it nor needs it installed.
 FOREIGN = {
     "torch": {"codeq_train"},
-    "lightning_fabric": {"codeq_train.loop"},
+    "lightning_fabric": {"codeq_train.loop", "codeq_train.recipes.recipe"},
     "codeq_train": {"codeq_train"},
     "flatbuffers": {"codeq_compile.frontends"},
     "onnx": {"codeq_compile.frontends"},

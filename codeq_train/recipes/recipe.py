@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all recipes do: train in float and on integers; choose, compile, check, measure, report."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,17 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import codeq_compile
+from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
 from codeq_compile.report import collect, table
 from codeq_compile.report.collect import Report
 from codeq_train import methods
 from codeq_train.config import InputConfig, QuantConfig
-from codeq_train.evaluate import integer_outputs, predict
+from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
-from codeq_train.loop import Epoch, fit, seed_everything
+from codeq_train.loop import Callback, Epoch, Precision, fit, seed_everything
 from codeq_train.model import QuantizedModel
 from codeq_train.prepare import prepare
 from codeq_train.recipes.data import Dataset, Samples
+from codeq_train.tensorboard import TensorBoard
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 HOST = "host"
 CALIBRATION = 512
@@ -58,6 +62,12 @@ class Recipe:
     float_lr, quantized_lr : float
         At the start; both fall to 0 along a cosine.
     weight_decay : float
+    optimizer : {"adamw", "sgd"}
+        SGD has Nesterov momentum 0.9.
+    clip_norm : float, optional
+        Largest norm of all gradients together.
+    channels_last : bool
+        Faster for images of several channels.
     class_weighting : float
         Classes count in the loss by their frequency to minus this: 0 leaves rare ones to
         themselves, 1 makes all classes alike.
@@ -78,12 +88,40 @@ class Recipe:
     float_lr: float
     quantized_lr: float
     weight_decay: float
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    clip_norm: float | None = None
+    channels_last: bool = False
     class_weighting: float = 0.0
     choose_widths: bool = False
 
 
-Accuracy = dict[str, float]
-"""`accuracy` is the share of samples, `balanced` the mean over the classes; in [0, 1]."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """How a recipe is trained, where that does not belong to the recipe.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        For checkpoints after each epoch, `float.pt` and `quantized.pt`.
+    resume : bool
+        Continue from them; what is finished is only loaded.
+    teacher : Path, optional
+        `float.pt` of another run of this recipe with this seed: the float network is the same
+        whatever the budget and the method.
+    log : bool
+        TensorBoard logs in `directory`.
+    precision : {"32-true", "bf16-mixed"}
+        Of all but the last phase, which is always in float32.
+    fabric : Fabric, optional
+        Device and processes, from `launch`; by default one process on the CPU.
+    """
+
+    directory: Path | None = None
+    resume: bool = False
+    teacher: Path | None = None
+    log: bool = False
+    precision: Precision = "32-true"
+    fabric: "Fabric | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +164,20 @@ class Trained:
     graph: Graph
 
 
-def train(recipe: Recipe, *, seed: int, on_progress: OnProgress) -> Trained:
+def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None = None) -> Trained:
     """Train the float network, then its quantized copy with the float one as teacher.
 
     The test set is not looked at.  Of the last phase that epoch is kept whose integers are best on
-    the validation set, by the mean of plain and balanced accuracy.
+    the validation set, by the mean of plain and balanced accuracy.  All is on the CPU afterwards.
+
+    Raises
+    ------
+    InputError
+        A checkpoint that is to be continued is of another recipe or seed, or is not there.
     """
+    run = run or Run()
+    if run.teacher is not None and not run.teacher.is_file():
+        raise InputError(f"{run.teacher}: there is no float network to reuse")
     data = recipe.dataset
     seed_everything(seed)
     network = recipe.network()
@@ -140,64 +186,70 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress) -> Trained:
         "y": data.train.y,
         "batch_size": recipe.batch_size,
         "weight_decay": recipe.weight_decay,
+        "optimizer": recipe.optimizer,
+        "clip_norm": recipe.clip_norm,
         "validation": (data.validation.x, data.validation.y),
         "augment": data.draw,
-        "loss": partial(
-            F.cross_entropy,
-            weight=_class_weights(data.train.y, recipe.class_weighting),
-            label_smoothing=LABEL_SMOOTHING,
-        ),
+        "loss": partial(_loss, _class_weights(data.train.y, recipe.class_weighting)),
+        "precision": run.precision,
+        "channels_last": recipe.channels_last,
+        "settings": {"recipe": recipe.name, "class_weighting": recipe.class_weighting},
+        "fabric": run.fabric,
     }
     fit(
         network,
         **shared,
         epochs=recipe.float_epochs,
         lr=recipe.float_lr,
+        checkpoint=run.teacher or _file(run, "float.pt"),
+        resume=run.resume or run.teacher is not None,
+        callbacks=_logs(run, "float"),
         on_epoch=lambda epoch: on_progress(Progress(phase="float", epoch=epoch)),
         seed=seed,
     )
-    network.eval()
+    network.cpu().eval()
     config = _with_input(recipe)
     if recipe.choose_widths:
         config = methods.with_widths(config, network, _batches(data.train), shared["loss"])
     model = prepare(network, _some(data.train, CALIBRATION), config)
-    selection = _Selection(recipe, model, on_progress)
     fit(
         model,
         **shared,
         epochs=recipe.quantized_epochs,
         lr=recipe.quantized_lr,
         freeze_epochs=recipe.frozen_epochs,
+        keep_best=True,
         teacher=network,
-        on_epoch=selection.see,
+        checkpoint=_file(run, "quantized.pt"),
+        resume=run.resume,
+        callbacks=_logs(run, "quantized"),
+        on_epoch=lambda epoch: on_progress(_progress(epoch)),
         seed=seed + 1,
     )
-    model.load_state_dict(selection.best)
-    model.eval()
+    network.cpu()
+    model.cpu().eval()
     return Trained(network=network, model=model, graph=_export(model, recipe))
 
 
-class _Selection:
-    """Keeps the state of the best epoch of the last phase."""
+def _file(run: Run, name: str) -> Path | None:
+    return None if run.directory is None else run.directory / name
 
-    def __init__(self, recipe: Recipe, model: QuantizedModel, on_progress: OnProgress) -> None:
-        self.best: dict[str, Tensor] = {}
-        self._score = -1.0
-        self._recipe, self._model, self._on_progress = recipe, model, on_progress
 
-    def see(self, epoch: Epoch) -> None:
-        if not epoch.frozen:
-            self._on_progress(Progress(phase="quantized", epoch=epoch))
-            return
-        validation = self._recipe.dataset.validation
-        self._model.eval()
-        reached = integer_accuracy(_export(self._model, self._recipe), validation)
-        self._model.train()
-        score = sum(reached.values())
-        if score >= self._score:
-            self._score = score
-            self.best = copy.deepcopy(self._model.state_dict())
-        self._on_progress(Progress(phase="frozen", epoch=epoch, integers=reached))
+def _logs(run: Run, phase: str) -> tuple[Callback, ...]:
+    if run.directory is None or not run.log:
+        return ()
+    return (TensorBoard(run.directory / "log" / phase),)
+
+
+def _progress(epoch: Epoch) -> Progress:
+    phase = "frozen" if epoch.frozen else "quantized"
+    return Progress(phase=phase, epoch=epoch, integers=epoch.integers)
+
+
+def _loss(class_weights: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(
+        outputs, y, weight=class_weights.to(outputs.device), label_smoothing=LABEL_SMOOTHING
+    )
 
 
 def _class_weights(y: Tensor, exponent: float) -> Tensor:
@@ -247,24 +299,16 @@ def _export(model: QuantizedModel, recipe: Recipe) -> Graph:
 # -- Accuracy -----------------------------------------------------------------------------------
 
 
-def accuracy(scores: NDArray[np.generic], y: Tensor) -> Accuracy:
-    """Of one row of scores a sample, against the classes `y`."""
-    classes = y.numpy()
-    right = scores.reshape(len(classes), -1).argmax(1) == classes
-    shares = [right[classes == each].mean() for each in np.unique(classes)]
-    return {"accuracy": float(right.mean()), "balanced": float(np.mean(shares))}
-
-
 def integer_accuracy(graph: Graph, samples: Samples) -> Accuracy:
     """Of the simulation, which the C equals."""
-    return accuracy(integer_outputs(graph, samples.x), samples.y)
+    return integer_figures(graph, samples.x, samples.y)
 
 
 def stages(trained: Trained, samples: Samples) -> dict[str, Accuracy]:
     """Accuracy of the float network, of the fake-quantized one and of the integers."""
     return {
-        "float": accuracy(predict(trained.network, samples.x).numpy(), samples.y),
-        "fake_quant": accuracy(predict(trained.model, samples.x).numpy(), samples.y),
+        "float": float_figures(trained.network, samples.x, samples.y),
+        "fake_quant": float_figures(trained.model, samples.x, samples.y),
         "integer": integer_accuracy(trained.graph, samples),
     }
 
