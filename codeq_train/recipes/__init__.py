@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codeq_train.recipes import ic, kws
+from codeq_train.recipes import bearings, digits, fashion, ic, kws, wand
 from codeq_train.recipes.recipe import Recipe
 
 
@@ -32,6 +32,24 @@ class Entry:
 
 
 RECIPES = {
+    "bearings": Entry(
+        make=bearings.bearings,
+        title="Faults of a motor's bearing at a load never trained on: CWRU vibrations.",
+        files="97.mat, 105.mat and so on, or cwru_de12k.npz",
+        full=4,
+    ),
+    "digits": Entry(
+        make=digits.digits,
+        title="Spoken digits of people never heard in training: DS-CNN.",
+        files="<digit>_<speaker>_<take>.wav, or fsdd.npz",
+        full=4,
+    ),
+    "fashion": Entry(
+        make=fashion.fashion,
+        title="Ten kinds of clothes: LeNet-5 on Fashion-MNIST.",
+        files="train-images-idx3-ubyte.gz and the other three",
+        full=5,
+    ),
     "ic": Entry(
         make=ic.ic,
         title="The image classifier of MLPerf Tiny: ResNet-8 on CIFAR-10.",
@@ -43,6 +61,12 @@ RECIPES = {
         title="The keyword spotter of MLPerf Tiny: DS-CNN on 49x10 MFCC, 12 classes.",
         files="kws_mfcc_i8.npz and kws_train_aug4_i8.npz",
         full=4,
+    ),
+    "wand": Entry(
+        make=wand.wand,
+        title="Five gestures with a magic wand.",
+        files="<gesture>.csv for each class, or magic_wand_imu.npz",
+        full=2,
     ),
 }
 """By the name that the command line gives them."""

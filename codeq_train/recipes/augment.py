@@ -17,8 +17,16 @@ _NOISE = 0.05
 _OTHER_WRIST = (-1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
 """Mirror at the plane across the forearm: turn rates are axial vectors and flip the other way."""
 
-_MOVED = 4
-"""Images are moved by up to this many pixels in each direction; the border is mirrored."""
+_VIBRATION_GAIN = 0.2
+"""Vibrations are stronger or weaker by up to this much (logarithm)."""
+_VIBRATION_NOISE = 0.02
+"""Standard deviation of noise added to vibrations, in g."""
+
+_GESTURE_TEMPO = 0.2
+_GESTURE_SHIFT = 12
+"""Gestures begin up to this many samples earlier or later."""
+_GESTURE_GAIN = 0.2
+"""Gestures are larger or smaller by up to this much (logarithm)."""
 
 _SHIFT = 2
 """Spectra are moved by up to this many frames of 20 ms."""
@@ -71,9 +79,13 @@ class WatchWindows:
         x[:, 3:] *= tempo[..., None]
         mirrored = x * torch.tensor(_OTHER_WRIST)[:, None]
         x = torch.where(torch.rand(count, 1, 1) < 0.5, mirrored, x)
-        turn = _rotations(count)
-        x = torch.cat([turn @ x[:, :3], turn @ x[:, 3:]], dim=1)
-        return x + _NOISE * torch.randn_like(x)
+        return _tilted(x) + _NOISE * torch.randn_like(x)
+
+
+def _tilted(x: Tensor) -> Tensor:
+    """Acceleration and turn rate (count, 6, length) of a sensor that is fixed a little askew."""
+    turn = _rotations(len(x))
+    return torch.cat([turn @ x[:, :3], turn @ x[:, 3:]], dim=1)
 
 
 def _rotations(count: int) -> Tensor:
@@ -83,6 +95,80 @@ def _rotations(count: int) -> Tensor:
     cross = torch.linalg.cross(axis[:, None, :].expand(-1, 3, -1), torch.eye(3)[None], dim=2)
     turn: Tensor = torch.eye(3) + torch.sin(angle) * cross + (1 - torch.cos(angle)) * cross @ cross
     return turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gestures:
+    """Short recordings of acceleration and turn rate, each of one whole movement.
+
+    Parameters
+    ----------
+    x : float tensor of shape (recordings, 6, length)
+    """
+
+    x: Tensor
+
+    def draw(self, index: Tensor) -> Tensor:
+        """Gestures at another tempo, moment and size, turned, with noise; shaped as `x`."""
+        count, length = len(index), self.x.shape[2]
+        tempo = torch.exp(torch.empty(count, 1).uniform_(-_GESTURE_TEMPO, _GESTURE_TEMPO))
+        half = (length - 1) / 2
+        position = half + (torch.arange(length) - half) * tempo + _offsets(count, _GESTURE_SHIFT)
+        position = position.clamp(0.0, length - 1.001)  # the wand rests before and after
+        before = position.long()
+        share = (position - before)[:, None]
+        whole = self.x[index]
+        first, second = (
+            whole.gather(2, at[:, None].expand(-1, 6, -1)) for at in (before, before + 1)
+        )
+        x = torch.lerp(first, second, share)
+        x[:, 3:] *= (tempo * _gain(count, _GESTURE_GAIN))[..., None]
+        return _tilted(x) + _NOISE * torch.randn_like(x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Vibrations:
+    """Windows of steady signals of one sensor, which stand end to end.
+
+    Parameters
+    ----------
+    signal : float tensor of shape (samples,)
+        Acceleration in g.
+    length : int
+        Of a window, in samples.
+    start : int64 tensor of shape (windows,)
+    first, end : int64 tensors of shape (windows,)
+        Of the recording that the window lies in.
+    label : int64 tensor of shape (windows,)
+    """
+
+    signal: Tensor
+    length: int
+    start: Tensor
+    first: Tensor
+    end: Tensor
+    label: Tensor
+
+    def plain(self) -> Tensor:
+        """All windows as they are: float tensor of shape (windows, 1, length)."""
+        return self._cut(self.start)
+
+    def draw(self, index: Tensor) -> Tensor:
+        """Anywhere in the same recordings, stronger or weaker, upside down, with noise."""
+        count = len(index)
+        room = self.end[index] - self.length - self.first[index]
+        start = self.first[index] + (torch.rand(count) * (room + 1)).long().clamp(max=room)
+        sign = torch.where(torch.rand(count, 1) < 0.5, -1.0, 1.0)
+        x = self._cut(start) * (sign * _gain(count, _VIBRATION_GAIN))[..., None]
+        return x + _VIBRATION_NOISE * torch.randn_like(x)
+
+    def _cut(self, start: Tensor) -> Tensor:
+        return self.signal[start[:, None] + torch.arange(self.length)][:, None]
+
+
+def _gain(count: int, spread: float) -> Tensor:
+    """Random factors about 1, of shape (count, 1); `spread` is that of their logarithm."""
+    return torch.exp(torch.empty(count, 1).uniform_(-spread, spread))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -137,6 +223,8 @@ class Images:
     scale : float
     zero_point : int
         Of the int8 values ``pixel - 128``.
+    moved : int
+        Up to this many pixels in each direction; the border is mirrored.
     mirror : bool
         Left and right may be exchanged.
     cutout : int
@@ -147,6 +235,7 @@ class Images:
     pixels: Tensor
     scale: float
     zero_point: int
+    moved: int = 4
     mirror: bool = True
     cutout: int = 0
 
@@ -157,8 +246,8 @@ class Images:
     def draw(self, index: Tensor) -> Tensor:
         """Images moved, mirrored and with a hole; shaped as `plain`."""
         count, height, width = len(index), *self.pixels.shape[1:3]
-        rows = _mirrored(torch.arange(height) + _offsets(count, _MOVED), height)
-        columns = _mirrored(torch.arange(width) + _offsets(count, _MOVED), width)
+        rows = _mirrored(torch.arange(height) + _offsets(count, self.moved), height)
+        columns = _mirrored(torch.arange(width) + _offsets(count, self.moved), width)
         if self.mirror:
             turned = torch.rand(count, 1) < 0.5
             columns = torch.where(turned, columns.flip(1), columns)

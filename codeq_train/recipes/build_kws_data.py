@@ -138,19 +138,26 @@ def recordings(folder: Path) -> list[Recording]:
 
 def read_clip(path: Path) -> Clips:
     """One second of a file, filled up with zeros: int16 array of shape (16000,)."""
-    samples = _read_wave(path)[:RATE]
+    samples = read_wave(path)[:RATE]
     return np.pad(samples, (0, RATE - len(samples)))
 
 
-def _read_wave(path: Path) -> Clips:
+def read_wave(path: Path, *, rate: int = RATE) -> Clips:
+    """All samples of a file of 16-bit mono.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is something else.
+    """
     try:
         with wave.open(str(path)) as file:
             form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
             data = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
         raise InputError(f"{path}: {error}") from error
-    if form != (RATE, 1, 2):
-        raise InputError(f"{path}: expected 16-bit mono at {RATE} Hz")
+    if form != (rate, 1, 2):
+        raise InputError(f"{path}: expected 16-bit mono at {rate} Hz")
     return np.frombuffer(data, "<i2").astype(np.int16)
 
 
@@ -161,7 +168,7 @@ class Noise:
         paths = sorted((folder / NOISE).glob("*.wav"))
         if not paths:
             raise InputError(f"{folder / NOISE} has no .wav files")
-        self._tracks = [_read_wave(path) for path in paths]
+        self._tracks = [read_wave(path) for path in paths]
         self._rng = rng
 
     def pieces(self, count: int, loudest: float) -> Clips:

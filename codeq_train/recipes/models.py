@@ -7,6 +7,7 @@ DS-CNN, ResNet-8, MobileNetV1-0.25 and the autoencoder are those of MLPerf Tiny 
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ def _separable(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
 def watch_net(
     classes: int, *, widths: Sequence[int] = (24, 32, 40, 48), dropout: float = 0.2
 ) -> nn.Sequential:
-    """Four 1-D convolutions of stride 2 on windows (6, 128), global mean, linear."""
+    """Four 1-D convolutions of stride 2 on windows (6, length), global mean, linear."""
     inputs = (6, *widths)
     kernels = (5, 5, 3, 3)
     stages = {
@@ -59,6 +60,58 @@ def watch_net(
         dropout=nn.Dropout(dropout),
         classifier=nn.Linear(widths[-1], classes),
     )
+
+
+def bearing_net(
+    classes: int, *, widths: Sequence[int] = (16, 32, 32, 48), dropout: float = 0.1
+) -> nn.Sequential:
+    """Five milliseconds at a time, then three convolutions of stride 2, on vibrations (1, 1024).
+
+    Source of the wide first kernel: W. Zhang et al., Sensors 17(2):425, 2017 (WDCNN).
+    """
+    stem = named(
+        conv=nn.Conv1d(1, widths[0], 64, 8, 28, bias=False),
+        norm=nn.BatchNorm1d(widths[0]),
+        relu=nn.ReLU(),
+    )
+    stages = {
+        f"conv{i + 2}": _conv1d(inputs, outputs, 3, stride=2)
+        for i, (inputs, outputs) in enumerate(pairwise(widths))
+    }
+    return named(
+        stem=stem,
+        **stages,
+        mean=nn.AdaptiveAvgPool1d(1),
+        flatten=nn.Flatten(),
+        dropout=nn.Dropout(dropout),
+        classifier=nn.Linear(widths[-1], classes),
+    )
+
+
+def lenet(classes: int = 10, *, dropout: float = 0.2) -> nn.Sequential:
+    """LeNet-5 on (1, 28, 28), with BatchNorm, ReLU and largest values where it had older ones.
+
+    Source: Y. LeCun et al., Proceedings of the IEEE 86(11), 1998.
+    """
+    stages = {
+        f"stage{i + 1}": named(
+            conv=nn.Conv2d(inputs, outputs, 5, 1, padding, bias=False),
+            norm=nn.BatchNorm2d(outputs),
+            relu=nn.ReLU(),
+            pool=nn.MaxPool2d(2),
+        )
+        for i, (inputs, outputs, padding) in enumerate([(1, 6, 2), (6, 16, 0)])
+    }
+    hidden = {
+        f"hidden{i + 1}": named(
+            linear=nn.Linear(inputs, outputs, bias=False),
+            norm=nn.BatchNorm1d(outputs),
+            relu=nn.ReLU(),
+            dropout=nn.Dropout(dropout),
+        )
+        for i, (inputs, outputs) in enumerate(pairwise([400, 120, 84]))
+    }
+    return named(**stages, flatten=nn.Flatten(), **hidden, classifier=nn.Linear(84, classes))
 
 
 def ds_cnn(

@@ -139,11 +139,10 @@ def test_a_plain_picture_is_its_pixels_minus_128_on_the_grid() -> None:
     assert torch.equal((images.pixels[..., 0] - 108.0) / 2, images.plain()[:, 0])
 
 
-def test_pictures_are_moved_and_mirrored_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_moved_and_mirrored_whole() -> None:
     """Rows move together, columns together, and the border is mirrored, not wrapped."""
-    monkeypatch.setattr(augment, "_MOVED", 2)
     torch.manual_seed(2)
-    drawn = pictures().draw(torch.arange(60))[:, 0]
+    drawn = pictures(moved=2).draw(torch.arange(60))[:, 0]
     place = (drawn / 0.5 + 48).long()
     rows, columns = place // 6, place % 6
 
@@ -155,14 +154,54 @@ def test_pictures_are_moved_and_mirrored_whole(monkeypatch: pytest.MonkeyPatch) 
     assert moved | {each[::-1] for each in moved} == {tuple(c) for c in columns[:, 0].tolist()}
 
 
-def test_a_hole_is_a_square_of_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hole_is_a_square_of_the_mean() -> None:
     """Cutout hides a part: it must not make a picture darker or brighter."""
-    monkeypatch.setattr(augment, "_MOVED", 0)
     torch.manual_seed(2)
-    images = pictures(mirror=False, cutout=2)
+    images = pictures(moved=0, mirror=False, cutout=2)
     drawn = images.draw(torch.arange(60))[:, 0]
     hidden = drawn != images.plain()[:, 0]
 
     assert not drawn[hidden].any()
     assert {1, 2, 4} == set(hidden.sum((1, 2)).tolist())  # some reach over the border
     assert {0, 1, 2} == set(hidden.any(1).sum(1).tolist()) | {0}
+
+
+def test_gestures_rest_where_they_have_no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faster gesture needs values from before and after it: those of its ends."""
+    for name in ("_TILT", "_NOISE", "_GESTURE_GAIN"):
+        monkeypatch.setattr(augment, name, 0.0)
+    torch.manual_seed(5)
+    ramp = torch.arange(60.0).expand(1, 6, -1)
+    drawn = augment.Gestures(x=ramp).draw(torch.zeros(300, dtype=torch.int64))
+    middle = drawn[:, 0, 25:35].diff(dim=1)
+    tempo = middle.mean(1, keepdim=True)
+
+    assert torch.allclose(tempo.expand_as(middle), middle, atol=1e-3)
+    assert 0.8 < tempo.min() < 0.85 < 1.15 < tempo.max() < 1.23
+    assert torch.allclose(drawn[:, 0] * tempo, drawn[:, 3], rtol=1e-3)  # the same turn, faster
+    assert drawn[:, 0].min() >= 0.0
+    assert drawn[:, 0].max() <= 59.0
+
+
+def test_vibrations_are_cut_anywhere_within_their_recording(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first and the last sample are reached, the neighbour's never."""
+    for name in ("_VIBRATION_GAIN", "_VIBRATION_NOISE"):
+        monkeypatch.setattr(augment, name, 0.0)
+    torch.manual_seed(6)
+    first = torch.tensor([0, 30])
+    vibrations = augment.Vibrations(
+        signal=torch.arange(1.0, 61.0),
+        length=8,
+        start=first,
+        first=first,
+        end=first + 30,
+        label=torch.tensor([0, 1]),
+    )
+    drawn = vibrations.draw(torch.tensor([0, 1]).repeat(400))
+
+    assert (800, 1, 8) == tuple(drawn.shape)
+    assert {-1.0, 1.0} == set(drawn.sign().flatten().tolist())  # upside down
+    for i, values in enumerate((drawn[::2].abs(), drawn[1::2].abs())):
+        assert (30.0 * i + 1, 30.0 * i + 30) == (float(values.min()), float(values.max()))

@@ -17,6 +17,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, .
     "resnet8": (models.resnet8, (3, 32, 32), (10,), 12.5),
     "mobilenet_v1": (models.mobilenet_v1, (3, 96, 96), (2,), 7.5),
     "autoencoder": (models.autoencoder, (640,), (640,), 0.3),
+    "bearing_net": (lambda: models.bearing_net(10), (1, 1024), (10,), 0.4),
+    "lenet": (models.lenet, (1, 28, 28), (10,), 0.4),
     "watch_net": (lambda: models.watch_net(7), (6, 128), (7,), 0.3),
 }
 

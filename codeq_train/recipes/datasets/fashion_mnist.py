@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fashion-MNIST: 70,000 grey images (28, 28) of ten kinds of clothes.
+
+Source: H. Xiao et al., arXiv:1708.07747; the four files are at
+https://github.com/zalandoresearch/fashion-mnist (MIT).  The device feeds ``pixel - 128``.
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codeq_compile.errors import InputError
+from codeq_compile.ir import Grid
+from codeq_train.recipes import augment
+from codeq_train.recipes.data import Dataset, Samples, held_out
+
+LABELS = (
+    *("tshirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "boot"),
+)
+GRID = Grid(scale=1 / 128, zero_point=-128)
+"""From 0, the background, to almost 2: where an image ends, nothing begins."""
+
+VALIDATION_EVERY = 20
+"""One training image of this many validates."""
+
+_MOVED = 2
+_FILES = {"train": "train", "test": "t10k"}
+
+
+def load(directory: Path) -> Dataset:
+    """Images (1, 28, 28); a twentieth of the training set validates; shifts and mirror images.
+
+    Parameters
+    ----------
+    directory : Path
+        With `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+        `t10k-labels-idx1-ubyte`, each as it is or with `.gz`.
+
+    Raises
+    ------
+    InputError
+        A file is missing or is something else.
+    """
+    pixels, y = _read(directory, _FILES["train"])
+    test_pixels, test_y = _read(directory, _FILES["test"])
+    validates = held_out(y, every=VALIDATION_EVERY)
+    training, validating, testing = (
+        augment.Images(
+            pixels=torch.from_numpy(each[..., None]),
+            scale=GRID.scale,
+            zero_point=GRID.zero_point,
+            moved=_MOVED,
+        )
+        for each in (pixels[~validates], pixels[validates], test_pixels)
+    )
+    classes, validation_classes, test_classes = (
+        torch.from_numpy(each.astype(np.int64)) for each in (y[~validates], y[validates], test_y)
+    )
+    return Dataset(
+        labels=LABELS,
+        grid=GRID,
+        train=Samples(x=training.plain(), y=classes),
+        validation=Samples(x=validating.plain(), y=validation_classes),
+        test=Samples(x=testing.plain(), y=test_classes),
+        draw=training.draw,
+    )
+
+
+def _read(directory: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    images = _read_idx(directory / f"{part}-images-idx3-ubyte", dimensions=3)
+    classes = _read_idx(directory / f"{part}-labels-idx1-ubyte", dimensions=1)
+    if len(images) != len(classes):
+        raise InputError(f"{directory}: {len(images)} {part} images have {len(classes)} labels")
+    return images, classes
+
+
+def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
+    """An array of bytes: magic number, big-endian sizes, data.  Source: MNIST's idx format."""
+    zipped = path.with_name(f"{path.name}.gz")
+    try:
+        data = path.read_bytes() if path.is_file() else gzip.decompress(zipped.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{zipped}: {getattr(error, 'strerror', None) or error}") from error
+    sizes = np.frombuffer(data[4 : 4 + 4 * dimensions], ">u4").astype(int)
+    values = np.frombuffer(data[4 + 4 * dimensions :], np.uint8)
+    if data[:4] != bytes([0, 0, 8, dimensions]) or len(values) != sizes.prod():
+        raise InputError(f"{path} is not an idx file of bytes in {dimensions} dimensions")
+    return values.reshape(sizes).copy()

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ten kinds of clothes on grey images: LeNet-5 on Fashion-MNIST."""
+
+from pathlib import Path
+
+from codeq_train.config import BudgetConfig, QuantConfig
+from codeq_train.recipes import models
+from codeq_train.recipes.datasets import fashion_mnist
+from codeq_train.recipes.recipe import Recipe
+
+
+def fashion(directory: Path) -> Recipe:
+    """A quarter of an hour on one core, 7 KiB of weights and tables.
+
+    Parameters
+    ----------
+    directory : Path
+        With the files that `datasets.fashion_mnist` reads.
+    """
+    dataset = fashion_mnist.load(directory)
+    return Recipe(
+        name="fashion",
+        dataset=dataset,
+        network=lambda: models.lenet(len(dataset.labels)),
+        config=QuantConfig(budgets=BudgetConfig(weights=7_000)),
+        weights_limit=7 * 1024,
+        float_epochs=20,
+        quantized_epochs=20,
+        frozen_epochs=5,
+        batch_size=128,
+        float_lr=4e-3,
+        quantized_lr=2e-3,
+        weight_decay=0.02,
+    )
