@@ -201,6 +201,25 @@ BUDGETS = ("weights", "flash", "ram", "instructions")
 """What can be limited: fields of `BudgetConfig`."""
 
 
+class OscillationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What is done in the last phase about weights that flip between two levels.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        Weights that turn back more often than this, as a share of the steps, are held at the level
+        where they have been for longer (0.02 is usual); None lets all weights flip.
+    momentum : float
+        Of the moving average over the steps, in which they are counted.
+    damping : float
+        Weight in `regularizer` of the mean squared distance of weights from their levels.
+    """
+
+    threshold: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] | None = None
+    momentum: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.01
+    damping: NonNegative = 0.0
+
+
 class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Everything that `prepare` needs to know.
 
@@ -215,6 +234,7 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     inputs : mapping of str to InputConfig
         Grids of inputs, by name, whose integers the device already has; the others' are chosen for
         the example input.
+    oscillation : OscillationConfig
     budgets : BudgetConfig
         Limits that `regularizer` steers towards and `freeze` enforces.
     """
@@ -223,6 +243,7 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     layers: dict[str, dict[str, Any]] = {}
     activations: ActivationConfig = ActivationConfig()
     inputs: dict[str, InputConfig] = {}
+    oscillation: OscillationConfig = OscillationConfig()
     budgets: BudgetConfig = BudgetConfig()
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from codeq_train.budget import Budget
 from codeq_train.cost import estimated_bytes, layer_costs
 from codeq_train.layers import Conv
 from codeq_train.model import QuantizedModel
+from codeq_train.oscillation import damping
 
 
 def regularizer(model: QuantizedModel) -> Tensor:
@@ -15,7 +16,7 @@ def regularizer(model: QuantizedModel) -> Tensor:
 
     ``sum over layers of (weights / all weights) · (lambda_dz · density + lambda_bit · width / 8)``
     unless the quantizer has a `penalty` of its own, and with `budgets` in the configuration the
-    budget's pressure.  It is 0 once the model is frozen.
+    budget's pressure.  Once the model is frozen only `oscillation.damping` is left of it.
     """
     layers = [
         layer
@@ -23,6 +24,9 @@ def regularizer(model: QuantizedModel) -> Tensor:
         if layer.quantizer is not None and layer.quantizer.learns_size
     ]
     zero = next(model.parameters()).new_zeros(())
+    weight = model.config.oscillation.damping
+    if weight:
+        zero = weight * damping(model)
     if not layers or all(layer.use_running_statistics for layer in layers):
         return zero
     total = sum(layer.weight.numel() for layer in layers)
