@@ -52,19 +52,18 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return (0, 0) if exponent < -31 else (multiplier, exponent)
 
 
-def narrow_multiplier(multiplier: int, exponent: int) -> tuple[int, int]:
-    """The same factor with only the top 16 bits of the multiplier kept, nearest, ties up. [N2.3]
+def narrow_multiplier(multiplier: int, exponent: int, bits: int) -> tuple[int, int]:
+    """The same factor with the top `bits` of the multiplier's 31 kept, nearest, ties up. [N2.3]
 
-    The result is a multiple of 2^15, so a table stores it in two bytes.
-
-    >>> narrow_multiplier((1 << 31) - 1, -4)
+    >>> narrow_multiplier((1 << 31) - 1, -4, bits=13)
     (1073741824, -3)
     """
-    top = (multiplier + (1 << 14)) >> 15
-    if top == 1 << 16:
+    dropped = 31 - bits
+    top = (multiplier + ((1 << dropped) >> 1)) >> dropped
+    if top == 1 << bits:
         top >>= 1
         exponent += 1
-    return top << 15, exponent
+    return top << dropped, exponent
 
 
 def rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> Int64Array:

@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 import yaml
@@ -98,6 +98,28 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
             raise ValueError(f"min_bits {self.min_bits} is above bits {self.bits}")
 
 
+class TableFormat(NamedTuple):
+    """How finely a channel's factor and bias are stored. [N4.4]
+
+    Parameters
+    ----------
+    multiplier_bits : int
+        Top bits that multipliers keep: with 13 a factor takes two bytes, with 5 one.
+    bias_bits : int
+        Biases are multiples of the power of two with which they all have so few bits.
+    """
+
+    multiplier_bits: int
+    bias_bits: int
+
+
+TABLE_FORMATS = {
+    "wide": TableFormat(multiplier_bits=31, bias_bits=32),
+    "narrow": TableFormat(multiplier_bits=13, bias_bits=32),
+    "compact": TableFormat(multiplier_bits=5, bias_bits=8),
+}
+
+
 class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """How activations are quantized: always stored as int8, one grid a tensor.
 
@@ -105,8 +127,6 @@ class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
     ----------
     learn : bool
         Learn scale and zero point (LSQ+) after calibration; the input's grid stays as calibrated.
-    narrow_multiplier : bool
-        Keep the top 16 bits of requantization multipliers: two bytes a channel instead of four.
     bits : int, 2..8
         Values take one of 2^bits integers.  Inputs, outputs and what has a grid of its own
         (softmax, sigmoid, tanh) keep 8 bits.
@@ -116,7 +136,6 @@ class ActivationConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, 
     """
 
     learn: bool = True
-    narrow_multiplier: bool = True
     bits: Bits = 8
     layers: dict[str, Bits] = {}
 
@@ -231,6 +250,10 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         Overrides of `LayerConfig` fields by layer-name pattern (``"features.*.dw"``); where several
         patterns match a layer, later ones win field by field.
     activations : ActivationConfig
+    tables : {"wide", "narrow", "compact"}
+        Factors and biases of the channels: as exact as int32 can be; factors in two bytes, which
+        no output shows; factors in one byte and biases in one, which training in the last phase
+        takes into account.  A small network's tables outweigh its weights.
     inputs : mapping of str to InputConfig
         Grids of inputs, by name, whose integers the device already has; the others' are chosen for
         the example input.
@@ -242,6 +265,7 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     weights: LayerConfig = LayerConfig()
     layers: dict[str, dict[str, Any]] = {}
     activations: ActivationConfig = ActivationConfig()
+    tables: Literal["wide", "narrow", "compact"] = "narrow"
     inputs: dict[str, InputConfig] = {}
     oscillation: OscillationConfig = OscillationConfig()
     budgets: BudgetConfig = BudgetConfig()
@@ -249,6 +273,11 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     def __post_init__(self) -> None:
         for pattern in self.layers:
             self._override(self.weights, pattern)
+
+    @property
+    def table_format(self) -> TableFormat:
+        """What `tables` stands for."""
+        return TABLE_FORMATS[self.tables]
 
     def layer(self, name: str) -> LayerConfig:
         """Settings of the layer called `name`."""

@@ -5,12 +5,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import codeq_compile.ops  # noqa: F401  # registers the ops, whose packings are asked for
-from codeq_compile.ir import op_type
+from codeq_compile.ir import TensorType, op_type
+from codeq_compile.ir.op import c_arrays
+from codeq_compile.ops.base import make_requant
 from codeq_compile.packing import applicable, pack
 from codeq_train.fold import Folded, fold
 from codeq_train.layers import Conv, Unary, Weighted
@@ -57,7 +58,7 @@ def layer_costs(model: QuantizedModel) -> list[LayerCost]:
     costs = []
     for layer in model.layers:
         if isinstance(layer, Weighted):
-            costs.append(_weighted_cost(layer, narrow=model.config.activations.narrow_multiplier))
+            costs.append(_weighted_cost(layer, bits=model.config.table_format.multiplier_bits))
         elif isinstance(layer, Unary):
             costs.append(LayerCost(name=layer.origin.name, table_bytes=_TABLE_BYTES))
     return costs
@@ -83,7 +84,7 @@ def _average(costs: Sequence[LayerCost], values: Sequence[float]) -> float:
     return sum(c.weights * v for c, v in zip(costs, values, strict=True)) / max(total, 1)
 
 
-def _weighted_cost(layer: Weighted, *, narrow: bool) -> LayerCost:
+def _weighted_cost(layer: Weighted, *, bits: int) -> LayerCost:
     folded = fold(layer)
     weights = folded.weights
     names = applicable(weights, op_type(folded.kind).packings)
@@ -97,21 +98,22 @@ def _weighted_cost(layer: Weighted, *, narrow: bool) -> LayerCost:
         sparsity=weights.zeros,
         packing=best.packing,
         weight_bytes=best.bytes,
-        table_bytes=_requant_bytes(layer, folded, narrow=narrow),
+        table_bytes=_requant_bytes(layer, folded, bits=bits),
     )
 
 
-def _requant_bytes(layer: Weighted, folded: Folded, *, narrow: bool) -> int:
-    """Bias in its narrowest width with the input's zero point folded in, multiplier, exponent."""
-    values = folded.weights.values.reshape(len(folded.bias), -1).astype(np.int64)
-    start = folded.bias - layer.input_grid.grid().zero_point * values.sum(1)
-    bias_bytes = next(
-        width
-        for width in (1, 2, 4)
-        if width == 4 or np.abs(start + 0.5).max() < 1 << (8 * width - 1)
+def _requant_bytes(layer: Weighted, folded: Folded, *, bits: int) -> int:
+    """Biases and factors as the compiler stores them."""
+    assert layer.grid is not None
+    requant = make_requant(
+        weights=folded.weights,
+        bias=folded.bias,
+        input_type=TensorType(shape=(1,), grid=layer.input_grid.grid()),
+        output_type=TensorType(shape=(1,), grid=layer.grid.grid()),
+        clamp=(-128, 127),
+        multiplier_bits=bits,
     )
-    factors = len(folded.weights.scale)
-    return len(start) * bias_bytes + factors * ((2 if narrow else 4) + 1)
+    return sum(array.bytes for array in c_arrays(requant.c_params()))
 
 
 def estimated_bytes(layer: Weighted) -> Tensor:

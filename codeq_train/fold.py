@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from codeq_compile.ir import Weights
 from codeq_compile.numerics import Int32Array
+from codeq_train.autograd import round_half_away
 from codeq_train.layers import MAX_BIAS, Conv, Weighted
 from codeq_train.quantizers import Levels
 
@@ -43,11 +44,13 @@ def fold(layer: Weighted) -> Folded:
     become 0 and its bias is stored at one output step.
     """
     levels = layer.levels()
-    gain, bias = (value.double().cpu().numpy() for value in layer.folded())
+    folded_gain, folded_bias = layer.folded()
+    stored_gain = layer.stored_gain(folded_gain)
+    gain, bias = (value.double().cpu().numpy() for value in (stored_gain, folded_bias))
     x_scale, y_scale = layer.input_grid.grid().scale, _output_scale(layer)
     scale = levels.scale.double().cpu().numpy() * np.abs(gain)
     if layer.norm is None and len(levels.scale) == 1:
-        scale = levels.scale.double().cpu().numpy()
+        scale = scale[:1]  # the gain is the same everywhere
     stored = scale.astype(np.float32)
     step = x_scale * stored.astype(np.float64)
     constant = np.abs(bias) >= MAX_BIAS * step
@@ -57,11 +60,11 @@ def fold(layer: Weighted) -> Folded:
     if constant.any():
         stored = np.where(constant, np.float32(y_scale / x_scale), stored)
         step = x_scale * stored.astype(np.float64)
-    steps = bias / step
-    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
+    steps = torch.from_numpy(bias / step).to(stored_gain.device)
+    rounded = round_half_away(steps) if constant.any() else layer.stored_bias(steps, stored_gain)
     kind, arranged = _arranged(layer, codes)
     weights = Weights(codes=arranged, bits=bits, scale=stored, gap=levels.gap, levels=table)
-    return Folded(kind=kind, weights=weights, bias=rounded.astype(np.int32))
+    return Folded(kind=kind, weights=weights, bias=rounded.cpu().numpy().astype(np.int32))
 
 
 def _signed(

@@ -16,13 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from codeq_train.activations import NO_LIMITS, ActivationQuantizer, Limits
-from codeq_train.autograd import round_ste
+from codeq_train.autograd import round_half_away
+from codeq_train.config import TABLE_FORMATS, TableFormat
 from codeq_train.quantizers import Levels, WeightQuantizer
+from codeq_train.tables import storable_bias, storable_factors
 
 Shape = tuple[int, ...]
 
 MAX_BIAS = float(1 << 30)
 """A bias of more steps than this belongs to a channel whose weights no longer matter."""
+
+
+_FINE_MULTIPLIER = 13
+"""Multipliers of so many bits change no output by more than 1/64 of a step."""
 
 
 class GridRule(enum.Enum):
@@ -188,6 +194,7 @@ class Weighted(Layer):
         self.quantizer: WeightQuantizer | None = None
         self.enabled = True
         self.use_running_statistics = False
+        self.tables = TABLE_FORMATS["narrow"]
         # a tuple hides the module from torch: the input's grid belongs to the layer that makes it
         self._input: tuple[ActivationQuantizer, ...] = ()
 
@@ -195,9 +202,11 @@ class Weighted(Layer):
     def channels(self) -> int:
         return len(self.weight)
 
-    def attach(self, quantizer: WeightQuantizer, source: ActivationQuantizer) -> None:
-        """Quantize the weights with `quantizer`, and the bias to the input grid `source`."""
-        self.quantizer = quantizer
+    def attach(
+        self, quantizer: WeightQuantizer, source: ActivationQuantizer, tables: TableFormat
+    ) -> None:
+        """Quantize the weights, and the bias to the input grid `source`."""
+        self.quantizer, self.tables = quantizer, tables
         self._input = (source,)
 
     @property
@@ -222,31 +231,73 @@ class Weighted(Layer):
         gain = self.norm.gain()
         return gain, self.norm.beta + (own - self.norm.mean) * gain
 
+    def stored_gain(self, gain: Tensor) -> Tensor:
+        """`gain` with the factors that the tables can hold, straight-through; shape (channels,)."""
+        if not self._is_compact:
+            return gain
+        with torch.no_grad():
+            factor = self._output_steps(gain)
+            nearest = storable_factors(factor, self.tables.multiplier_bits)
+            ratio = torch.where(factor > 0, nearest / factor, torch.ones_like(factor))
+        return gain * ratio
+
+    def stored_bias(self, steps: Tensor, gain: Tensor) -> Tensor:
+        """A bias in accumulator steps as the tables can hold it: no gradient, shape (channels,)."""
+        if not self._is_compact:
+            return round_half_away(steps)
+        values = self.levels().values().flatten(1).sum(1) * torch.sign(gain)
+        offset = self.input_grid.grid().zero_point * values.to(steps.dtype)
+        output_steps = self._output_steps(gain).to(steps.dtype)
+        return storable_bias(steps - offset, self.tables.bias_bits, output_steps) + offset
+
+    @property
+    def _is_compact(self) -> bool:
+        """Tables are so small that the model must be trained for them."""
+        return (
+            self.tables.multiplier_bits < _FINE_MULTIPLIER
+            and self.grid is not None
+            and self.grid.rounds
+            and self.input_grid.rounds
+        )
+
+    def _output_steps(self, gain: Tensor) -> Tensor:
+        """Factor from accumulator to output, ``s_x · s_w · |gain| / s_y``, without gradient."""
+        assert self.grid is not None
+        return (self._accumulator_step(gain) / self.grid.scale()).detach()
+
+    def _accumulator_step(self, gain: Tensor) -> Tensor:
+        """``s_x · s_w · |gain|``, without gradient: tensor of shape (channels,). [N4.1]"""
+        assert self.quantizer is not None
+        scale = self.quantizer.step(self.weight).reshape(-1)
+        return (self.input_grid.scale() * scale * gain.abs()).detach()
+
     def compute(self, *inputs: Tensor) -> Tensor:
         (x,) = inputs
         quantize = self.enabled and self.quantizer is not None
         weight = self.quantizer(self.weight) if quantize and self.quantizer else self.weight
         if self.norm is not None and self.training and not self.use_running_statistics:
             return self.norm.normalize(self.linear(x, weight, self.bias))
-        if self.norm is None and self.bias is None:
+        if self.norm is None and self.bias is None and not (quantize and self._is_compact):
             return self.linear(x, weight, None)
         gain, bias = self.folded()
         if quantize:
+            gain = self.stored_gain(gain)
             bias = self._on_grid(bias, gain.detach())
-        if self.norm is not None:
+        if self.norm is not None or self._is_compact:
             weight = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
         return self.linear(x, weight, bias)
 
     def _on_grid(self, bias: Tensor, gain: Tensor) -> Tensor:
-        """The bias as a whole number of accumulator steps ``s_x · s_w · |gain|``. [N4.1]"""
-        assert self.quantizer is not None
+        """The bias as a whole number of accumulator steps; straight-through. [N4.1]"""
         if not self.input_grid.rounds:
             return bias
-        scale = self.quantizer.step(self.weight).reshape(-1)
-        step = (self.input_grid.scale() * scale * gain.abs()).detach()
+        step = self._accumulator_step(gain)
         representable = bias.detach().abs() < MAX_BIAS * step
         safe = torch.where(representable, step, torch.ones_like(step))
-        return torch.where(representable, round_ste(bias / safe) * safe, bias)
+        steps = (bias / safe).detach()
+        # a constant channel stands on output steps [fold], which a coarse unit would lose
+        rounded = self.stored_bias(steps, gain) if representable.all() else round_half_away(steps)
+        return torch.where(representable, bias + (rounded * safe - bias).detach(), bias)
 
 
 class Conv(Weighted):

@@ -308,4 +308,4 @@ def _attach_quantizers(
             is_dense = isinstance(layer, Conv) and layer.is_depthwise
             factor = 0.0 if is_dense else size_factor(layer.weight.numel(), largest)
             shared[key].size_factor = factor
-        layer.attach(shared[key], grids[layer.origin.inputs[0]])
+        layer.attach(shared[key], grids[layer.origin.inputs[0]], config.table_format)

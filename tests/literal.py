@@ -4,7 +4,8 @@
 The goldens are compared with loops over these: slow, without numpy, without shared code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from codeq_compile.ops.base import Padding, Pair, Requant
 
@@ -35,6 +36,16 @@ def rescale(x: int, multiplier: int, exponent: int) -> int:
     shifted = x << max(exponent, 0)
     assert -(1 << 31) <= shifted < 1 << 31
     return divide_by_pot(high_mul(shifted, multiplier), max(-exponent, 0))
+
+
+def read_factor(c: Mapping[str, Any], channel: int) -> tuple[int, int]:
+    """Multiplier and exponent of a channel from `struct cq_requant`, as types.h describes it."""
+    stored = int(c["multiplier"].data[channel])
+    if c["exponent"] is None:
+        fraction_bits = 8 * c["multiplier_bytes"] - 4
+        exponent, fraction = divmod(stored, 1 << fraction_bits)
+        return (1 << 30) + (fraction << (30 - fraction_bits)), exponent + c["exponent_base"]
+    return stored << (15 if c["multiplier_bytes"] == 2 else 0), int(c["exponent"].data[channel])
 
 
 def clamp(x: int, limits: Pair) -> int:

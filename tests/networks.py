@@ -69,7 +69,7 @@ class NetworkBuilder(GraphBuilder):
         """A depthwise 3x3 and a pointwise convolution."""
         shape = (self.channels(x), 3, 3)
         x = self.layer(DWConv2D(clamp=(5, 127), **options), x, shape, f"{name}/dw")
-        return self.conv(x, out, 1, f"{name}/pw", narrow_multiplier=True)
+        return self.conv(x, out, 1, f"{name}/pw", multiplier_bits=13)
 
     def classifier(self, x: str, classes: int) -> str:
         x = self.add(Reshape(shape=(self.channels(x),)), x, name="flatten")

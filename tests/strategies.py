@@ -197,7 +197,7 @@ def _conv2d(draw: st.DrawFn, builder: GraphBuilder, x: str) -> str:
         padding=padding,
         groups=groups,
         clamp=_clamp(draw),
-        narrow_multiplier=draw(st.booleans()),
+        multiplier_bits=draw(st.sampled_from((5, 13, 16, 31))),
     )
     return builder.add(op, x, weights=layer, bias=_bias(draw, builder, layer))
 

@@ -177,7 +177,7 @@ class _Author:
         """Builtin code, options type and options; adds the constant operands."""
         codes, options = schema.BuiltinOperator, schema.BuiltinOptions
         op = self.node.op
-        if getattr(op, "narrow_multiplier", False):
+        if getattr(op, "multiplier_bits", 31) != 31:
             raise NotExpressibleError
         match op:
             case Conv2D():

@@ -118,17 +118,22 @@ class Requant:
 
     def c_params(self) -> Mapping[str, CValue]:
         """`struct cq_requant`, in the fewest bytes that hold the tables. [N4.4]"""
-        bias = _narrowest(self.bias)
-        narrow = not np.any(self.multiplier & 0x7FFF)
-        multiplier = self.multiplier >> 15 if narrow else self.multiplier
+        bias, shift = _narrowest(self.bias)
+        multiplier, exponent, base = _narrowest_factors(self.multiplier, self.exponent)
         return {
             "bias": CArray(name="bias", c_type=f"int{8 * bias.itemsize}_t", data=bias),
             "multiplier": CArray(
-                name="multiplier", c_type="uint16_t" if narrow else "int32_t", data=multiplier
+                name="multiplier",
+                c_type=f"{'u' * (multiplier.itemsize < 4)}int{8 * multiplier.itemsize}_t",
+                data=multiplier,
             ),
-            "exponent": CArray(name="exponent", c_type="int8_t", data=self.exponent),
+            "exponent": exponent
+            if exponent is None
+            else CArray(name="exponent", c_type="int8_t", data=exponent),
             "bias_bytes": bias.itemsize,
-            "multiplier_bytes": 2 if narrow else 4,
+            "bias_shift": shift,
+            "multiplier_bytes": multiplier.itemsize,
+            "exponent_base": base,
             "per_channel": int(len(self.multiplier) > 1),
             "zero_point": self.zero_point,
             "clamp_min": self.clamp_min,
@@ -136,12 +141,34 @@ class Requant:
         }
 
 
-def _narrowest(values: Int32Array) -> Array:
+def _narrowest(values: Int32Array) -> tuple[Array, int]:
+    """(stored, shift), ``values = stored · 2^shift``: the narrowest type, then the least shift."""
+    common = int(np.bitwise_or.reduce(values))
+    zeros = (common & -common).bit_length() - 1 if common else 0
     for dtype in (np.int8, np.int16):
         info = np.iinfo(dtype)
-        if info.min <= values.min() and values.max() <= info.max:
-            return values.astype(dtype)
-    return values
+        for shift in range(zeros + 1):
+            if info.min <= values.min() >> shift and values.max() >> shift <= info.max:
+                return (values >> shift).astype(dtype), shift
+    return values, 0
+
+
+def _narrowest_factors(
+    multiplier: Int32Array, exponent: Int8Array
+) -> tuple[Array, Int8Array | None, int]:
+    """(multipliers, exponents, base); exponents that the multipliers' upper bits hold are None."""
+    base = int(exponent.min())
+    for dtype in (np.uint8, np.uint16):
+        fraction = np.iinfo(dtype).bits - 4
+        dropped = 30 - fraction
+        is_exact = multiplier.min() >= 1 << 30 and not np.any(multiplier & ((1 << dropped) - 1))
+        if is_exact and exponent.max() - base < 1 << 4:
+            entry = (exponent.astype(np.int64) - base) << fraction
+            entry |= (multiplier >> dropped) - (1 << fraction)
+            return entry.astype(dtype), None, base
+    if not np.any(multiplier & 0x7FFF):
+        return (multiplier >> 15).astype(np.uint16), exponent, 0
+    return multiplier, exponent, 0
 
 
 def make_requant(
@@ -151,16 +178,14 @@ def make_requant(
     input_type: TensorType,
     output_type: TensorType,
     clamp: Pair,
-    narrow: bool,
+    multiplier_bits: int,
 ) -> Requant:
     """Fold grids into integers: multipliers, exponents and the folded bias. [N4.1] [N4.2]
-
-    `narrow` keeps the top 16 bits of each multiplier (two table bytes). [N2.3]
 
     Raises
     ------
     SpecViolation
-        `[N4.1]` if a folded bias leaves int32.
+        `[N4.1]` if a folded bias leaves int32, `[N2.3]` if a multiplier cannot have so many bits.
     """
     values = weights.values.reshape(len(weights.codes), -1).astype(np.int64)
     start = np.zeros(len(values), np.int64) if bias is None else bias.astype(np.int64)
@@ -168,7 +193,7 @@ def make_requant(
     if start.min() < INT32_MIN or start.max() > INT32_MAX:
         raise SpecViolation("N4.1", "a bias leaves int32: its scale is far too small for its value")
     multiplier, exponent = scale_factors(
-        weights.scale, input_type.scale, output_type.scale, narrow=narrow
+        weights.scale, input_type.scale, output_type.scale, bits=multiplier_bits
     )
     return Requant(
         bias=start.astype(np.int32),
@@ -181,19 +206,19 @@ def make_requant(
 
 
 def scale_factors(
-    weight_scale: Float32Array, input_scale: float, output_scale: float, *, narrow: bool
+    weight_scale: Float32Array, input_scale: float, output_scale: float, *, bits: int = 31
 ) -> tuple[Int32Array, Int8Array]:
     """``s_x · s_w / s_y`` in double from the float32 scales, as multiplier and exponent. [N4.2]
 
     Raises
     ------
     SpecViolation
-        `[N2.2]` if a factor is 2^30 or more.
+        `[N2.2]` if a factor is 2^30 or more, `[N2.3]` if `bits` is outside 1..31.
     """
+    if not 1 <= bits <= 31:
+        raise SpecViolation("N2.3", f"multiplier_bits must be within 1..31, not {bits}")
     scales = [Scale.of(input_scale * float(s) / output_scale) for s in weight_scale]
-    pairs = [(scale.multiplier, scale.exponent) for scale in scales]
-    if narrow:
-        pairs = [narrow_multiplier(*pair) for pair in pairs]
+    pairs = [narrow_multiplier(scale.multiplier, scale.exponent, bits) for scale in scales]
     multiplier, exponent = zip(*pairs, strict=True)
     return np.array(multiplier, np.int32), np.array(exponent, np.int8)
 

@@ -57,8 +57,8 @@ class Conv2D(Op[Conv2DParams]):
     groups : int, default 1
     clamp : tuple of int (min, max), default (-128, 127)
         Output limits of a fused activation.
-    narrow_multiplier : bool, default False
-        Multipliers keep their top 16 bits. [N2.3]
+    multiplier_bits : int, default 31
+        Top bits that multipliers keep: with 13 or 5 a factor is two bytes or one. [N2.3] [N4.4]
     """
 
     stride: Pair = (1, 1)
@@ -66,7 +66,7 @@ class Conv2D(Op[Conv2DParams]):
     padding: Padding = (0, 0, 0, 0)
     groups: int = 1
     clamp: Pair = (-128, 127)
-    narrow_multiplier: bool = False
+    multiplier_bits: int = 31
 
     has_weights = True
     packings = ("dense", "ternary", "bitmask", "rle")
@@ -110,7 +110,7 @@ class Conv2D(Op[Conv2DParams]):
                 input_type=inputs[0],
                 output_type=output,
                 clamp=self.clamp,
-                narrow=self.narrow_multiplier,
+                multiplier_bits=self.multiplier_bits,
             ),
             in_zero=inputs[0].zero_point,
         )

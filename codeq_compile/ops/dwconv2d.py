@@ -51,15 +51,15 @@ class DWConv2D(Op[DWConv2DParams]):
         Pixels of real value 0, i.e. the input's zero point.
     clamp : tuple of int (min, max), default (-128, 127)
         Output limits of a fused activation.
-    narrow_multiplier : bool, default False
-        Multipliers keep their top 16 bits. [N2.3]
+    multiplier_bits : int, default 31
+        Top bits that multipliers keep: with 13 or 5 a factor is two bytes or one. [N2.3] [N4.4]
     """
 
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     padding: Padding = (0, 0, 0, 0)
     clamp: Pair = (-128, 127)
-    narrow_multiplier: bool = False
+    multiplier_bits: int = 31
 
     has_weights = True
     packings = ("dense", "ternary")
@@ -102,7 +102,7 @@ class DWConv2D(Op[DWConv2DParams]):
                 input_type=inputs[0],
                 output_type=output,
                 clamp=self.clamp,
-                narrow=self.narrow_multiplier,
+                multiplier_bits=self.multiplier_bits,
             ),
             in_zero=inputs[0].zero_point,
         )

@@ -69,8 +69,8 @@ class Export:
     reasons: list[str] = field(default_factory=list)
 
     @property
-    def narrow(self) -> bool:
-        return self.model.config.activations.narrow_multiplier
+    def multiplier_bits(self) -> int:
+        return self.model.config.table_format.multiplier_bits
 
     def run(self) -> Graph:
         pending = list(self.input_layouts)

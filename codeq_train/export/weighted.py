@@ -26,7 +26,7 @@ def _conv(export: Export, layer: kinds.Conv, inputs: Sequence[Value]) -> Value:
         padding=padding_of(window),
         groups=layer.groups,
         clamp=clamp_of(layer),
-        narrow_multiplier=export.narrow,
+        multiplier_bits=export.multiplier_bits,
     )
     if folded.kind == "dwconv2d":
         op = DWConv2DOp(
@@ -34,7 +34,7 @@ def _conv(export: Export, layer: kinds.Conv, inputs: Sequence[Value]) -> Value:
             dilation=op.dilation,
             padding=op.padding,
             clamp=op.clamp,
-            narrow_multiplier=op.narrow_multiplier,
+            multiplier_bits=op.multiplier_bits,
         )
     source = export.image(inputs[0])
     return export.emit_image(layer, op, source, weights=folded.weights, bias=folded.bias)
@@ -53,7 +53,7 @@ def _linear(export: Export, layer: kinds.Linear, inputs: Sequence[Value]) -> Val
         )
     folded = fold(layer)
     weights = replace(folded.weights, codes=np.ascontiguousarray(folded.weights.codes[:, order]))
-    op = LinearOp(clamp=clamp_of(layer), narrow_multiplier=export.narrow)
+    op = LinearOp(clamp=clamp_of(layer), multiplier_bits=export.multiplier_bits)
     shape = layer.origin.shape
     source = export.shaped(x, (*shape[:-1], features))
     return export.emit(

@@ -78,15 +78,15 @@ def test_a_factor_that_is_no_factor_is_refused(x):
         numerics.quantize_multiplier(x)
 
 
-@given(st.integers(1 << 30, INT32_MAX), st.integers(-31, 29))
-def test_a_narrow_multiplier_is_the_nearest_of_sixteen_bits(multiplier, exponent):
-    """Two table bytes instead of four; the relative error stays below 2^-16. [N2.3]"""
-    narrow, shifted = numerics.narrow_multiplier(multiplier, exponent)
+@given(st.integers(1 << 30, INT32_MAX), st.integers(-31, 29), st.integers(1, 31))
+def test_a_narrow_multiplier_is_the_nearest_of_so_many_bits(multiplier, exponent, bits):
+    """Fewer table bytes; the relative error stays below 2^-bits. [N2.3]"""
+    narrow, shifted = numerics.narrow_multiplier(multiplier, exponent, bits)
 
-    assert narrow % (1 << 15) == 0
+    assert narrow % (1 << (31 - bits)) == 0
     assert 1 << 30 <= narrow <= INT32_MAX
     error = narrow * Fraction(2) ** (shifted - exponent) - multiplier
-    assert abs(error) <= 1 << 14
+    assert abs(error) <= (1 << (31 - bits)) / 2
 
 
 def test_the_high_multiplication_equals_tflites_wording_on_all_edges():

@@ -50,7 +50,7 @@ def test_later_patterns_win_field_by_field() -> None:
         ({"weights": {"bit": 4}}, "bit", "bits"),
         ({"weights": {"lambda_deadzone": 1.0}}, "lambda_deadzone", "lambda_dz"),
         ({"layers": {"stem": {"lern_bits": True}}}, "lern_bits", "learn_bits"),
-        ({"activations": {"narrow_multipliers": True}}, "narrow_multipliers", "narrow_multiplier"),
+        ({"activations": {"learns": True}}, "learns", "learn"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_closest_one(

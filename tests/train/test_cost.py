@@ -32,15 +32,15 @@ def arrays(fields: object) -> list[CArray]:
 
 
 @pytest.mark.parametrize("bits", [2, 3, 8])
-@pytest.mark.parametrize("narrow", [False, True])
-def test_projected_bytes_are_those_of_the_compiled_model(bits: int, narrow: bool) -> None:
+@pytest.mark.parametrize("tables", ["wide", "narrow", "compact"])
+def test_projected_bytes_are_those_of_the_compiled_model(bits: int, tables: str) -> None:
     """The progress bar promises what the linker will show."""
     torch.manual_seed(0)
     model = nn.Sequential(ConvNet(), nn.Tanh())
     randomize_batchnorm(model)
     config = QuantConfig(
         weights=LayerConfig(bits=bits),
-        activations={"narrow_multiplier": narrow},  # type: ignore[arg-type]
+        tables=tables,  # type: ignore[arg-type]
     )
     ours = prepared(model, images(16, 2, 9, 9), config=config)
     graph = passes.run(export(ours), "literal")
@@ -68,8 +68,8 @@ def test_the_folded_zero_point_counts_in_the_bias_tables() -> None:
     )
     (cost,) = layer_costs(ours)
 
-    # int32 bias, 16-bit multiplier, exponent; the bias alone would fit int16
-    assert 8 * (4 + 2 + 1) == cost.table_bytes
+    # int32 bias, factor of two bytes; the bias alone would fit int16
+    assert 8 * (4 + 2) == cost.table_bytes
     assert abs(fold(next(ours.weighted())).bias).max() < 1 << 15
 
 

@@ -52,9 +52,13 @@ struct cq_weights {
 struct cq_requant {
     const void *bias;         /**< start of each accumulator: int8_t, int16_t or int32_t */
     const void *multiplier;   /**< int32_t, or uint16_t holding its top 16 of 31 bits */
-    const int8_t *exponent;   /**< power of two, -31..31, positive to the left */
+    const int8_t *exponent;   /**< power of two, -31..31, positive to the left; NULL: the upper 4
+                                   bits of a uint8_t or uint16_t multiplier, the others are a
+                                   fraction: 2^30 * (1 + fraction) */
     uint8_t bias_bytes;       /**< 1, 2 or 4 */
-    uint8_t multiplier_bytes; /**< 2 or 4 */
+    uint8_t bias_shift;       /**< the start is bias * 2^bias_shift */
+    uint8_t multiplier_bytes; /**< 2 or 4; 1 or 2 without `exponent` */
+    int8_t exponent_base;     /**< added to exponents of 4 bits */
     uint8_t per_channel;      /**< 0: one multiplier and exponent for all channels */
     int8_t zero_point;        /**< of the output */
     int8_t clamp_min;         /**< limits of the fused activation, clamp_min <= clamp_max */

@@ -117,7 +117,12 @@ def test_the_zero_point_moves_into_the_bias(rng):
     x = s8(7, zero_point=-100)
 
     requant = make_requant(
-        weights=weights, bias=bias, input_type=x, output_type=s8(3), clamp=(-128, 127), narrow=False
+        weights=weights,
+        bias=bias,
+        input_type=x,
+        output_type=s8(3),
+        clamp=(-128, 127),
+        multiplier_bits=31,
     )
 
     sums = weights.values.sum(axis=1, dtype=np.int64)
@@ -163,42 +168,59 @@ def test_a_factor_beyond_all_accumulators_is_refused(real):
     assert caught.value.label == "N2.2"
 
 
+FULL = 1 << 30
+
+
 @pytest.mark.parametrize(
-    ("bias", "multiplier", "sizes"),
+    ("bias", "multiplier", "exponent", "bytes_each"),
     [
-        ((127, -128), (1 << 30, 3 << 29), ("int8_t", "uint16_t")),
-        ((128, 0), ((1 << 30) + 1, 1 << 30), ("int16_t", "int32_t")),
-        ((0, -32769), ((1 << 31) - (1 << 15), 0), ("int32_t", "uint16_t")),
+        pytest.param((127, -128), (FULL, 31 << 26), (-9, 6), (1, 1), id="a-byte-each"),
+        pytest.param((254, -256), (FULL, 31 << 26), (-9, 7), (1, 3), id="exponents-too-far-apart"),
+        pytest.param((255, 0), (FULL, 33 << 25), (-9, 6), (2, 2), id="a-fifth-fraction-bit"),
+        pytest.param((1 << 30, 0), (FULL, 8191 << 18), (0, 15), (1, 2), id="one-bit-far-up"),
+        pytest.param((128, 0), (FULL, 16383 << 17), (0, 0), (1, 3), id="a-13th-fraction-bit"),
+        pytest.param((129, 0), (FULL + 1, FULL), (0, 0), (2, 5), id="all-31-bits"),
+        pytest.param((0, -32769), ((1 << 31) - (1 << 15), 0), (0, 0), (4, 3), id="a-factor-of-0"),
     ],
 )
-def test_tables_take_the_fewest_bytes(bias, multiplier, sizes):
+def test_tables_take_the_fewest_bytes_and_lose_nothing(bias, multiplier, exponent, bytes_each):
     """Tables can outweigh the weights of a small model. [N4.4]"""
-    requant = _requant(multiplier, (0, 0), bias)
+    c = _requant(multiplier, exponent, bias).c_params()
 
-    c = requant.c_params()
-
-    assert sizes == (c["bias"].c_type, c["multiplier"].c_type)
+    factor_bytes = c["multiplier_bytes"] + (c["exponent"] is not None)
+    assert bytes_each == (c["bias_bytes"], factor_bytes)
     assert c["bias_bytes"] == c["bias"].bytes // 2
     assert c["multiplier_bytes"] == c["multiplier"].bytes // 2
-    shift = 15 if c["multiplier_bytes"] == 2 else 0
-    assert list(multiplier) == (c["multiplier"].data.astype(np.int64) << shift).tolist()
-    assert list(bias) == c["bias"].data.tolist()
+    read = [literal.read_factor(c, channel) for channel in range(2)]
+    assert list(zip(multiplier, exponent, strict=True)) == read
+    assert list(bias) == (c["bias"].data.astype(np.int64) << c["bias_shift"]).tolist()
 
 
-def test_narrow_multipliers_are_chosen_by_the_layer(rng):
-    """`narrow_multiplier` halves the table and changes the factor by less than 2^-16. [N2.3]"""
+@pytest.mark.parametrize(("bits", "bytes_each"), [(31, 5), (16, 3), (13, 2), (5, 1)])
+def test_the_layer_says_how_many_bits_its_multipliers_keep(rng, bits, bytes_each):
+    """Fewer table bytes for a factor that changes by less than 2^-bits. [N2.3]"""
     weights = random_weights(rng, (9, 5))
     wide, narrow = (
-        lowered(one_op_graph(Linear(narrow_multiplier=n), [s8(5)], weights=weights)).nodes[0].params
-        for n in (False, True)
+        lowered(one_op_graph(Linear(multiplier_bits=n), [s8(5)], weights=weights)).nodes[0].params
+        for n in (31, bits)
     )
 
-    assert wide.requant.c_params()["multiplier_bytes"] == 4
-    assert narrow.requant.c_params()["multiplier_bytes"] == 2
+    c = narrow.requant.c_params()
+
+    assert bytes_each == c["multiplier_bytes"] + (c["exponent"] is not None)
     ratio = np.ldexp(1.0 * narrow.requant.multiplier, narrow.requant.exponent) / np.ldexp(
         1.0 * wide.requant.multiplier, wide.requant.exponent
     )
-    assert np.abs(ratio - 1).max() <= 2.0**-16
+    assert np.abs(ratio - 1).max() <= 2.0**-bits
+
+
+@pytest.mark.parametrize("bits", [0, 32])
+def test_multipliers_of_no_bits_are_refused(rng, bits):
+    """A damaged file must be an error, not a factor of 0. [N2.3]"""
+    graph = one_op_graph(Linear(multiplier_bits=bits), [s8(5)], weights=random_weights(rng, (9, 5)))
+
+    with pytest.raises(SpecViolation, match="multiplier_bits"):
+        lowered(graph)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

@@ -197,8 +197,8 @@ CASES = [
         for name, op, x, y, weights in [
             ("relu", Conv2D(clamp=(-3, 127)), X, grid(0.2, -3), W3),
             ("relu6", Conv2D(clamp=(-128, 90)), X, grid(0.2, -128), W3),
-            ("narrow", Conv2D(narrow_multiplier=True), X, None, W3),
-            ("narrow-relu", Conv2D(narrow_multiplier=True, clamp=(5, 100)), X, None, W3),
+            ("narrow", Conv2D(multiplier_bits=13), X, None, W3),
+            ("narrow-relu", Conv2D(multiplier_bits=13, clamp=(5, 100)), X, None, W3),
             ("per-tensor", Conv2D(), X, None, replace(W3, per_channel=False)),
             ("no-bias", Conv2D(padding=SAME), X, None, replace(W3, bias=False)),
             ("zero-low", Conv2D(padding=SAME), s8(5, 6, 5, zero_point=-128), grid(0.2, -128), W3),

@@ -133,7 +133,7 @@ CASES = [
         Case(name=name, op=op, inputs=(x,), output=y, weights=weights)
         for name, op, x, y, weights in [
             ("relu", DWConv2D(clamp=(-3, 127)), X, grid(0.1, -3), W3),
-            ("narrow", DWConv2D(narrow_multiplier=True), X, None, W3),
+            ("narrow", DWConv2D(multiplier_bits=13), X, None, W3),
             ("per-tensor", DWConv2D(), X, None, replace(W3, per_channel=False)),
             ("no-bias", DWConv2D(padding=SAME), X, None, replace(W3, bias=False)),
             ("zero-low", DWConv2D(padding=SAME), s8(5, 6, 5, zero_point=-128), None, W3),

@@ -88,7 +88,7 @@ CASES = [
         Case(name=name, op=op, inputs=(x,), output=y, weights=weights)
         for name, op, x, y, weights in [
             ("relu", Linear(clamp=(-3, 127)), X, grid(0.1, -3), W),
-            ("narrow", Linear(narrow_multiplier=True), X, None, W),
+            ("narrow", Linear(multiplier_bits=13), X, None, W),
             ("per-tensor", Linear(), X, None, replace(W, per_channel=False)),
             ("no-bias", Linear(), X, None, replace(W, bias=False)),
             ("zero-low", Linear(), s8(37, zero_point=-128), None, W),

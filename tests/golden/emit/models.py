@@ -62,7 +62,7 @@ def conv() -> Graph:
     """Sparse 4-bit convolution with a gap, ternary classifier, softmax, a view, labels."""
     stem = Node(
         name="features.0",
-        op=Conv2D(padding=(1, 1, 1, 1), stride=(2, 2), clamp=(5, 127), narrow_multiplier=True),
+        op=Conv2D(padding=(1, 1, 1, 1), stride=(2, 2), clamp=(5, 127), multiplier_bits=13),
         inputs=("image",),
         output="features",
         weights=Weights(

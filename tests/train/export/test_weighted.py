@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from codeq_compile.errors import UnsupportedOp
-from codeq_train import LayerConfig, QuantConfig, export, integer_distance
+from codeq_train import LayerConfig, QuantConfig, export, integer_distance, parse_config
 from tests.train.nets import ConvNet, Residual, images, prepared, randomize_batchnorm
 
 # A value may be rounded the other way where torch's float32 sum falls close to the middle between
@@ -124,14 +124,13 @@ def test_rows_across_memory_are_refused() -> None:
         prepared(Across(), images(4, 2, 3, 5))
 
 
-def test_multipliers_are_narrow_only_when_asked() -> None:
-    """Two bytes a channel against 2^-17 of precision: the user's choice."""
-    wide = QuantConfig(activations={"narrow_multiplier": False})  # type: ignore[arg-type]
-    graphs = [
-        export(prepared(nn.Linear(4, 3), images(4, 4), config=c)) for c in (wide, QuantConfig())
-    ]
+@pytest.mark.parametrize(("tables", "bits"), [("wide", 31), ("narrow", 13), ("compact", 5)])
+def test_multipliers_have_the_bits_that_were_asked_for(tables: str, bits: int) -> None:
+    """Bytes a channel against precision: the user's choice."""
+    config = parse_config({"tables": tables})
+    graph = export(prepared(nn.Linear(4, 3), images(4, 4), config=config))
 
-    assert [False, True] == [graph.nodes[0].op.narrow_multiplier for graph in graphs]
+    assert bits == graph.nodes[0].op.multiplier_bits
 
 
 def test_a_batchnorm_on_its_own_is_as_exact_as_one_that_folds() -> None:

@@ -3,10 +3,10 @@
  * The layers in order, then conv_run().
  *
  *   model     conv.cq
- *   sha256    0faad3cc451fe67b11fcaba754e9c30036ba51b60f9d9d9c42d73fb27db36625
+ *   sha256    27b8e5e22eadc6f764d5ca9880efb5318b59bf3aa4b4bd668d4d792c8487b0af
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     35 B weights, 27 B tables
+ *   flash     35 B weights, 23 B tables
  *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  1 */
 #include "conv.h"
@@ -26,7 +26,7 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
 
 /* ---- l01 ---- conv2d "features.0"    s8[5,6,2] -> s8[3,3,4]
  * weights    4-bit, gap 2, 64 % zero, rle 21 B   (dense 36 B, bitmask 22 B)
- * tables     bias 8 B, multiplier 8 B, exponent 4 B
+ * tables     bias 8 B, multiplier 8 B
  * work       648 MAC, 234 done, 414 skipped
  * scratch    180 B
  * kernel     cq_conv2d_s8_w4_rle_ref */
@@ -43,9 +43,11 @@ static const struct cq_conv2d_params l01 = {
     .weights = {.data = conv_l01_weights, .levels = NULL, .gap = 2, .run_bits = 2},
     .requant = {.bias = conv_l01_bias,
                 .multiplier = conv_l01_multiplier,
-                .exponent = conv_l01_exponent,
+                .exponent = NULL,
                 .bias_bytes = 2,
+                .bias_shift = 0,
                 .multiplier_bytes = 2,
+                .exponent_base = -8,
                 .per_channel = 1,
                 .zero_point = 5,
                 .clamp_min = 5,
@@ -67,7 +69,9 @@ static const struct cq_linear_params l02 = {
                 .multiplier = conv_l02_multiplier,
                 .exponent = conv_l02_exponent,
                 .bias_bytes = 1,
+                .bias_shift = 0,
                 .multiplier_bytes = 4,
+                .exponent_base = 0,
                 .per_channel = 0,
                 .zero_point = 5,
                 .clamp_min = -128,

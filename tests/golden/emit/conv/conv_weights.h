@@ -3,10 +3,10 @@
  * Weights and tables, for conv.c only.
  *
  *   model     conv.cq
- *   sha256    0faad3cc451fe67b11fcaba754e9c30036ba51b60f9d9d9c42d73fb27db36625
+ *   sha256    27b8e5e22eadc6f764d5ca9880efb5318b59bf3aa4b4bd668d4d792c8487b0af
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     35 B weights, 27 B tables
+ *   flash     35 B weights, 23 B tables
  *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  1 */
 #ifndef CONV_WEIGHTS_H
@@ -20,7 +20,6 @@
 extern const uint8_t conv_l01_weights[21];
 extern const int16_t conv_l01_bias[4];
 extern const uint16_t conv_l01_multiplier[4];
-extern const int8_t conv_l01_exponent[4];
 
 /* l02 linear "head" */
 extern const uint8_t conv_l02_weights[14];

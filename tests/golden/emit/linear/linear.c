@@ -3,10 +3,10 @@
  * The layers in order, then linear_run().
  *
  *   model     linear.cq
- *   sha256    9ee534243144c958849c7462cd5cb43535c61917460f86c20ee1eab95cfb1198
+ *   sha256    fbcab0d2bf42c780baa2c46093a4e01656f7b7d771df858b49ae7a6e20d56fc4
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa ref
- *   flash     24 B weights, 15 B tables
+ *   flash     24 B weights, 7 B tables
  *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  1 */
 #include "linear.h"
@@ -24,7 +24,7 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
 
 /* ---- l01 ---- linear "classifier"    s8[8] -> s8[3]
  * weights    8-bit, 0 % zero, dense 24 B   (bitmask 27 B, rle 27 B)
- * tables     bias 12 B, multiplier 2 B, exponent 1 B
+ * tables     bias 6 B, multiplier 1 B
  * work       24 MAC, 24 done, 0 skipped
  * kernel     cq_linear_s8_w8_dense_ref */
 static const struct cq_linear_params l01 = {
@@ -34,9 +34,11 @@ static const struct cq_linear_params l01 = {
     .weights = {.data = linear_l01_weights, .levels = NULL, .gap = 0, .run_bits = 0},
     .requant = {.bias = linear_l01_bias,
                 .multiplier = linear_l01_multiplier,
-                .exponent = linear_l01_exponent,
-                .bias_bytes = 4,
-                .multiplier_bytes = 2,
+                .exponent = NULL,
+                .bias_bytes = 2,
+                .bias_shift = 2,
+                .multiplier_bytes = 1,
+                .exponent_base = -8,
                 .per_channel = 0,
                 .zero_point = 5,
                 .clamp_min = -128,

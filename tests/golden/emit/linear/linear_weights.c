@@ -3,10 +3,10 @@
  * Weights as the kernels read them, and tables.
  *
  *   model     linear.cq
- *   sha256    9ee534243144c958849c7462cd5cb43535c61917460f86c20ee1eab95cfb1198
+ *   sha256    fbcab0d2bf42c780baa2c46093a4e01656f7b7d771df858b49ae7a6e20d56fc4
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa ref
- *   flash     24 B weights, 15 B tables
+ *   flash     24 B weights, 7 B tables
  *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  1 */
 #include "linear_weights.h"
@@ -19,13 +19,10 @@ const uint8_t linear_l01_weights[24] CQ_WEIGHTS_SECTION = {
     0x81, 0x88, 0x8f, 0x96, 0x9d, 0xa4, 0xab, 0xb2, 0xb9, 0xc0, 0xc7, 0xce, 0xd5, 0xdc, 0xe3, 0xea,
     0xf1, 0xf8, 0xff, 0x06, 0x0d, 0x14, 0x1b, 0x22,
 };
-const int32_t linear_l01_bias[3] CQ_WEIGHTS_SECTION = {
-    -2360, -1316, 70228,
+const int16_t linear_l01_bias[3] CQ_WEIGHTS_SECTION = {
+     -590,  -329, 17557,
 };
-const uint16_t linear_l01_multiplier[1] CQ_WEIGHTS_SECTION = {
-    32768,
-};
-const int8_t linear_l01_exponent[1] CQ_WEIGHTS_SECTION = {
-    -8,
+const uint8_t linear_l01_multiplier[1] CQ_WEIGHTS_SECTION = {
+    0x00,
 };
 /* clang-format on */

@@ -3,10 +3,10 @@
  * Weights and tables, for linear.c only.
  *
  *   model     linear.cq
- *   sha256    9ee534243144c958849c7462cd5cb43535c61917460f86c20ee1eab95cfb1198
+ *   sha256    fbcab0d2bf42c780baa2c46093a4e01656f7b7d771df858b49ae7a6e20d56fc4
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa ref
- *   flash     24 B weights, 15 B tables
+ *   flash     24 B weights, 7 B tables
  *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  1 */
 #ifndef LINEAR_WEIGHTS_H
@@ -18,8 +18,7 @@
 
 /* l01 linear "classifier" */
 extern const uint8_t linear_l01_weights[24];
-extern const int32_t linear_l01_bias[3];
-extern const uint16_t linear_l01_multiplier[1];
-extern const int8_t linear_l01_exponent[1];
+extern const int16_t linear_l01_bias[3];
+extern const uint8_t linear_l01_multiplier[1];
 
 #endif
