@@ -107,20 +107,22 @@ def information(u: Tensor, values: Tensor) -> Tensor:
 def largest_lambda(u: Tensor, values: Tensor, bits: Tensor) -> Tensor:
     """λ at which the first of the two extreme weights falls to zero: 0-d float64 tensor.
 
-    ``min over both signs of [u² - (u - v_c)²] / (I_c - I_0)``, u the extreme weight and c the level
-    nearest to it; 0 where no weight has a level but zero.
+    ``min over both signs of max over c of [u² - (u - v_c)²] / (I_c - I_0)``, u the extreme weight
+    and c the levels of its sign that are used; 0 where no weight has a level but zero.
 
-    Source: D. Becking, master thesis (2020).  The published code of ECQ^x takes the larger of the
-    two and has a parenthesis in the wrong place.
+    Source: D. Becking, master thesis (2020), for three levels.  With more of them a weight falls
+    from level to level first, hence the maximum.  The published code of ECQ^x takes the level
+    nearest to u, the larger of both signs, and has a parenthesis in the wrong place.
     """
-    extreme = torch.stack([u.min(), u.max()]).double()
-    nearest = assign(extreme.float(), values, torch.zeros_like(values))
-    v = values.double()[nearest]
-    gain = (bits[nearest] - bits[values == 0]).clamp(min=_SMALLEST_GAIN)
-    limit = v * (2.0 * extreme - v) / gain
-    outward = v * extreme.new_tensor([-1.0, 1.0]) > 0
-    limit = limit.masked_fill(~outward, math.inf).min()
-    return torch.where(torch.isinf(limit), torch.zeros_like(limit), limit)
+    v = values.double()
+    limits = []
+    for extreme, side in ((u.min(), v < 0), (u.max(), v > 0)):
+        gain = (bits - bits[v == 0]).clamp(min=_SMALLEST_GAIN)
+        used = side & torch.isfinite(bits)
+        falls = (v * (2.0 * extreme - v) / gain).masked_fill(~used, 0.0).max()
+        limits.append(falls.masked_fill(~used.any(), math.inf))
+    limit = torch.stack(limits).min()
+    return limit.masked_fill(torch.isinf(limit), 0.0)
 
 
 class Assignment(nn.Module):

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grids and tables that training chose, from a few steps of it to the bytes that C computes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import codeq_compile
+from codeq_train import (
+    LayerConfig,
+    QuantConfig,
+    export,
+    freeze,
+    integer_distance,
+    layer_costs,
+    parameter_groups,
+    prepare,
+    regularizer,
+)
+from codeq_train.fold import fold
+from tests.train.nets import ConvNet, images, randomize_batchnorm
+
+CONFIGS = {
+    "ecq": LayerConfig(quantizer="ecq", bits=4, strength=0.3, relevance="fisher"),
+    "ec2t": LayerConfig(quantizer="ec2t", strength=0.3),
+    "ec2t of two centroids": LayerConfig(quantizer="ec2t", strength=0.3, symmetric=False),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_trained_model_is_the_same_in_torch_in_integers_and_in_c(
+    name: str, tmp_path: Path
+) -> None:
+    """BatchNorm with negative gammas turns tables of levels round: both signs must arrive."""
+    torch.manual_seed(0)
+    net = ConvNet()
+    randomize_batchnorm(net)
+    x = images(64, 2, 9, 9)
+    ours = prepare(net, x, QuantConfig(weights=CONFIGS[name]))
+    optimizer = torch.optim.Adam(parameter_groups(ours, lr=1e-2))
+    for step in range(12):
+        if step == 8:
+            freeze(ours)
+        optimizer.zero_grad()
+        loss = ours(x).square().mean() + regularizer(ours)
+        loss.backward()
+        optimizer.step()
+
+    distances = integer_distance(ours, x)
+    graph = export(ours.eval())
+    tables = [fold(layer).weights.levels for layer in ours.weighted()]
+    codeq_compile.compile(graph, tmp_path / "out", target="host")
+    result = codeq_compile.check(tmp_path / "out")
+
+    assert max(d.steps for d in distances) <= 1, distances
+    assert (0, True) == (result.bytes_differing, result.bytes_compared > 0)
+    assert any(cost.sparsity > 0.3 for cost in layer_costs(ours))
+    if name == "ec2t of two centroids":
+        assert any(table is not None and len(table) > 3 for table in tables)
