@@ -40,6 +40,7 @@ from codeq_train.export import export
 from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
+from codeq_train.oscillation import Oscillation
 from codeq_train.prepare import freeze
 from codeq_train.regularizer import regularizer
 
@@ -356,6 +357,7 @@ class _Trainer:
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
         self.clip_norm, self.mixed, self.channels_last = clip_norm, mixed, channels_last
         self.callbacks = callbacks
+        self.oscillation = Oscillation()
         self.frozen = False
         self.steps = 0
         self._network: nn.Module | None = None
@@ -396,6 +398,8 @@ class _Trainer:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
+        if isinstance(self.model, QuantizedModel):
+            self.oscillation.step(self.model)
         self.schedule.step()
         if isinstance(self.model, QuantizedModel):
             update_relevance(self.model, inputs, targets)
@@ -424,6 +428,7 @@ class _Trainer:
             "schedule": self.schedule.state_dict(),
             "order": self.batches.state(),
             "random": _gathered(self.fabric, checkpoints.random_state(self.fabric.device)),
+            "oscillation": self.oscillation.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "steps": self.steps,
         }
@@ -437,6 +442,7 @@ class _Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.batches.restore(state["order"])
+        self.oscillation.load_state_dict(state["oscillation"])
         for callback, stored in zip(self.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(stored)
         self.steps = state["steps"]

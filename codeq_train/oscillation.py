@@ -67,7 +67,7 @@ class Oscillation:
         return {name: track.state() for name, track in self._tracks.items()}
 
     def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Continue from what `state_dict` gave."""
+        """Continue from what `state_dict` gave, on whatever device it was."""
         self._tracks = {name: _Track(**tensors) for name, tensors in state.items()}
 
 
@@ -104,6 +104,7 @@ class _Track:
     def follow(self, layer: Weighted, config: OscillationConfig) -> None:
         assert config.threshold is not None
         assert layer.quantizer is not None
+        self._move(layer.weight.device)
         step = layer.quantizer.step(layer.weight)
         layer.weight.copy_(torch.where(self.held, step * self.level, layer.weight))
         level = layer.levels().values()
@@ -122,6 +123,11 @@ class _Track:
         self.level = torch.where(chosen & stayed_before, self.before, self.level)
         layer.weight.copy_(torch.where(chosen, step * self.level, layer.weight))
         self.held |= chosen
+
+    def _move(self, device: torch.device) -> None:
+        """A checkpoint is loaded before anybody says which device training will be on."""
+        for name, tensor in vars(self).items():
+            setattr(self, name, tensor.to(device))
 
     def state(self) -> dict[str, Tensor]:
         return dict(vars(self))

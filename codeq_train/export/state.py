@@ -204,6 +204,11 @@ class Export:
                     f"axes of {layer.origin.name}": axes_in_memory(layout)
                     for layer, layout in zip(self.model.inputs, self.input_layouts, strict=True)
                 },
+                **{
+                    f"snap error of {layer.origin.name}": f"{error:.3f} steps"
+                    for layer in self.model.weighted()
+                    if layer.quantizer is not None and (error := layer.quantizer.snap_error()) > 0.0
+                },
             },
         )
         return graph.with_nodes(_needed(graph))
