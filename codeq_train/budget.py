@@ -1,61 +1,202 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pressure towards a number of flash bytes, adjusted while training."""
+"""Pressure towards limits on bytes and instructions, adjusted while training."""
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-_MEASURE_EVERY = 50
-_MAX_PRESSURE = 100.0
+STEERED = ("weights", "flash", "instructions")
+"""Budgets that training works towards; RAM does not depend on it."""
+
+MEASURE_EVERY = 50
+"""Steps between two exact counts."""
+RAMP = 0.6
+"""Share of the steps before `freeze` over which a limit falls from the first size to its value."""
+MARGIN = 0.005
+"""How far below a limit training aims: what wavers about the aim stays inside."""
+
+_START, _LOWEST, _HIGHEST = 0.1, 0.01, 1000.0
+_BAND = 0.03
+"""Relative distance from the aim at which the pressure changes at its full rate."""
+_LOOKAHEAD = 20.0
+"""Steps over which the present trend is expected to go on."""
 
 
-class Budget(nn.Module):
-    """Dual ascent on ``bytes <= target``.
+class Limit(nn.Module):
+    """Dual ascent on ``amount <= limit``, with relative steps.
 
-    Every step, ``pressure += rate · (bytes / target - 1)``, kept >= 0; the penalty is
-    ``pressure · max(bytes / target - 1, 0)``.  The differentiable estimate is set right by an exact
-    count now and then.
+    The aim falls from the first amount to just below the limit along a cubic over `ramp` steps.
+    Every step, with ``excess = amount / aim - 1`` and its trend over the next steps,
+    ``log pressure += rate · clamp((excess + trend) / band, -1, 1)``: the pressure finds its order
+    of magnitude whatever the task's loss is, and stops growing when the amount falls already.  The
+    penalty is ``pressure · max(excess, 0)``: below the aim nothing is pushed.
 
     Parameters
     ----------
-    target : int
-        Flash bytes of weights and tables.
+    limit : int
     rate : float
-        Of the pressure, per step.
     """
 
-    def __init__(self, target: int, rate: float) -> None:
+    def __init__(self, limit: int, rate: float) -> None:
         super().__init__()
-        self.target, self.rate = target, rate
+        self.limit, self.rate = limit, rate
         self.pressure: Tensor
-        self.correction: Tensor
+        self.first: Tensor
+        self.last: Tensor
+        self.trend: Tensor
+        self.register_buffer("pressure", torch.tensor(_START))
+        self.register_buffer("first", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(()))
+        self.register_buffer("trend", torch.zeros(()))
+
+    def aim(self, done: float) -> Tensor:
+        """What the amount should be now, `done` being the share of the ramp that is over."""
+        end = self.limit * (1.0 - MARGIN)
+        return end + torch.relu(self.first - end) * (1.0 - min(done, 1.0)) ** 3
+
+    def excess(self, amount: Tensor, done: float) -> Tensor:
+        """``amount / aim - 1``: 0-d tensor, differentiable."""
+        return amount / self.aim(done) - 1.0
+
+    @torch.no_grad()
+    def step(self, amount: Tensor, done: float) -> None:
+        """Adjust the pressure to the distance from the aim and to the trend."""
+        if not self.first:
+            self.first.copy_(amount)
+            self.last.copy_(self.excess(amount, done))
+        excess = self.excess(amount, done)
+        self.trend.lerp_(excess - self.last, 1.0 / _LOOKAHEAD)
+        self.last.copy_(excess)
+        # what lies below the aim is no reason to let go: only a distance that grows again is met
+        # with the full rate
+        move = (excess + _LOOKAHEAD * self.trend) / _BAND
+        self.pressure *= torch.exp(self.rate * move.clamp(-1.0, 1.0))
+        self.pressure.clamp_(_LOWEST, _HIGHEST)
+
+    def penalty(self, amount: Tensor, done: float) -> Tensor:
+        """What to add to the loss: 0-d tensor, differentiable in `amount`."""
+        return self.pressure.clone() * torch.relu(self.excess(amount, done))
+
+
+class Budget(nn.Module):
+    """All limits of a model that training can move, and what exact counts said last.
+
+    Parameters
+    ----------
+    limits : mapping of str to int
+        Of `STEERED`.
+    rate : float
+        Of the pressures, per step.
+    layers : int
+        Layers with weights.
+    """
+
+    def __init__(self, limits: Mapping[str, int], rate: float, layers: int) -> None:
+        super().__init__()
+        self.limits = nn.ModuleDict({name: Limit(limit, rate) for name, limit in limits.items()})
+        self.known_code: dict[tuple[str, ...], int] = {}
+        """Bytes of code and constants by the kernels that are linked."""
+        self.corrections: Tensor
         self.tables: Tensor
+        self.code: Tensor
         self.steps: Tensor
-        self.register_buffer("pressure", torch.zeros(()))
-        self.register_buffer("correction", torch.ones(()))
+        self.ramp: Tensor
+        self.register_buffer("corrections", torch.ones(layers))
+        self.weights: Tensor
+        self.macs: Tensor
+        self.macs_done: Tensor
+        self.register_buffer("weights", torch.zeros(layers))
+        self.register_buffer("macs", torch.zeros(layers))
+        self.register_buffer("macs_done", torch.zeros(layers))
         self.register_buffer("tables", torch.zeros(()))
+        self.register_buffer("code", torch.zeros(()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("ramp", torch.zeros((), dtype=torch.int64))
+
+    def schedule(self, steps: int) -> None:
+        """Say how many steps come before `freeze`; else the limits hold from the first step on."""
+        self.ramp.fill_(int(RAMP * steps))
+
+    @property
+    def done(self) -> float:
+        """Share of the ramp that is over, up to 1."""
+        ramp = int(self.ramp)
+        return min(int(self.steps) / ramp, 1.0) if ramp else 1.0
 
     @property
     def wants_measure(self) -> bool:
-        """True when an exact count is due."""
-        return int(self.steps) % _MEASURE_EVERY == 0
+        """An exact count is due."""
+        return int(self.steps) % MEASURE_EVERY == 0
 
-    def measure(self, estimate: Tensor, *, weight_bytes: int, table_bytes: int) -> None:
-        """Set the estimate right: it stands for `weight_bytes` in truth."""
-        self.tables.fill_(float(table_bytes))
-        self.correction.copy_(weight_bytes / estimate.detach().clamp(min=1.0))
+    def measure(
+        self,
+        *,
+        weights: Sequence[int],
+        macs: Sequence[int],
+        macs_done: Sequence[int],
+        tables: int,
+        code: int,
+    ) -> None:
+        """Take over an exact count.
 
-    def excess(self, estimate: Tensor) -> Tensor:
-        """``bytes / target - 1`` for weights of `estimate` bytes: 0-d tensor, differentiable."""
-        return (estimate * self.correction + self.tables) / self.target - 1.0
+        Parameters
+        ----------
+        weights : sequence of int
+            Bytes of the weights of each layer.
+        macs, macs_done : sequence of int
+            Multiply-accumulates of each layer, and those that are left where zeros are skipped.
+        tables, code : int
+            Bytes of all tables; of code and constants, where flash is limited.
+        """
+        for buffer, counts in (
+            (self.weights, weights),
+            (self.macs, macs),
+            (self.macs_done, macs_done),
+        ):
+            buffer.copy_(buffer.new_tensor([float(count) for count in counts]))
+        self.tables.fill_(float(tables))
+        self.code.fill_(float(code))
 
-    def step(self, estimate: Tensor) -> None:
-        """Adjust the pressure to the distance from the target."""
-        self.pressure += self.rate * self.excess(estimate.detach())
-        self.pressure.clamp_(0.0, _MAX_PRESSURE)
+    def correct(self, estimates: Tensor) -> None:
+        """Set the estimates right, layer by layer, by the last exact count.
+
+        Parameters
+        ----------
+        estimates : float tensor of shape (layers,)
+            Bytes of weights, made at the time of the count.
+        """
+        self.corrections.copy_(self.weights / estimates.detach().clamp(min=1.0))
+
+    def amounts(self, estimates: Tensor, instructions: Tensor) -> dict[str, Tensor]:
+        """What each limit holds down: 0-d tensors, differentiable.
+
+        Parameters
+        ----------
+        estimates : float tensor of shape (layers,)
+            Bytes of weights, as estimated.
+        instructions : 0-d float tensor
+        """
+        weights = (estimates * self.corrections).sum() + self.tables
+        every = {"weights": weights, "flash": weights + self.code, "instructions": instructions}
+        return {name: every[name] for name in self.limits}
+
+    def excess(self, amounts: Mapping[str, Tensor]) -> float:
+        """The largest distance from an aim, relative to it."""
+        return max(float(self._limit(n).excess(a.detach(), self.done)) for n, a in amounts.items())
+
+    def step(self, amounts: Mapping[str, Tensor]) -> None:
+        """Adjust all pressures, once a training step."""
+        for name, amount in amounts.items():
+            self._limit(name).step(amount.detach(), self.done)
         self.steps += 1
 
-    def penalty(self, estimate: Tensor) -> Tensor:
-        """What to add to the loss: 0-d tensor, differentiable in `estimate`."""
-        # no push below the target: what the pressure has piled up must not overshoot it
-        return self.pressure.clone() * torch.relu(self.excess(estimate))
+    def penalty(self, amounts: Mapping[str, Tensor]) -> Tensor:
+        """Sum over the limits: 0-d tensor, differentiable."""
+        every = [self._limit(name).penalty(a, self.done) for name, a in amounts.items()]
+        return torch.stack(every).sum()
+
+    def _limit(self, name: str) -> Limit:
+        limit = self.limits[name]
+        assert isinstance(limit, Limit)
+        return limit

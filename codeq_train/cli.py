@@ -2,7 +2,7 @@
 """The commands `codeq demo` and `codeq train`: a progress bar, then the library and its report."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +16,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from codeq_compile import target as targets
+from codeq_compile.budgets import parse_count
 from codeq_compile.build import tools
-from codeq_compile.cli import json_option, show
+from codeq_compile.cli import budget, json_option, show
+from codeq_compile.errors import InputError
 from codeq_compile.report import table
-from codeq_train.config import load_config
+from codeq_train.config import BudgetConfig, load_config
+from codeq_train.cost import INSTRUCTIONS_UNIT
 from codeq_train.loop import Precision, launch
 from codeq_train.recipes import RECIPES, lengthened
 from codeq_train.recipes import recipe as recipes
@@ -29,8 +32,19 @@ from codeq_train.recipes.recipe import Recipe, Run
 BOARD_SAMPLES = 24
 
 
+def count(text: str) -> int:
+    """An option's number; see `budgets.parse_count`."""
+    try:
+        return parse_count(text)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """What all recipes take; `name` is the folder below ``runs/``."""
+    """What all recipes take; `name` is the folder below ``runs/``.
+
+    A budget on the command line stands in place of all those of the recipe.
+    """
     added = (
         click.option(
             "-o",
@@ -62,6 +76,15 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             type=click.Path(path_type=Path),
             metavar="FILE",
             help="Quantization settings (YAML) in place of the recipe's.",
+        ),
+        budget("--weights", "weights and tables"),
+        budget("--flash", "the whole linked image without vector table and start-up"),
+        budget("--ram", "the arena with scratch, input and output; checked before training"),
+        click.option(
+            "--instructions",
+            type=count,
+            metavar="N",
+            help=f"Limit of one inference: {INSTRUCTIONS_UNIT}; K and M count by 1000.",
         ),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option(
@@ -183,6 +206,7 @@ def _run(
     log: bool,
     threads: int,
     as_json: bool,
+    **limits: int | None,
 ) -> None:
     started = time.monotonic()
     _require_tools(target_name)
@@ -191,6 +215,9 @@ def _run(
     if settings_file is not None:
         recipe = replace(recipe, config=load_config(settings_file))
         command += f" --config {settings_file.name}"
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    recipe = _limited(recipe, given, target_name)
+    command += "".join(f" --{name} {limit}" for name, limit in given.items())
     fabric = launch(accelerator=device, devices=devices)
     run = Run(
         directory=output.with_name(f"{output.name}.training"),
@@ -221,6 +248,15 @@ def _run(
     compared = sum(check.bytes_compared for check in report.checks)
     click.echo(f"{differing} differing bytes of {compared} compared")
     click.echo(f"{output} holds the library; {time.monotonic() - started:.0f} s in all")
+
+
+def _limited(recipe: Recipe, given: Mapping[str, int], target: str) -> Recipe:
+    """The recipe with the budgets that were given, if any, for the board that was chosen."""
+    budgets = BudgetConfig(**given) if given else recipe.config.budgets  # type: ignore[arg-type]
+    if budgets.flash is not None and targets.load(target).is_host:
+        raise InputError(f'"{target}" has no linked image: a flash budget needs a board')
+    budgets = msgspec.structs.replace(budgets, target=target)
+    return replace(recipe, config=msgspec.structs.replace(recipe.config, budgets=budgets))
 
 
 def _require_tools(target_name: str) -> None:

@@ -1,28 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What weights and tables will cost in flash: exact bytes, and a differentiable estimate."""
+"""What a model costs on the device: exactly, as the compiler decides it, and differentiably."""
 
-import math
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-import codeq_compile.ops  # noqa: F401  # registers the ops, whose packings are asked for
-from codeq_compile.ir import TensorType, op_type
-from codeq_compile.ir.op import c_arrays
-from codeq_compile.ops.base import make_requant
-from codeq_compile.packing import applicable, pack
-from codeq_train.fold import Folded, fold
-from codeq_train.layers import Conv, Unary, Weighted
+import codeq_compile
+from codeq_compile import passes
+from codeq_compile import target as targets
+from codeq_compile.errors import InputError, ToolError
+from codeq_compile.ir import Graph
+from codeq_compile.plan import Plan, plan
+from codeq_train.activations import ActivationQuantizer
+from codeq_train.export import convert
+from codeq_train.layers import Conv, Weighted
 from codeq_train.model import QuantizedModel
 
-_TABLE_BYTES = 256
+_HOST = "host"
+_RUN_BITS = torch.arange(1.0, 9.0)
+_SOFTNESS = 0.03
+"""Formats within this share of the smallest have a say in the gradient."""
+
+INSTRUCTIONS_UNIT = "multiply-accumulates, no measurement yet"
+"""What `instructions` counts."""
+
+
+# -- Exact ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCost:
-    """Flash of one layer with its present weights.
+    """Flash and work of one layer with its present weights.
 
     Parameters
     ----------
@@ -37,7 +50,9 @@ class LayerCost:
     weight_bytes : int
         In that packing.
     table_bytes : int
-        Bias, multiplier and exponent of all channels; tables of functions.
+        Bias, multiplier and exponent of all channels; levels; tables of functions.
+    macs, macs_done : int
+        Multiply-accumulates of one inference, and those that are left where zeros are skipped.
     """
 
     name: str
@@ -48,19 +63,42 @@ class LayerCost:
     packing: str = ""
     weight_bytes: int = 0
     table_bytes: int = 0
+    macs: int = 0
+    macs_done: int = 0
+
+
+def snapshot(model: QuantizedModel) -> Graph:
+    """The integers of a model as it stands now, in training or not."""
+    with _deployed(model):
+        graph, _ = convert(model)
+    return graph
 
 
 def layer_costs(model: QuantizedModel) -> list[LayerCost]:
-    """Exact flash bytes of every layer that has any, in execution order.
+    """Exact costs of every layer that takes flash, in execution order."""
+    decided = plan(passes.run(snapshot(model)), targets.load(_HOST))
+    return [cost for cost in costs_of(decided) if cost.weight_bytes or cost.table_bytes]
 
-    Packs the present codes with the compiler's own codecs.
-    """
+
+def costs_of(decided: Plan) -> list[LayerCost]:
+    """Costs of all layers of a plan."""
     costs = []
-    for layer in model.layers:
-        if isinstance(layer, Weighted):
-            costs.append(_weighted_cost(layer, bits=model.config.table_format.multiplier_bits))
-        elif isinstance(layer, Unary):
-            costs.append(LayerCost(name=layer.origin.name, table_bytes=_TABLE_BYTES))
+    for layer in decided.layers:
+        weights = layer.node.weights
+        costs.append(
+            LayerCost(
+                name=layer.node.name,
+                weights=weights.codes.size if weights else 0,
+                bits=weights.bits if weights else 0,
+                gap=weights.gap if weights else 0,
+                sparsity=weights.zeros if weights else 0.0,
+                packing=layer.packed.packing if layer.packed else "",
+                weight_bytes=layer.weights_bytes,
+                table_bytes=layer.tables_bytes,
+                macs=layer.macs,
+                macs_done=layer.macs_done,
+            )
+        )
     return costs
 
 
@@ -84,53 +122,132 @@ def _average(costs: Sequence[LayerCost], values: Sequence[float]) -> float:
     return sum(c.weights * v for c, v in zip(costs, values, strict=True)) / max(total, 1)
 
 
-def _weighted_cost(layer: Weighted, *, bits: int) -> LayerCost:
-    folded = fold(layer)
-    weights = folded.weights
-    names = applicable(weights, op_type(folded.kind).packings)
-    packed = [pack(weights, name) for name in names]
-    best = min(packed, key=lambda candidate: candidate.bytes)
-    return LayerCost(
-        name=layer.origin.name,
-        weights=weights.codes.size,
-        bits=weights.bits,
-        gap=weights.gap,
-        sparsity=weights.zeros,
-        packing=best.packing,
-        weight_bytes=best.bytes,
-        table_bytes=_requant_bytes(layer, folded, bits=bits),
-    )
+@contextlib.contextmanager
+def _deployed(model: QuantizedModel) -> Iterator[None]:
+    """The model in evaluation mode with all its quantization on, for a look in between."""
+    was_training = model.training
+    grids = {layer.grid for layer in model.layers if layer.grid is not None}
+    modules: list[Weighted | ActivationQuantizer] = [*model.weighted(), *grids]
+    enabled = [module.enabled for module in modules]
+    model.eval()
+    for module in modules:
+        module.enabled = True
+    try:
+        yield
+    finally:
+        for module, was_enabled in zip(modules, enabled, strict=True):
+            module.enabled = was_enabled
+        model.train(was_training)
 
 
-def _requant_bytes(layer: Weighted, folded: Folded, *, bits: int) -> int:
-    """Biases and factors as the compiler stores them."""
-    assert layer.grid is not None
-    requant = make_requant(
-        weights=folded.weights,
-        bias=folded.bias,
-        input_type=TensorType(shape=(1,), grid=layer.input_grid.grid()),
-        output_type=TensorType(shape=(1,), grid=layer.grid.grid()),
-        clamp=(-128, 127),
-        multiplier_bits=bits,
-    )
-    return sum(array.bytes for array in c_arrays(requant.c_params()))
+def linked_code(graph: Graph, target: str) -> int:
+    """Bytes of code and constants of the linked library, which takes about a second.
+
+    Raises
+    ------
+    ToolError
+        There is no cross compiler.
+    InputError
+        The target has no linked image.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = codeq_compile.compile(graph, Path(folder) / "library", target=target).report
+    flash = report.flash
+    if flash.code is None or flash.constants is None:
+        if targets.load(target).is_host:
+            raise InputError(
+                f'a flash budget needs a board, and "{target}" is none: set budgets.target'
+            )
+        raise ToolError(
+            "a flash budget counts the linked code, and there is no cross compiler: install "
+            "arm-none-eabi-gcc (`codeq doctor`), or give a budget for weights instead"
+        )
+    return flash.code + flash.constants
 
 
-def estimated_bytes(layer: Weighted) -> Tensor:
-    """Differentiable flash bytes of one layer's weights: 0-d tensor.
+# -- Differentiable -------------------------------------------------------------------------------
 
-    An ideal code of the zeros' positions and a value field for each non-zero,
-    ``N · (h2(density) + density · value bits) / 8``: the bound that bitmask and run lengths
-    approach.  Depthwise layers are always stored dense.
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Estimate:
+    """What one layer costs: 0-d tensors whose gradients lead to fewer bytes.
+
+    Parameters
+    ----------
+    weight_bytes : Tensor
+        In the smallest of the packings that the op has kernels for.
+    executed : Tensor
+        Share of the multiply-accumulates that is executed in that packing.
+    """
+
+    weight_bytes: Tensor
+    executed: Tensor
+
+
+def estimate(layer: Weighted) -> Estimate:
+    """Flash of a layer's weights in closed form, from width and density alone.
+
+    With N weights of b bits (v bits where a weight is known not to be 0: 1 for b = 2), of which the
+    share d is not 0, the packings take bits::
+
+        dense    N · b
+        ternary  N · 8 / 5                      b = 2
+        bitmask  N + N · d · v
+        rle      N · d · (v + r / (1 - (1 - d)^(2^r - 1)))      for the best r of 1 to 8
+
+    The last holds for zeros that are strewn independently, so that runs are geometric; the value is
+    the smallest, the gradient a mean of those that are nearly as small: it shows the way to a
+    packing that is just not chosen yet.  Width and density have the values of the stored levels and
+    the gradients of the quantizer's `rate`.
     """
     assert layer.quantizer is not None
-    count = layer.weight.numel()
+    count = float(layer.weight.numel())
+    levels = layer.levels()
     width, density = layer.quantizer.rate(layer.weight)
-    if isinstance(layer, Conv) and layer.is_depthwise:
-        return width * (count / 8)
-    # a non-zero of a 2-bit grid is its sign alone
-    value_bits = width - torch.relu(3.0 - width)
-    density = density.clamp(1e-4, 1.0 - 1e-4)
-    positions = -(density * density.log() + (1 - density) * (1 - density).log()) / math.log(2.0)
-    sparse = positions + density * value_bits
-    return torch.minimum(sparse, width) * (count / 8)
+    width = _valued(width, float(levels.bits))
+    density = _valued(density, (levels.values() != 0).to(density.dtype).mean())
+    dense = [width * count]
+    if levels.bits == 2 and levels.gap == 0 and levels.table is None:
+        dense.append(dense[0] * 0.8)  # ternary
+    sparse: list[Tensor] = []
+    if not (isinstance(layer, Conv) and layer.is_depthwise):
+        density = density.clamp(0.5 / count, 1.0)
+        field = width if levels.table is not None else width - torch.relu(3.0 - width)
+        nonzeros = count * density
+        run_bits = _RUN_BITS.to(density.device)
+        records = 1.0 / (1.0 - (1.0 - density) ** (torch.exp2(run_bits) - 1.0))
+        sparse = [count + nonzeros * field, *(nonzeros * (field + run_bits * records)).unbind()]
+    sizes = torch.stack([*dense, *sparse]) / 8.0
+    smallest = sizes.detach().min()
+    shares = torch.softmax(-sizes.detach() / (_SOFTNESS * smallest), 0)
+    mixed = (shares * sizes).sum()
+    is_sparse = torch.zeros_like(shares)
+    is_sparse[len(dense) :] = 1.0
+    done = 1.0 + is_sparse * (density - 1.0)
+    chosen = done.detach()[sizes.argmin()]
+    executed = (shares * done).sum()
+    return Estimate(
+        weight_bytes=_valued(mixed, torch.ceil(smallest)),
+        executed=_valued(executed, chosen),
+    )
+
+
+def _valued(x: Tensor, value: Tensor | float) -> Tensor:
+    """`value` with the gradient of `x`."""
+    return x + (value - x).detach()
+
+
+def instructions(layer: Weighted, macs_done: Tensor, target: str) -> Tensor:
+    """Work of one layer on a target, in `INSTRUCTIONS_UNIT`: 0-d tensor, differentiable.
+
+    One for each multiply-accumulate that is executed, whatever the layer and the target, until
+    their costs have been measured.
+
+    Parameters
+    ----------
+    layer : Weighted
+    macs_done : 0-d tensor
+        Multiply-accumulates that are left where zeros are skipped.
+    target : str
+    """
+    return macs_done

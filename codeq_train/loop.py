@@ -37,6 +37,7 @@ from codeq_train.evaluate import (
     predict,
 )
 from codeq_train.export import export
+from codeq_train.limits import land
 from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
@@ -306,6 +307,8 @@ def fit(
         **_described_config(model),
     }
     learning = epochs - freeze_epochs if isinstance(model, QuantizedModel) else epochs
+    if isinstance(model, QuantizedModel) and model.budget is not None:
+        model.budget.schedule(learning * len(batches))
     done = 0
     if resume and checkpoint is not None and checkpoint.exists():
         state = checkpoints.load(checkpoint, agreed)
@@ -316,6 +319,8 @@ def fit(
         if number == learning + 1:
             trainer.freeze()
         mean_loss, share = trainer.epoch()
+        if trainer.frozen and isinstance(model, QuantizedModel):
+            land(model)  # what is judged and kept is inside the budgets
         epoch = judge.judge(
             Epoch(
                 number=number,

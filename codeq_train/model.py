@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from codeq_compile.errors import InputError
-from codeq_train.budget import Budget
+from codeq_train.budget import STEERED, Budget
 from codeq_train.config import QuantConfig
 from codeq_train.layers import Input, Layer, Weighted
 
@@ -41,9 +41,11 @@ class QuantizedModel(nn.Module):
         self.outputs = dict(outputs)
         self.structure = structure
         self.budget: Budget | None = None
-        weights = config.budgets.limit("weights")
-        if weights is not None:
-            self.budget = Budget(weights, config.budgets.rate)
+        limits = {name: config.budgets.limit(name) for name in STEERED}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        if given:
+            count = sum(isinstance(layer, Weighted) for layer in layers)
+            self.budget = Budget(given, config.budgets.rate, count)
         self.body = nn.Module()
         self.layers = tuple(layers)
         for layer in layers:

@@ -28,6 +28,7 @@ from codeq_train.layers import (
     Unary,
     Weighted,
 )
+from codeq_train.limits import check_ram, land
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
 from codeq_train.quantizers.entropy import size_factor
@@ -69,6 +70,8 @@ def prepare(
     InputError
         The configuration is wrong, values are not finite, or one sample is too few for the
         statistics of a BatchNorm.
+    DoesNotFit
+        The activations need more RAM than the budget has.
     """
     config = parse_config(msgspec.to_builtins(config or QuantConfig()))
     example = example_input if isinstance(example_input, tuple) else (example_input,)
@@ -82,7 +85,7 @@ def prepare(
     _check_statistics(prepared, samples=len(example[0]))
     calibrate(prepared, [example])
     # now, and not after hours of training, is the time to learn that a layer cannot be exported
-    export(prepared.eval())
+    check_ram(export(prepared.eval()), config.budgets)
     return prepared.train()
 
 
@@ -151,12 +154,19 @@ def freeze(model: QuantizedModel) -> None:
     """Begin the last phase: fix zeros, widths and gaps, and use BatchNorm's running statistics.
 
     From here on training sees the integers that will be exported: BatchNorm is a factor per channel
-    and the bias stands on its own grid.  Call it for the last quarter of the epochs or so.
+    and the bias stands on its own grid.  Call it for the last quarter of the epochs or so.  What is
+    still above a budget is cut now, so that the last phase can make up for it.
+
+    Raises
+    ------
+    DoesNotFit
+        The budgets are missed by more than a reasonable cut; the message says what would help.
     """
     for layer in model.weighted():
         if layer.quantizer is not None:
             layer.quantizer.freeze(layer.weight)
         layer.use_running_statistics = True
+    land(model)
 
 
 @torch.no_grad()

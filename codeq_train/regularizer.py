@@ -4,11 +4,14 @@
 import torch
 from torch import Tensor
 
-from codeq_train.budget import Budget
-from codeq_train.cost import estimated_bytes, layer_costs
+from codeq_train.budget import MEASURE_EVERY, Budget
+from codeq_train.cost import estimate, instructions
 from codeq_train.layers import Conv
+from codeq_train.limits import exact, land, weighted_costs
 from codeq_train.model import QuantizedModel
 from codeq_train.oscillation import damping
+
+_LINK_EVERY = 10 * MEASURE_EVERY
 
 
 def regularizer(model: QuantizedModel) -> Tensor:
@@ -27,7 +30,9 @@ def regularizer(model: QuantizedModel) -> Tensor:
     weight = model.config.oscillation.damping
     if weight:
         zero = weight * damping(model)
-    if not layers or all(layer.use_running_statistics for layer in layers):
+    if all(layer.use_running_statistics for layer in model.weighted()):
+        if model.budget is not None:
+            _stay_inside(model, model.budget)
         return zero
     total = sum(layer.weight.numel() for layer in layers)
     penalty = zero
@@ -47,14 +52,58 @@ def regularizer(model: QuantizedModel) -> Tensor:
 
 
 def _budget_penalty(model: QuantizedModel, budget: Budget) -> Tensor:
-    estimate = torch.stack([estimated_bytes(layer) for layer in model.weighted()]).sum()
+    """Count exactly now and then, estimate, move the pressures: once a training step."""
+    counts = model.training and budget.wants_measure
+    if counts:
+        _measure(model, budget)
+    sizes, work = _estimates(model, budget)
+    if counts:
+        budget.correct(sizes)
+    amounts = budget.amounts(sizes, work.sum())
+    if counts:
+        for layer in model.weighted():
+            assert layer.quantizer is not None
+            layer.quantizer.steer(budget.excess(amounts))
+    if model.training:
+        budget.step(amounts)
+    return budget.penalty(amounts)
+
+
+def _measure(model: QuantizedModel, budget: Budget) -> None:
+    # kernels change often while widths are learned, and linking takes a second
+    now = exact(model, link=int(budget.steps) % _LINK_EVERY == 0)
+    costs = weighted_costs(model, now)
+    budget.measure(
+        weights=[cost.weight_bytes for cost in costs],
+        macs=[cost.macs for cost in costs],
+        macs_done=[cost.macs_done for cost in costs],
+        tables=now.tables,
+        code=now.code,
+    )
+
+
+def _estimates(model: QuantizedModel, budget: Budget) -> tuple[Tensor, Tensor]:
+    """Bytes and work of each layer with weights: float tensors of shape (layers,).
+
+    Differentiable where the quantizer learns its size, else as last counted.
+    """
+    sizes, work = [], []
+    for place, layer in enumerate(model.weighted()):
+        assert layer.quantizer is not None
+        if layer.quantizer.learns_size:
+            found = estimate(layer)
+            done = found.executed * budget.macs[place]
+            sizes.append(found.weight_bytes)
+        else:
+            done = budget.macs_done[place].clone()
+            sizes.append(budget.weights[place].clone())
+        work.append(instructions(layer, done, model.config.budgets.target))
+    return torch.stack(sizes), torch.stack(work)
+
+
+def _stay_inside(model: QuantizedModel, budget: Budget) -> None:
+    """In the last phase nothing grows but tables, whose values may need more bytes."""
     if model.training:
         if budget.wants_measure:
-            costs = layer_costs(model)
-            budget.measure(
-                estimate,
-                weight_bytes=sum(cost.weight_bytes for cost in costs),
-                table_bytes=sum(cost.table_bytes for cost in costs),
-            )
-        budget.step(estimate)
-    return budget.penalty(estimate)
+            land(model)
+        budget.steps += 1

@@ -52,9 +52,7 @@ class Recipe:
     network : callable
         Makes the float network, untrained.
     config : QuantConfig
-        The input's grid is taken from `dataset`.
-    weights_limit : int
-        Bytes of weights and tables that the library may have.
+        The input's grid is taken from `dataset`; the library is held to the budgets too.
     float_epochs, quantized_epochs : int
     frozen_epochs : int
         How many of the last `quantized_epochs` keep zeros and widths as they are.
@@ -80,7 +78,6 @@ class Recipe:
     dataset: Dataset
     network: Callable[[], nn.Module]
     config: QuantConfig
-    weights_limit: int
     float_epochs: int
     quantized_epochs: int
     frozen_epochs: int
@@ -181,6 +178,7 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None
     data = recipe.dataset
     seed_everything(seed)
     network = recipe.network()
+    _check_activations(recipe, network)
     shared: dict[str, Any] = {
         "x": torch.arange(len(data.train)),
         "y": data.train.y,
@@ -250,6 +248,12 @@ def _loss(class_weights: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(
         outputs, y, weight=class_weights.to(outputs.device), label_smoothing=LABEL_SMOOTHING
     )
+
+
+def _check_activations(recipe: Recipe, network: nn.Module) -> None:
+    """A network whose activations need too much RAM is refused before it is trained."""
+    if recipe.config.budgets.ram is not None:
+        prepare(network, _some(recipe.dataset.train, CALIBRATION), _with_input(recipe))
 
 
 def _class_weights(y: Tensor, exponent: float) -> Tensor:
@@ -343,18 +347,20 @@ def deliver(
     Raises
     ------
     DoesNotFit
-        More than `recipe.weights_limit` bytes of weights and tables.
+        The library is above a budget of the recipe.
     Mismatch
         The C differs from the simulation.
     """
-    test = recipe.dataset.test
+    test, limits = recipe.dataset.test, recipe.config.budgets
     inputs = to_graph_inputs(trained.graph, test.x)
     graph = replace(trained.graph, provenance={**trained.graph.provenance, "training": command})
     codeq_compile.compile(
         graph,
         directory,
         target=target,
-        weights=recipe.weights_limit,
+        weights=limits.limit("weights"),
+        flash=limits.limit("flash"),
+        ram=limits.limit("ram"),
         samples=_chosen(inputs, 2),
     )
     codeq_compile.check(directory, [HOST], inputs)

@@ -1,64 +1,129 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller that steers towards a number of bytes."""
+"""The controller that steers towards limits."""
 
+import pytest
 import torch
+from torch import Tensor
 
-from codeq_train.budget import Budget
+from codeq_train.budget import MARGIN, Budget, Limit
+
+END = 1000 * (1.0 - MARGIN)
 
 
-def test_pressure_grows_above_the_target_and_falls_below_it() -> None:
+def limit(rate: float = 0.1) -> Limit:
+    return Limit(1000, rate)
+
+
+def test_pressure_grows_above_the_aim_and_falls_below_it() -> None:
     """The user gives bytes, not a penalty factor."""
-    budget = Budget(1000, 0.1)
+    ours = limit()
+    before = float(ours.pressure)
     for _ in range(5):
-        budget.step(torch.tensor(1500.0))
-    high = float(budget.pressure)
-    for _ in range(2):
-        budget.step(torch.tensor(500.0))
+        ours.step(torch.tensor(1500.0), 1.0)
+    high = float(ours.pressure)
+    for _ in range(200):
+        ours.step(torch.tensor(500.0), 1.0)
 
-    assert abs(high - 5 * 0.1 * 0.5) < 1e-6
-    assert abs(float(budget.pressure) - (high - 2 * 0.1 * 0.5)) < 1e-6
-
-
-def test_below_the_target_nothing_is_pushed() -> None:
-    """What the pressure has piled up must not compress the model further."""
-    budget = Budget(1000, 0.1)
-    budget.pressure.fill_(3.0)
-    estimate = torch.tensor(900.0, requires_grad=True)
-
-    budget.penalty(estimate).backward()
-
-    assert 0.0 == float(estimate.grad)
+    assert high == pytest.approx(before * torch.tensor(0.1 * 5).exp())
+    assert float(ours.pressure) < before
 
 
-def test_an_exact_count_sets_the_estimate_right() -> None:
-    """Tables count too, and no estimate is a codec."""
-    budget = Budget(1000, 0.1)
-    estimate = torch.tensor(500.0)
-    budget.measure(estimate, weight_bytes=600, table_bytes=300)
+def test_what_falls_already_is_not_pressed_harder() -> None:
+    """Pressure piled up on the way down would compress the model far below its budget."""
+    falling, standing = limit(), limit()
+    for step in range(40):
+        falling.step(torch.tensor(2000.0 - 20.0 * step), 1.0)
+        standing.step(torch.tensor(1200.0), 1.0)
 
-    assert torch.isclose(torch.tensor(-0.1), budget.excess(estimate))
+    assert falling.pressure < standing.pressure
 
 
-def test_the_target_is_reached_by_gradient_descent() -> None:
-    """The loop of pressure and penalty must settle at the target, not run through it."""
-    budget = Budget(1000, 0.02)
+def test_below_the_aim_nothing_is_pushed() -> None:
+    """The bytes belong to the user: the accuracy that they buy is not given away."""
+    ours = limit()
+    amount = torch.tensor(900.0, requires_grad=True)
+
+    ours.penalty(amount, 1.0).backward()
+
+    assert 0.0 == float(amount.grad)
+
+
+def test_the_aim_falls_from_the_first_amount_to_just_below_the_limit() -> None:
+    """A sudden target costs accuracy that a slow descent keeps."""
+    ours = limit()
+    ours.step(torch.tensor(5000.0), 0.0)
+    aims = [float(ours.aim(done)) for done in (0.0, 0.25, 0.5, 1.0, 2.0)]
+
+    assert pytest.approx(5000.0) == aims[0]
+    assert sorted(aims, reverse=True) == aims
+    assert pytest.approx(END + (5000.0 - END) / 8) == aims[2]
+    assert pytest.approx(END) == aims[3] == aims[4]
+
+
+def test_a_model_that_is_small_enough_has_its_limit_as_aim() -> None:
+    """It may grow up to it."""
+    ours = limit()
+    ours.step(torch.tensor(400.0), 0.0)
+
+    assert pytest.approx(END) == float(ours.aim(0.0))
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_the_limit_is_met_by_gradient_descent_whatever_the_loss_weighs(scale: float) -> None:
+    """One rate must serve all tasks."""
+    budget = Budget({"weights": 1000}, 0.02, 1)
+    budget.schedule(1500)
     size = torch.tensor(8.0, requires_grad=True)  # thousands of bytes
     optimizer = torch.optim.Adam([size], 0.02)
-    for _ in range(2000):
-        estimate = 1000 * size
-        task = 0.01 * (size - 8.0).square()
+    for _ in range(1500):
+        amounts = budget.amounts(1000 * size.reshape(1), torch.zeros(()))
+        task = scale * (size - 8.0).square() / 64
         optimizer.zero_grad()
-        (task + budget.penalty(estimate)).backward()
+        (task + budget.penalty(amounts)).backward()
         optimizer.step()
-        budget.step(estimate.detach())
+        budget.step(amounts)
 
-    assert 0.85 < float(size.detach()) < 1.1
+    assert 0.95 < float(size.detach()) < 1.02
+
+
+def filled(**limits: int) -> Budget:
+    budget = Budget(limits, 0.1, 2)
+    budget.measure(weights=[600, 90], macs=[7, 9], macs_done=[7, 9], tables=300, code=4000)
+    budget.correct(torch.tensor([500.0, 100.0]))
+    return budget
+
+
+def amounts(budget: Budget, *estimates: float) -> dict[str, Tensor]:
+    return budget.amounts(torch.tensor(estimates), torch.tensor(12345.0))
+
+
+def test_an_exact_count_sets_each_layers_estimate_right() -> None:
+    """One factor for all layers would hide one layer's error behind another's."""
+    found = amounts(filled(weights=1, flash=1, instructions=1), 500.0, 200.0)
+
+    assert 600 + 180 + 300 == float(found["weights"])
+    assert 600 + 180 + 300 + 4000 == float(found["flash"])
+    assert 12345 == float(found["instructions"])
+
+
+def test_the_largest_excess_steers() -> None:
+    """Of two budgets both must hold."""
+    budget = filled(weights=990, instructions=6000)
+
+    assert pytest.approx(12345 / (6000 * (1 - MARGIN)) - 1) == budget.excess(
+        amounts(budget, 500.0, 100.0)
+    )
 
 
 def test_its_state_is_part_of_a_checkpoint() -> None:
-    """A resumed run must not start from no pressure."""
-    budget, other = Budget(1000, 0.1), Budget(1000, 0.1)
-    budget.step(torch.tensor(5000.0))
+    """A resumed run must not start from no pressure, nor from another ramp."""
+    budget, other = filled(weights=1000), Budget({"weights": 1000}, 0.1, 2)
+    budget.schedule(1000)
+    for _ in range(3):
+        budget.step(amounts(budget, 5000.0, 100.0))
     other.load_state_dict(budget.state_dict())
 
-    assert budget.pressure == other.pressure > 0
+    assert budget.done == other.done > 0
+    estimates = torch.tensor([5000.0, 90.0])
+    pressed = [b.penalty(b.amounts(estimates, torch.zeros(()))) for b in (budget, other)]
+    assert pressed[0] == pressed[1] > 0

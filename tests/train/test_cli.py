@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 import codeq_train.cli
 from codeq_compile.cli import main
+from codeq_train.config import QuantConfig
 from codeq_train.loop import Epoch
 from codeq_train.recipes import RECIPES, lengthened
 from codeq_train.recipes.kws import kws as kws_recipe
@@ -31,7 +32,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def short(directory: Path) -> Recipe:
         return replace(
             kws_recipe(directory),
-            weights_limit=40_000,
+            config=QuantConfig(),
             float_epochs=1,
             quantized_epochs=2,
             frozen_epochs=1,

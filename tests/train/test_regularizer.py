@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The penalty: per layer or towards a target, silent once the model is frozen."""
 
+import pytest
 import torch
-from torch import nn
 
 from codeq_train import (
     BudgetConfig,
     LayerConfig,
     QuantConfig,
+    QuantizedModel,
     freeze,
     parameter_groups,
     prepare,
-    projected_bytes,
     regularizer,
 )
+from codeq_train.budget import MEASURE_EVERY
+from codeq_train.cost import estimate
+from codeq_train.limits import exact
 from tests.train.nets import ConvNet, images
 
 
-def net(**fields: object) -> nn.Module:
+def net(**fields: object) -> QuantizedModel:
     torch.manual_seed(0)
     return prepare(ConvNet(), images(16, 2, 9, 9), QuantConfig(**fields))  # type: ignore[arg-type]
 
@@ -49,19 +52,33 @@ def test_density_is_penalised_by_its_own_factor() -> None:
     assert 0.0 < float(regularizer(ours).detach()) <= 1.0
 
 
-def test_a_target_in_bytes_is_met() -> None:
-    """The user's flash budget is the one number that has to be given."""
-    ours = net(budgets=BudgetConfig(weights=260))
-    before = projected_bytes(ours)
-    groups = parameter_groups(ours, lr=1e-3, dead_zone_lr=0.05, bits_lr=0.05)
-    optimizer = torch.optim.Adam(groups)
-    for _ in range(250):
+def test_the_last_estimate_is_within_one_percent() -> None:
+    """What the gradient followed is what the linker stores: layer by layer, at the last step."""
+    ours = net(budgets=BudgetConfig(weights=300))
+    optimizer = torch.optim.Adam(parameter_groups(ours, dead_zone_lr=0.05))
+    for _ in range(2 * MEASURE_EVERY):
         optimizer.zero_grad()
         regularizer(ours).backward()
         optimizer.step()
+    sizes = torch.stack([estimate(layer).weight_bytes for layer in ours.weighted()])
+    predicted = ours.budget.amounts(sizes, torch.zeros(()))["weights"]
+    uncorrected = sizes.sum() + ours.budget.tables
 
-    assert before > 400
-    assert 180 < projected_bytes(ours) <= 265
+    assert abs(float(predicted.detach()) / exact(ours).amounts["weights"] - 1) < 0.01
+    assert abs(float(uncorrected.detach()) / exact(ours).amounts["weights"] - 1) < 0.02
+
+
+def test_quantizers_with_a_strength_are_steered() -> None:
+    """They have no gradient to follow."""
+    ours = net(budgets=BudgetConfig(weights=200), weights=LayerConfig(quantizer="lsq"))
+    told: list[float] = []
+    for layer in ours.weighted():
+        layer.quantizer.steer = told.append
+    for _ in range(MEASURE_EVERY + 1):
+        regularizer(ours)
+
+    assert 2 * 4 == len(told)
+    assert pytest.approx(exact(ours).amounts["weights"] / 199 - 1, rel=1e-3) == told[-1]
 
 
 def test_evaluating_the_penalty_does_not_move_the_budget() -> None:
@@ -74,7 +91,7 @@ def test_evaluating_the_penalty_does_not_move_the_budget() -> None:
 
 def test_a_frozen_model_has_no_penalty() -> None:
     """Nothing that it could move is free any more."""
-    ours = net(budgets=BudgetConfig(weights=100), weights=LayerConfig(bits=4, lambda_bit=1.0))
+    ours = net(budgets=BudgetConfig(weights=400), weights=LayerConfig(bits=4, lambda_bit=1.0))
     freeze(ours)
 
     assert 0.0 == float(regularizer(ours))

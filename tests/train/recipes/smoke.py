@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codeq_compile.report.collect import Report
+from codeq_train.config import QuantConfig
 from codeq_train.recipes import RECIPES
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.recipe import Samples
@@ -18,7 +19,7 @@ def smoke(name: str, data: Path, directory: Path, *, test_samples: int = 24) -> 
     short = replace(
         recipe,
         dataset=replace(recipe.dataset, test=few),
-        weights_limit=1 << 20,
+        config=QuantConfig(),
         float_epochs=1,
         quantized_epochs=2,
         frozen_epochs=1,

@@ -11,6 +11,7 @@ import torch
 
 from codeq_compile.errors import DoesNotFit
 from codeq_train import accuracy, layer_costs
+from codeq_train.config import BudgetConfig, QuantConfig
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo
 from codeq_train.recipes.recipe import Progress, Recipe, Trained
@@ -33,7 +34,7 @@ def short() -> Recipe:
     return replace(
         full,
         dataset=dataset,
-        weights_limit=16_000,
+        config=QuantConfig(budgets=BudgetConfig(weights=16_000)),
         float_epochs=4,
         quantized_epochs=4,
         frozen_epochs=3,
@@ -130,7 +131,7 @@ def test_a_library_above_the_limit_is_refused(
     """The promise of at most so many bytes is kept or broken loudly."""
     with pytest.raises(DoesNotFit):
         recipes.deliver(
-            replace(short, weights_limit=1000),
+            replace(short, config=QuantConfig(budgets=BudgetConfig(weights=1000))),
             trained,
             tmp_path / "watch",
             target="host",

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Budgets: met after training, landed at the last phase, kept in it, or refused with reasons."""
+
+import pytest
+import torch
+from torch import nn
+
+from codeq_compile.errors import DoesNotFit
+from codeq_train import (
+    BudgetConfig,
+    QuantConfig,
+    QuantizedModel,
+    freeze,
+    layer_costs,
+    parameter_groups,
+    prepare,
+    projected_bytes,
+    regularizer,
+)
+from codeq_train.limits import check_budgets, exact, land
+from tests.train.nets import ConvNet, images
+
+
+def net(**limits: object) -> QuantizedModel:
+    torch.manual_seed(0)
+    config = QuantConfig(budgets=BudgetConfig(rate=0.05, **limits))  # type: ignore[arg-type]
+    return prepare(ConvNet(), images(16, 2, 9, 9), config)
+
+
+def trained(steps: int = 160, **limits: int) -> QuantizedModel:
+    """A toy that learned the sign of its images' mean under budgets, frozen at the end."""
+    ours = net(**limits)
+    ours.budget.schedule(steps)
+    x = images(128, 2, 9, 9)
+    y = (x.mean((1, 2, 3)) > 0).long()
+    optimizer = torch.optim.Adam(parameter_groups(ours, dead_zone_lr=0.05, bits_lr=0.05))
+    for step in range(steps):
+        batch = slice(32 * (step % 4), 32 * (step % 4 + 1))
+        loss = nn.functional.cross_entropy(ours(x[batch]), y[batch]) + regularizer(ours)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    freeze(ours)
+    return ours
+
+
+def test_a_budget_in_bytes_is_met_and_used() -> None:
+    """The user's flash budget is the one number that has to be given."""
+    before = projected_bytes(net())
+    after = exact(trained(weights=320)).amounts["weights"]
+
+    assert before > 450
+    assert 250 < after <= 320
+
+
+def test_two_budgets_are_met_at_once() -> None:
+    """One that is easy must not hide one that is not."""
+    ours = trained(weights=400, instructions=5000)
+    amounts = exact(ours).amounts
+
+    assert amounts["weights"] <= 400
+    assert amounts["instructions"] <= 5000
+    assert amounts["instructions"] == sum(cost.macs_done for cost in layer_costs(ours))
+
+
+def test_a_budget_that_cannot_be_met_is_refused_at_the_last_phase() -> None:
+    """With what takes the bytes and what would help; never silently outside."""
+    ours = net(weights=200)
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+
+    with pytest.raises(DoesNotFit) as caught:
+        freeze(ours)
+    message = str(caught.value)
+
+    for part in ("more than the budget of 200", "tables", "stem (144 weights", "would help"):
+        assert part in message
+    assert all(torch.equal(before[n], v) for n, v in ours.state_dict().items() if n in before)
+
+
+def test_what_is_just_outside_is_cut_by_as_little_as_needed() -> None:
+    """The least important weights go, and the last phase can make up for it."""
+    ours = net()
+    amount = projected_bytes(ours)
+    ours = net(weights=amount - 5)
+    nonzero = {layer: layer.levels().codes != 0 for layer in ours.weighted()}
+    freeze(ours)
+
+    assert amount - 30 < exact(ours).amounts["weights"] <= amount - 5
+    assert all((now.levels().codes[~was] == 0).all() for now, was in nonzero.items())
+    assert 0 == land(ours).cut
+
+
+def test_the_last_phase_stays_inside_when_tables_grow() -> None:
+    """A bias that leaves int8 takes a second byte in every channel."""
+    ours = net(weights=projected_bytes(net()) + 20)
+    freeze(ours)
+    inside = exact(ours)
+    with torch.no_grad():
+        for layer in ours.weighted():
+            layer.bias.mul_(300.0) if layer.bias is not None else None
+    grown = exact(ours)
+    regularizer(ours)
+
+    assert grown.tables > inside.tables
+    assert grown.amounts["weights"] > ours.config.budgets.limit("weights")
+    check_budgets(ours)
+
+
+def test_activations_that_do_not_fit_are_refused_before_training() -> None:
+    """Hours of training would not change them."""
+    with pytest.raises(DoesNotFit, match=r'(?s)RAM: \d+ bytes needed, 100 allowed.*"pw"'):
+        net(ram=100)
+
+    net(ram="16K")
