@@ -25,6 +25,7 @@ from codeq_train.loop import Callback, Epoch, Step, fit, launch, seed_everything
 from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
+from codeq_train.posttraining import AdaRound, LayerResult, quantize
 from codeq_train.prepare import (
     calibrate,
     freeze,
@@ -36,6 +37,7 @@ from codeq_train.regularizer import regularizer
 
 __all__ = [
     "ActivationConfig",
+    "AdaRound",
     "BudgetConfig",
     "Callback",
     "Distance",
@@ -43,6 +45,7 @@ __all__ = [
     "InputConfig",
     "LayerConfig",
     "LayerCost",
+    "LayerResult",
     "QuantConfig",
     "QuantizedModel",
     "Step",
@@ -65,6 +68,7 @@ __all__ = [
     "predict",
     "prepare",
     "projected_bytes",
+    "quantize",
     "reestimate_batchnorm",
     "regularizer",
     "seed_everything",

@@ -35,9 +35,9 @@ class CoDeQ(GridQuantizer):
     def __init__(self, weight: Tensor, config: LayerConfig) -> None:
         super().__init__(weight, config)
         self.min_bits, self.max_bits = config.min_bits, config.bits
-        # softplus(phi) = _INITIAL_GAP rounds to 0: training starts on the ordinary grid
-        phi = torch.tensor(math.log(math.expm1(_INITIAL_GAP)))
-        self.phi = nn.Parameter(phi, requires_grad=config.learn_dead_zone)
+        # _INITIAL_GAP rounds to 0: training starts on the ordinary grid
+        self.phi = nn.Parameter(torch.zeros(()), requires_grad=config.learn_dead_zone)
+        self.set_gap(_INITIAL_GAP)
         # 0.95 of the way up still rounds to the largest width and has a usable slope
         self.learn_bits = config.learn_bits and self.min_bits < self.max_bits
         self.psi = nn.Parameter(torch.tensor(3.0), requires_grad=self.learn_bits)
@@ -56,6 +56,11 @@ class CoDeQ(GridQuantizer):
     def gap(self) -> Tensor:
         limit = MAX_LEVEL - float(self.top().detach())
         return bounded_round_ste(F.softplus(self.phi), 0.0, limit)
+
+    @torch.no_grad()
+    def set_gap(self, gap: float) -> None:
+        """Give the gap a positive value, from which learning goes on."""
+        self.phi.fill_(math.log(math.expm1(gap)))
 
     def rate(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Width and the share of weights beyond the threshold, the threshold's edge softened.

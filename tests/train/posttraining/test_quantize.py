@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantization without labels: one call from a float network to exact integers."""
+
+import copy
+import functools
+import inspect
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import codeq_compile
+from codeq_compile.errors import DoesNotFit, InputError, ModelError
+from codeq_train import (
+    BudgetConfig,
+    LayerConfig,
+    QuantConfig,
+    export,
+    integer_distance,
+    predict,
+    projected_bytes,
+    to_graph_inputs,
+)
+from codeq_train.posttraining import AdaRound, LayerResult, Rounding, quantize
+from tests.train.nets import ConvNet, Residual, images, randomize_batchnorm
+
+QUICK = AdaRound(iterations=150, places=128)
+
+
+def lsq(bits: int) -> QuantConfig:
+    return QuantConfig(weights=LayerConfig(quantizer="lsq", bits=bits))
+
+
+def smooth(count: int, channels: int, size: int, *, seed: int) -> Tensor:
+    """Images whose neighbouring pixels are alike, as those of sensors are."""
+    return 2 * F.avg_pool2d(images(count, channels, size + 4, size + 4, seed=seed), 5, 1)
+
+
+@functools.cache
+def _net() -> nn.Module:
+    torch.manual_seed(0)
+    net = ConvNet()
+    randomize_batchnorm(net)
+    return net.eval()
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    return copy.deepcopy(_net())
+
+
+@pytest.fixture(scope="module")
+def data() -> list[Tensor]:
+    return list(smooth(96, 2, 9, seed=1).split(32))
+
+
+def results(net: nn.Module, data: list[Tensor], bits: int, **options: object) -> list[LayerResult]:
+    found: list[LayerResult] = []
+    quantize(net, data, lsq(bits), on_layer=found.append, **options)  # type: ignore[arg-type]
+    return found
+
+
+def distance(net: nn.Module, ours: nn.Module, seed: int = 7) -> float:
+    """Relative squared error of the outputs on inputs that calibration has not seen."""
+    x = smooth(200, 2, 9, seed=seed)
+    expected = predict(net, x)
+    return float((predict(ours, x) - expected).square().sum() / expected.square().sum())
+
+
+def test_no_argument_takes_labels() -> None:
+    """Whoever has no labels, or may not use them, must see at a glance that none are needed."""
+    assert not {"y", "labels", "targets", "loss"} & set(inspect.signature(quantize).parameters)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "error_feedback", QUICK])
+def test_no_layer_is_worse_than_with_nearest_rounding(
+    net: nn.Module, data: list[Tensor], rounding: Rounding | AdaRound
+) -> None:
+    """What is learned on a sample of places must hold on all calibration data, or be dropped."""
+    for result in results(net, data, 4, rounding=rounding):
+        assert result.error_after <= result.error_before * 1.001, result
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_compensation_and_learned_rounding_beat_nearest(
+    net: nn.Module, data: list[Tensor], bits: int
+) -> None:
+    """At few bits this is the difference between a network that works and one that does not."""
+    nearest, corrected, learned, compensated = (
+        distance(net, quantize(net, data, lsq(bits), rounding=rounding, bias_correction=correct))
+        for rounding, correct in (
+            ("nearest", False),
+            ("nearest", True),
+            (QUICK, True),
+            ("error_feedback", True),
+        )
+    )
+
+    assert corrected < nearest
+    assert learned < corrected
+    assert compensated < corrected
+
+
+def test_the_integers_are_those_that_were_chosen(
+    net: nn.Module, data: list[Tensor], tmp_path
+) -> None:
+    """A rounding decision that export does not repeat was made for nothing."""
+    ours = quantize(net, data, lsq(3))
+    graph = export(ours)
+    codeq_compile.compile(graph, tmp_path / "net", target="host")
+    inputs = to_graph_inputs(graph, data[0])
+
+    assert 0 == codeq_compile.check(tmp_path / "net", ["host"], inputs).bytes_differing
+    assert max(each.steps for each in integer_distance(ours, data[0])) <= 1
+    for layer in ours.weighted():
+        assert torch.equal(layer.quantizer(layer.weight), layer.weight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.8, 0.6, 0.45])
+def test_a_limit_on_bytes_is_met_and_nearly_used(
+    net: nn.Module, data: list[Tensor], share: float
+) -> None:
+    """The user names the bytes; widths, gaps and zeros are our business."""
+    limit = int(share * projected_bytes(quantize(net, data, QuantConfig())))
+    ours = quantize(net, data, QuantConfig(budgets=BudgetConfig(weights=limit)))
+
+    assert 0.9 * limit < projected_bytes(ours) <= limit
+
+
+@pytest.mark.slow
+def test_fewer_bytes_cost_accuracy(net: nn.Module, data: list[Tensor]) -> None:
+    """A frontier that is not monotone means that bytes are thrown away."""
+    full = projected_bytes(quantize(net, data, QuantConfig()))
+    errors = [
+        distance(
+            net,
+            quantize(net, data, QuantConfig(budgets=BudgetConfig(weights=int(share * full)))),
+        )
+        for share in (0.85, 0.65, 0.5)
+    ]
+
+    assert errors == sorted(errors)
+
+
+@pytest.mark.slow
+def test_a_limit_that_nothing_meets_says_what_is_left(net: nn.Module, data: list[Tensor]) -> None:
+    """Tables have a size that no rounding changes."""
+    with pytest.raises(DoesNotFit, match="bytes of weights and tables are left, 20 are given"):
+        quantize(net, data, QuantConfig(budgets=BudgetConfig(weights=20)))
+
+
+def test_the_same_seed_gives_the_same_network(net: nn.Module, data: list[Tensor]) -> None:
+    """A result that cannot be repeated cannot be shipped."""
+    first, second = (
+        quantize(net, data, lsq(3), rounding=QUICK, seed=5).state_dict() for _ in range(2)
+    )
+
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_float_network_is_not_touched(net: nn.Module, data: list[Tensor]) -> None:
+    """Several settings are tried on one trained network."""
+    before = copy.deepcopy(net.state_dict())
+    quantize(net, data, lsq(2))
+
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_residual_networks_are_quantized(data: list[Tensor]) -> None:
+    """Sums take what both branches give, errors of both included."""
+    torch.manual_seed(1)
+    net = Residual()
+    randomize_batchnorm(net)
+    batches = list(smooth(64, 3, 8, seed=2).split(32))
+    found: list[LayerResult] = []
+    ours = quantize(net.eval(), batches, lsq(4), on_layer=found.append)
+    x = smooth(64, 3, 8, seed=3)
+    error = (predict(ours, x) - predict(net, x)).square().sum() / predict(net, x).square().sum()
+
+    assert ["first", "second", "head"] == [result.name for result in found]
+    assert float(error) < 0.02
+
+
+def test_layers_that_share_weights_keep_one_set_of_levels() -> None:
+    """The second use must not round what the first has rounded."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(torch.relu(self.layer(x)))
+
+    torch.manual_seed(0)
+    ours = quantize(Twice(), [images(64, 6)], lsq(3))
+    first, second = ours.weighted()
+
+    assert first.weight is second.weight
+    assert first.quantizer is second.quantizer
+    assert first.bias is not second.bias
+    assert max(each.steps for each in integer_distance(ours, images(64, 6))) <= 1
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("ranges", ["learned", "absmax"])
+def test_every_kind_of_range_keeps_its_codes(
+    net: nn.Module, data: list[Tensor], per_channel: bool, ranges: str
+) -> None:
+    """The largest magnitude changes when its weight is rounded down."""
+    config = LayerConfig(quantizer="lsq", bits=3, per_channel=per_channel, range=ranges)
+    ours = quantize(net, data, QuantConfig(weights=config))
+
+    for layer in ours.weighted():
+        assert len(layer.levels().scale) == (layer.channels if per_channel else 1)
+        assert torch.equal(layer.quantizer(layer.weight), layer.weight)
+
+
+def test_what_only_training_can_do_is_refused(net: nn.Module, data: list[Tensor]) -> None:
+    """A setting that is silently ignored costs an afternoon."""
+    with pytest.raises(InputError, match="chooses its levels while it trains"):
+        quantize(net, data, QuantConfig(weights=LayerConfig(quantizer="diffq")))
+    with pytest.raises(InputError, match="budget for flash"):
+        quantize(net, data, QuantConfig(budgets=BudgetConfig(flash="20K")))
+    with pytest.raises(InputError, match="`batches` is empty"):
+        quantize(net, [])
+    with pytest.raises(ModelError, match="already prepared"):
+        quantize(quantize(net, data), data)
