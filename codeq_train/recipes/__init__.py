@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codeq_train.recipes import bearings, digits, fashion, ic, kws, wand
+from codeq_train.recipes import bearings, digits, fashion, ic, kws, resnet20, wand
 from codeq_train.recipes.recipe import Recipe
 
 
@@ -61,6 +61,12 @@ RECIPES = {
         title="The keyword spotter of MLPerf Tiny: DS-CNN on 49x10 MFCC, 12 classes.",
         files="kws_mfcc_i8.npz and kws_train_aug4_i8.npz",
         full=4,
+    ),
+    "resnet20": Entry(
+        make=resnet20.resnet20,
+        title="ResNet-20 on CIFAR-10: the network of CoDeQ's experiments, on integers.",
+        files="cifar-10-batches-py or cifar-10-batches-bin",
+        full=12,
     ),
     "wand": Entry(
         make=wand.wand,

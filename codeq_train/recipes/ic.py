@@ -30,4 +30,5 @@ def ic(directory: Path) -> Recipe:
         float_lr=6e-3,
         quantized_lr=2e-3,
         weight_decay=0.02,
+        channels_last=True,
     )

@@ -15,6 +15,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, .
     # shapes of one sample, and millions of multiply-accumulates as MLPerf Tiny states them
     "ds_cnn": (models.ds_cnn, (1, 49, 10), (12,), 2.7),
     "resnet8": (models.resnet8, (3, 32, 32), (10,), 12.5),
+    "resnet20": (models.resnet20, (3, 32, 32), (10,), 40.8),
     "mobilenet_v1": (models.mobilenet_v1, (3, 96, 96), (2,), 7.5),
     "autoencoder": (models.autoencoder, (640,), (640,), 0.3),
     "bearing_net": (lambda: models.bearing_net(10), (1, 1024), (10,), 0.4),

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CoDeQ's experiment: what is quantized, how the logits decay, what is reported."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from codeq_train.quantizers import WeightQuantizer
+from codeq_train.recipes import models, paper_codeq
+from tests.train.recipes.pictures import write_binary
+
+
+def test_every_weight_is_quantized_and_no_batchnorm_is() -> None:
+    """The first and the last layer too, as in the paper's figure 3."""
+    network = models.resnet20()
+    quantizers = paper_codeq.quantize_weights(network, paper_codeq.layer_config(mixed=False))
+
+    assert 22 == len(quantizers)  # 20 layers and two shortcuts
+    assert {4} == {quantizer.bits for quantizer in quantizers}
+    parametrized = {type(m).__name__ for m in network.modules() if hasattr(m, "parametrizations")}
+    assert {"ParametrizedConv2d", "ParametrizedLinear"} == parametrized
+
+
+def test_without_a_task_the_dead_zone_opens_as_in_the_papers_figure() -> None:
+    """theta = 3 · exp(-lr · lambda / (1 - momentum) · steps): what SGD with weight decay does."""
+    network = nn.Sequential(nn.Linear(4, 4))
+    paper_codeq.quantize_weights(network, paper_codeq.layer_config(mixed=True))
+    optimizer = paper_codeq.optimizer(network)
+    theta = next(m for m in network.modules() if isinstance(m, WeightQuantizer)).theta
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    steps = 3910  # ten epochs of 391 batches
+    for _ in range(steps):
+        optimizer.step()
+
+    assert 3 * math.exp(-1e-3 * 0.01 / 0.1 * steps) == pytest.approx(float(theta.detach()), rel=2e-3)
+
+
+@pytest.mark.slow
+def test_the_experiment_reports_accuracy_and_bit_operations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One epoch on a handful of pictures, both widths."""
+    write_binary(tmp_path, 40)
+    for widths in ([], ["--mixed"]):
+        out = tmp_path / f"out{len(widths)}"
+        arguments = [str(tmp_path), "-o", str(out), "--epochs", "1", "--device", "cpu", *widths]
+
+        assert 0 == paper_codeq.main(arguments)
+        result = json.loads(capsys.readouterr().out)
+        assert result == json.loads((out / "paper.json").read_text())
+        bits = 8 if widths else 4
+        assert 0.5 * bits / 32 < result["relative_bops"] <= bits / 32
+        assert result["delta"] == round(100 * (result["accuracy"] - result["float_accuracy"]), 2)
+
+
+def test_a_folder_without_pictures_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the exit code of every command."""
+    assert 2 == paper_codeq.main([str(tmp_path), "-o", str(tmp_path / "out")])
+    assert "cifar-10-batches-py" in capsys.readouterr().err
