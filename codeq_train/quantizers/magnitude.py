@@ -36,7 +36,9 @@ class Magnitude(LSQ):
         self.register_buffer("steered", torch.tensor(-1.0))  # a density; negative: by the schedule
 
     def density(self) -> float:
-        """Share of weights that the threshold leaves, in [0, 1]."""
+        """Share of weights that the threshold leaves, in [0, 1]; 1 where zeros save no bytes."""
+        if self.size_factor == 0.0:
+            return 1.0
         steered = float(self.steered)
         if steered >= 0.0:
             return steered
