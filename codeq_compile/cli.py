@@ -32,8 +32,11 @@ PLUGINS = "codeq.commands"
 # Short help of the commands in codeq_train: asking that package for it would import torch.
 PLUGIN_HELP = {
     "demo": "Train, compile, check and run the smartwatch example.",
+    "sweep": "Train RECIPE with many methods, budgets and seeds, and draw the frontier.",
     "train": "Train a recipe; then compile, check and run it as `codeq demo` does.",
 }
+PLUGIN_EXTRAS = {"sweep": "demo,sweep"}
+"""What a command needs installed, where that is more than "demo"."""
 
 EXIT_CODES = """\b
 Exit codes:
@@ -132,7 +135,7 @@ def _load(plugin: importlib.metadata.EntryPoint) -> click.Command:
     except ModuleNotFoundError as exc:
         raise ToolError(
             f'"codeq {plugin.name}" needs the Python package {exc.name}: '
-            "pip install 'codeq-mcu[demo]'"
+            f"pip install 'codeq-mcu[{PLUGIN_EXTRAS.get(plugin.name, 'demo')}]'"
         ) from exc
     assert isinstance(command, click.Command)
     return command

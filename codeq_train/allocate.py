@@ -195,7 +195,8 @@ def allocate(
     """Widths of all layers so that weights and tables fit into `target_bytes`.
 
     A layer may get what its configuration allows, from `min_bits` to `bits`.  Bytes are counted by
-    the compiler's own codecs, on the weights as they are: train with a little reserve.
+    the compiler's own codecs, on weights and activation grids as they are: training moves both, and
+    with them a few bytes.
 
     Parameters
     ----------

@@ -209,7 +209,7 @@ def _run(
     **limits: int | None,
 ) -> None:
     started = time.monotonic()
-    _require_tools(target_name)
+    require_tools(target_name)
     torch.set_num_threads(threads)
     recipe = make()
     if settings_file is not None:
@@ -259,7 +259,7 @@ def _limited(recipe: Recipe, given: Mapping[str, int], target: str) -> Recipe:
     return replace(recipe, config=msgspec.structs.replace(recipe.config, budgets=budgets))
 
 
-def _require_tools(target_name: str) -> None:
+def require_tools(target_name: str) -> None:
     """The bad news about a missing compiler must not come after the training.
 
     Raises

@@ -38,7 +38,9 @@ FOREIGN = {
     "cffi": {"codeq_compile.build"},
     "ziglang": {"codeq_compile.build"},
     "unicorn": {"codeq_compile.build"},
-    "click": {"codeq_compile.cli", "codeq_train.cli"},
+    "click": {"codeq_compile.cli", "codeq_train.cli", "codeq_train.sweep_cli"},
+    "optuna": {"codeq_train.sweep"},
+    "matplotlib": {"codeq_train.plots"},
 }
 
 

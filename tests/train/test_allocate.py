@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Widths in closed form where the Hessian is known, and budgets met byte for byte."""
 
+import copy
 import itertools
 import math
 
@@ -13,8 +14,17 @@ from torch.nn import functional as F
 import codeq_train.allocate
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_train import LayerConfig, QuantConfig, QuantizedModel, prepare, projected_bytes
-from codeq_train.allocate import Candidate, Choice, allocate, closed_form, knapsack, water_filling
+from codeq_train.allocate import (
+    Allocation,
+    Candidate,
+    Choice,
+    allocate,
+    closed_form,
+    knapsack,
+    water_filling,
+)
 from codeq_train.curvature import Batch
+from codeq_train.quantizers import make_quantizer
 from tests.train.nets import ConvNet, images
 
 HEADS = (("sharp", 64.0), ("middle", 4.0), ("flat", 0.01))
@@ -173,9 +183,18 @@ def model(net: ConvNet, batches: list[Batch]) -> QuantizedModel:
     return prepare(net, batches[0][0])
 
 
+def rounded(model: QuantizedModel, allocation: Allocation) -> QuantizedModel:
+    """A copy with these widths; prepared anew, it would have other grids of activations too."""
+    config = QuantConfig(weights=LayerConfig(quantizer="lsq"), layers=allocation.layers)
+    again = copy.deepcopy(model)
+    for layer in again.weighted():
+        layer.quantizer = make_quantizer(layer.weight, config.layer(layer.origin.name))
+    return again
+
+
 @pytest.mark.parametrize(("method", "curvature"), [("exact", "hessian"), ("closed_form", "fisher")])
 def test_budgets_are_met_in_the_compilers_own_bytes(
-    net: ConvNet, model: QuantizedModel, batches: list[Batch], method: str, curvature: str
+    model: QuantizedModel, batches: list[Batch], method: str, curvature: str
 ) -> None:
     """The promise is about flash: bytes of packed weights and tables, not bits times weights."""
     largest = allocate(model, batches, F.cross_entropy, 10_000).bytes
@@ -183,8 +202,7 @@ def test_budgets_are_met_in_the_compilers_own_bytes(
         allocation = allocate(
             model, batches, F.cross_entropy, target, method=method, curvature=curvature
         )
-        config = QuantConfig(weights=LayerConfig(quantizer="lsq"), layers=allocation.layers)
-        again = prepare(net, batches[0][0], config)
+        again = rounded(model, allocation)
 
         assert projected_bytes(again) == allocation.bytes <= target
         assert [w.bits for w in allocation.widths] == [
@@ -232,17 +250,12 @@ def test_limits_of_the_configuration_hold(net: ConvNet, batches: list[Batch]) ->
 def test_layers_that_share_weights_get_one_width() -> None:
     """One quantizer serves both."""
     shared = nn.Linear(6, 6)
-    net = nn.Sequential(shared, nn.ReLU(), shared)
     batches = [(images(16, 6), torch.arange(16) % 6)]
-    allocation = allocate(net, batches, F.cross_entropy, 300)
+    model = prepare(nn.Sequential(shared, nn.ReLU(), shared), batches[0][0])
+    allocation = allocate(model, batches, F.cross_entropy, 300)
 
     assert [("0", "2")] == [width.names for width in allocation.widths]
-    model = prepare(
-        net,
-        batches[0][0],
-        QuantConfig(weights=LayerConfig(quantizer="lsq"), layers=allocation.layers),
-    )
-    assert projected_bytes(model) == allocation.bytes
+    assert projected_bytes(rounded(model, allocation)) == allocation.bytes
 
 
 def test_a_table_shows_every_layer(model: QuantizedModel, batches: list[Batch]) -> None:
