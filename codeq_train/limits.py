@@ -20,6 +20,7 @@ from codeq_train.model import QuantizedModel
 
 MOST_CUT = 0.5
 """Share of the remaining weights that may be cut: beyond it, what is left is another network."""
+_WORD = 4
 LARGEST = 5
 """Layers and tensors that a message names."""
 
@@ -40,7 +41,7 @@ class Exact:
         By budget: those of `budget.STEERED` that have a limit.
     costs : list of LayerCost
     tables : int
-        Bytes of all tables, with the most that a linker may add to align them.
+        Bytes of all tables, with what aligns them and the weights in a linked image.
     code : int
         Bytes of code and constants; 0 where flash is not limited.
     """
@@ -76,7 +77,7 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         if kernels not in budget.known_code and (link or not budget.known_code):
             budget.known_code[kernels] = linked_code(graph, limits.target)
         code = budget.known_code.get(kernels, int(budget.code))
-    tables = decided.tables_bytes + _most_padding(decided)
+    tables = decided.tables_bytes + _padding(decided)
     weights = decided.weights_bytes + tables
     every = {"weights": weights, "flash": weights + code, "instructions": decided.macs_done}
     return Exact(
@@ -87,14 +88,14 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     )
 
 
-def _most_padding(decided: Plan) -> int:
-    """Bytes that aligning the tables of wide elements can take at most."""
+def _padding(decided: Plan) -> int:
+    """Bytes between constant arrays, which compilers for Arm align to words."""
     total = 0
     for layer in decided.layers:
         inputs = decided.graph.input_types(layer.node)
         output = decided.graph.output_type(layer.node)
         params = layer.node.op.c_params(layer.node.params, inputs, output, layer.packed)
-        total += sum(array.bytes // len(array.data) - 1 for array in c_arrays(params))
+        total += sum(-array.bytes % _WORD for array in c_arrays(params))
     return total
 
 

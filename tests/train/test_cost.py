@@ -85,9 +85,10 @@ def test_the_linked_image_is_inside_what_the_budget_counts(tmp_path: Path) -> No
     flash = compile(export(ours), tmp_path / "library", target="mps2_an386").report.flash
     counted = exact(ours).amounts
 
-    assert projected_bytes(ours) <= flash.weights + flash.tables <= counted["weights"]
-    assert counted["weights"] - projected_bytes(ours) < 20
-    assert flash.total <= counted["flash"] < flash.total + 20
+    assert projected_bytes(ours) < flash.weights + flash.tables
+    # nothing has to be aligned behind the last array
+    assert 0 <= counted["weights"] - flash.weights - flash.tables < 4
+    assert 0 <= counted["flash"] - flash.total < 4
 
 
 def test_a_flash_budget_needs_a_linker() -> None:
