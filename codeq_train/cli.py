@@ -24,6 +24,7 @@ from codeq_compile.report import table
 from codeq_train.config import BudgetConfig, load_config
 from codeq_train.cost import INSTRUCTIONS_UNIT
 from codeq_train.loop import Precision, launch
+from codeq_train.methods import METHODS
 from codeq_train.recipes import RECIPES, lengthened
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo as demo_recipe
@@ -76,6 +77,12 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             type=click.Path(path_type=Path),
             metavar="FILE",
             help="Quantization settings (YAML) in place of the recipe's.",
+        ),
+        click.option(
+            "--method",
+            type=click.Choice([*METHODS]),
+            metavar="M",
+            help=f"In place of the recipe's: {', '.join(METHODS)}; see docs/METHODS.md.",
         ),
         budget("--weights", "weights and tables"),
         budget("--flash", "the whole linked image without vector table and start-up"),
@@ -197,6 +204,7 @@ def _run(
     target_name: str,
     samples: int,
     settings_file: Path | None,
+    method: str | None,
     seed: int,
     resume: bool,
     teacher: Path | None,
@@ -215,6 +223,9 @@ def _run(
     if settings_file is not None:
         recipe = replace(recipe, config=load_config(settings_file))
         command += f" --config {settings_file.name}"
+    if method is not None:
+        recipe = recipes.with_method(recipe, method)
+        command += f" --method {method}"
     given = {name: limit for name, limit in limits.items() if limit is not None}
     recipe = _limited(recipe, given, target_name)
     command += "".join(f" --{name} {limit}" for name, limit in given.items())

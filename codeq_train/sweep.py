@@ -28,6 +28,7 @@ from codeq_compile.errors import DoesNotFit, InputError, ModelError, NoKernel
 from codeq_compile.report.collect import Report
 from codeq_compile.report.table import Table
 from codeq_train import methods
+from codeq_train.config import BudgetConfig
 from codeq_train.evaluate import Accuracy
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.recipe import OnProgress, Recipe, Run, Trained
@@ -572,8 +573,9 @@ def configured(recipe: Recipe, point: Point, settings: Mapping[str, float]) -> R
     own = {name: int(value) for name, value in settings.items() if name not in {"lr", "rate"}}
     recipe = recipes.with_method(recipe, point.method, **own)
     given = recipe.config.budgets
-    budgets = msgspec.structs.replace(
-        given, weights=point.weights, rate=settings.get("rate", given.rate)
+    # as on the command line, one budget stands in place of all those of the recipe
+    budgets = BudgetConfig(
+        weights=point.weights, target=given.target, rate=settings.get("rate", given.rate)
     )
     return replace(
         recipe,

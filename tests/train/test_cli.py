@@ -108,6 +108,20 @@ def test_the_full_schedule_is_longer(clips: Path) -> None:
     assert (3, 6, 3) == (recipe.float_epochs, recipe.quantized_epochs, recipe.frozen_epochs)
 
 
+@pytest.mark.slow
+def test_a_method_by_name_replaces_the_recipes(clips: Path) -> None:
+    """One word compares two papers; the report says which it was."""
+    out = clips / "kws"
+    options = ["-o", out, "--target", "host", "--method", "lsq", "--weights", "14K"]
+
+    assert 0 == codeq("train", "kws", "--data", clips, *options).exit_code
+
+    report = json.loads((out / "report.json").read_text())
+    assert "--method lsq" in report["command"] + (out / "kws.cq").read_bytes().decode("latin1")
+    assert report["flash"]["weights"] + report["flash"]["tables"] <= 14 * 1024
+    assert 1 < len({layer["bits"] for layer in report["layers"] if layer["bits"] is not None})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
