@@ -205,7 +205,7 @@ class Export:
                     for layer, layout in zip(self.model.inputs, self.input_layouts, strict=True)
                 },
                 **{
-                    f"snap error of {layer.origin.name}": f"{error:.3f} steps"
+                    f"snap error of {layer.origin.name}": f"{error:.3g} steps"
                     for layer in self.model.weighted()
                     if layer.quantizer is not None and (error := layer.quantizer.snap_error()) > 0.0
                 },
