@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,18 +143,18 @@ def seed_everything(seed: int) -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def launch(*, accelerator: str = "auto", devices: int = 1) -> "Fabric":
+def launch(*, accelerator: str = "auto", devices: int | list[int] = 1) -> "Fabric":
     """The processes of a run: those that torchrun started, else one for each device.
 
     Parameters
     ----------
     accelerator : {"cpu", "cuda", "auto"}
         By default a GPU where there is one.
-    devices : int
-        Where torchrun did not decide: with more than one, the command starts itself once for each.
+    devices : int or list of int
+        How many or which, where torchrun did not decide: with more than one, the command starts
+        itself once for each.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
 
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -161,12 +162,12 @@ def launch(*, accelerator: str = "auto", devices: int = 1) -> "Fabric":
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    processes = nodes * (devices if isinstance(devices, int) else len(devices))
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
-        # BatchNorm's running statistics are averaged once an epoch: nothing reads them before
-        strategy=DDPStrategy(broadcast_buffers=False) if devices * nodes > 1 else "auto",
+        strategy="ddp" if processes > 1 else "auto",
     )
     fabric.launch()
     return fabric
@@ -266,7 +267,7 @@ def fit(
     InputError
         The settings contradict each other or the data, or the checkpoint is of another run.
     """
-    fabric = fabric or launch(accelerator=next(model.parameters()).device.type)
+    fabric = fabric or _where(model)
     seed_everything(seed + _RANK_SEED * fabric.global_rank)
     model.to(fabric.device)
     if isinstance(teacher, nn.Module):
@@ -285,6 +286,10 @@ def fit(
         channels_last=channels_last,
         callbacks=callbacks,
     )
+    if keep_best and isinstance(model, QuantizedModel) and freeze_epochs < 1:
+        raise InputError(
+            "the best epoch is one of the last phase, whose integers are exact: set freeze_epochs"
+        )
     judge = _Judge(model, fabric, validation, measure, keep_best=keep_best)
     agreed = {
         **(settings or {}),
@@ -312,9 +317,12 @@ def fit(
     done = 0
     if resume and checkpoint is not None and checkpoint.exists():
         state = checkpoints.load(checkpoint, agreed)
-        done = int(state["epoch"])
-        trainer.restore(state["trainer"], frozen=done > learning)
-        judge.best = state["best"]
+        done, judge.best = int(state["epoch"]), state["best"]
+        try:
+            trainer.restore(state["trainer"], frozen=done > learning)
+        except (KeyError, RuntimeError, ValueError) as error:
+            message = f"{checkpoint} was written by another version of codeq: {error}"
+            raise InputError(message) from error
     for number in range(done + 1, epochs + 1):
         if number == learning + 1:
             trainer.freeze()
@@ -339,6 +347,12 @@ def fit(
         if on_epoch is not None and fabric.is_global_zero:
             on_epoch(epoch)
     judge.restore_best()
+
+
+def _where(model: nn.Module) -> "Fabric":
+    """One process on the device that the model is on; those of torchrun if there are any."""
+    device = next(model.parameters()).device
+    return launch(accelerator=device.type, devices=1 if device.index is None else [device.index])
 
 
 class _Trainer:
@@ -434,7 +448,7 @@ class _Trainer:
             "order": self.batches.state(),
             "random": _gathered(self.fabric, checkpoints.random_state(self.fabric.device)),
             "oscillation": self.oscillation.state_dict(),
-            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "callbacks": {name: each.state_dict() for name, each in _by_name(self.callbacks)},
             "steps": self.steps,
         }
 
@@ -448,11 +462,21 @@ class _Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.batches.restore(state["order"])
         self.oscillation.load_state_dict(state["oscillation"])
-        for callback, stored in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(stored)
+        for name, callback in _by_name(self.callbacks):
+            if name in state["callbacks"]:  # logging, say, may begin or end with a resumption
+                callback.load_state_dict(state["callbacks"][name])
         self.steps = state["steps"]
         rank = self.fabric.global_rank
         checkpoints.set_random_state(state["random"][rank], self.fabric.device)
+
+
+def _by_name(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Callbacks by class, numbered where there are several of one."""
+    seen: Counter[str] = Counter()
+    for callback in callbacks:
+        name = type(callback).__qualname__
+        seen[name] += 1
+        yield f"{name} {seen[name]}", callback
 
 
 def _reduced(fabric: "Fabric", x: Tensor, how: str) -> Tensor:
@@ -484,7 +508,7 @@ class _Judge:
         keep_best: bool,
     ) -> None:
         if keep_best and data is None:
-            raise InputError("to keep the best epoch a validation set is needed")
+            raise InputError("to keep the best epoch, fit needs a validation set")
         self.best: State | None = None
         self._model, self._fabric, self._measure = model, fabric, measure
         self._data = data if isinstance(data, tuple) or data is None else (data, None)

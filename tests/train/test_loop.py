@@ -1,25 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference loop: seeded, reported, evaluated in float, fake-quantized and in integers."""
 
-import numpy as np
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from codeq_compile.errors import InputError
 from codeq_train import (
     BudgetConfig,
+    Callback,
     Epoch,
     LayerConfig,
     QuantConfig,
+    Step,
     evaluate,
     export,
     fit,
     integer_accuracy,
-    integer_outputs,
     predict,
     prepare,
     projected_bytes,
 )
+from codeq_train.layers import Conv
+from tests.train import runs
 from tests.train.nets import ConvNet, images
 
 
@@ -61,18 +71,6 @@ def test_a_prepared_model_learns(
 ) -> None:
     """Weights, grids, gap and width move together, and the task is solved."""
     assert evaluate(trained[0], *task) > 0.95
-
-
-def test_the_integers_are_as_accurate_as_the_fake_quantized_model(
-    trained: tuple[nn.Module, list[Epoch]], task: tuple[Tensor, Tensor]
-) -> None:
-    """The figure that the device will show."""
-    graph = export(trained[0])
-    scores = integer_outputs(graph, task[0], batch_size=50)
-
-    assert (180, 3) == scores.shape
-    assert integer_accuracy(graph, *task) == np.mean(scores.argmax(1) == task[1].numpy())
-    assert abs(integer_accuracy(graph, *task) - evaluate(trained[0], *task)) <= 0.01
 
 
 def test_each_epoch_is_reported(trained: tuple[nn.Module, list[Epoch]]) -> None:
@@ -128,9 +126,226 @@ def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> N
     assert [(32.0, 0.0, 0)] * 2 == [(e.mean_bits, e.sparsity, e.flash_bytes) for e in epochs]
 
 
-def test_evaluation_keeps_the_mode(task: tuple[Tensor, Tensor]) -> None:
-    """Validation between epochs must not switch off Dropout for the rest of training."""
-    model = ConvNet().train()
-    evaluate(model, *task)
+@pytest.mark.parametrize("kind", ["dataset", "loader"])
+def test_a_data_set_is_trained_on_as_its_tensors_are(
+    kind: str, task: tuple[Tensor, Tensor]
+) -> None:
+    """A user's data rarely are two tensors."""
 
-    assert model.training
+    def run(*data: Any) -> list[Tensor]:
+        torch.manual_seed(0)
+        model = Rows()
+        fit(model, *data, epochs=2, batch_size=32)
+        return list(model.parameters())
+
+    dataset = TensorDataset(*task)
+    given: Any = dataset
+    if kind == "loader":
+        order = torch.Generator().manual_seed(0)
+        given = DataLoader(dataset, batch_sampler=_SameOrder(len(dataset), 32, order))
+
+    for ours, theirs in zip(run(*task), run(given), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+class _SameOrder(torch.utils.data.Sampler[list[int]]):
+    """The user's own sampler, which happens to shuffle as `fit` does."""
+
+    def __init__(self, samples: int, batch_size: int, generator: torch.Generator) -> None:
+        self._samples, self._batch_size, self._generator = samples, batch_size, generator
+
+    def __len__(self) -> int:
+        return -(-self._samples // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self._samples, generator=self._generator)
+        return (batch.tolist() for batch in order.split(self._batch_size))
+
+
+def test_too_few_samples_are_refused(task: tuple[Tensor, Tensor]) -> None:
+    """BatchNorm has no statistics of one sample."""
+    with pytest.raises(InputError, match="too few"):
+        fit(Rows(), task[0][:1], task[1][:1], epochs=1)
+    with pytest.raises(InputError, match="a target for each sample"):
+        fit(Rows(), task[0], task[1][:5], epochs=1)
+
+
+def test_mixed_precision_computes_in_bfloat16_until_the_last_phase(
+    task: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grids are met in float32, and what is selected is computed as the integers are."""
+    kinds: list[set[torch.dtype]] = []
+    outputs: set[torch.dtype] = set()
+    linear = Conv.linear
+
+    def spy(self: Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y = linear(self, x, weight, bias)
+        if self.training:
+            kinds.append({x.dtype, weight.dtype, y.dtype})
+        return y
+
+    monkeypatch.setattr(Conv, "linear", spy)
+    torch.manual_seed(0)
+    ours = prepare(Rows(), task[0], QuantConfig(weights=LayerConfig(bits=4)))
+    for layer in ours.layers:
+        layer.register_forward_hook(lambda _, __, y: outputs.add(y.dtype))
+    fit(ours, *task, epochs=8, lr=1e-2, freeze_epochs=2, precision="bf16-mixed", batch_size=45)
+
+    assert [{torch.float32, torch.bfloat16}] * 24 + [{torch.float32}] * 8 == kinds[-32:]
+    assert {torch.float32} == outputs
+    assert evaluate(ours, *task) > 0.9
+
+
+def test_images_are_laid_out_with_channels_last_when_asked(task: tuple[Tensor, Tensor]) -> None:
+    """Most convolutions are faster so; the outcome is the same but for the order of sums."""
+    seen = Seen()
+    fit(Rows(), *task, epochs=1, channels_last=True, callbacks=[seen])
+
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen.inputs)
+    assert all(x.shape[1:] == (2, 9, 9) for x in seen.inputs)
+
+
+class Seen(Callback):
+    """Remembers what it is shown."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Tensor] = []
+        self.steps: list[int] = []
+        self.norms: list[float] = []
+        self.epochs: list[Epoch] = []
+        self.rates: list[bool] = []
+
+    def on_step(self, model: nn.Module, step: Step) -> None:
+        self.inputs.append(step.inputs)
+        self.steps.append(step.number)
+        self.rates.append(step.frozen)
+        norms = [float(p.grad.norm()) for p in model.parameters() if p.grad is not None]
+        self.norms.append(sum(norm**2 for norm in norms) ** 0.5)
+
+    def on_epoch(self, model: nn.Module, epoch: Epoch) -> None:
+        self.epochs.append(epoch)
+
+
+def test_a_callback_sees_every_step_and_epoch(task: tuple[Tensor, Tensor]) -> None:
+    """A method of training that acts between steps needs no loop of its own."""
+    ours, seen = prepare(Rows(), task[0], QuantConfig()), Seen()
+    reported: list[Epoch] = []
+    options: Any = {"epochs": 3, "batch_size": 60, "freeze_epochs": 1}
+    fit(ours, *task, **options, callbacks=[seen], on_epoch=reported.append)
+
+    assert [*range(1, 10)] == seen.steps
+    assert [False] * 6 + [True] * 3 == seen.rates
+    assert reported == seen.epochs
+
+
+def test_gradients_are_clipped_together(task: tuple[Tensor, Tensor]) -> None:
+    """One bad batch must not throw away what was learned."""
+    free, clipped = Seen(), Seen()
+    fit(Rows(), *task, epochs=1, callbacks=[free])
+    fit(Rows(), *task, epochs=1, callbacks=[clipped], clip_norm=0.01)
+
+    assert min(free.norms) > 0.01
+    assert max(clipped.norms) <= 0.0101
+
+
+def test_sgd_has_nesterov_momentum_and_exempts_grids_from_decay(
+    task: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipes of papers are written for it."""
+    made: list[torch.optim.Optimizer] = []
+    step = torch.optim.SGD.step
+
+    def spy(self: torch.optim.SGD, *arguments: Any) -> Any:
+        made.append(self)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    ours = prepare(Rows(), task[0], QuantConfig())
+    fit(ours, *task, epochs=1, lr=0.05, weight_decay=1e-3, optimizer="sgd")
+    groups = {group["name"]: group for group in made[0].param_groups}
+
+    assert all(group["momentum"] == 0.9 and group["nesterov"] for group in groups.values())
+    assert 1e-3 == groups["weights"]["weight_decay"]
+    assert {0.0} == {groups[name]["weight_decay"] for name in groups if name != "weights"}
+
+
+def test_an_optimizer_of_ones_own_is_used(task: tuple[Tensor, Tensor]) -> None:
+    """With groups of one's own choice."""
+    model = Rows()
+    before = model.conv.weight.detach().clone()
+    fit(model, *task, epochs=1, optimizer=lambda m: torch.optim.Adam(m.head.parameters(), 0.1))
+
+    assert torch.equal(before, model.conv.weight)
+    assert not torch.equal(torch.zeros(3), model.head.bias)
+
+
+def test_the_best_epoch_of_a_float_model_is_kept(task: tuple[Tensor, Tensor]) -> None:
+    """The last epoch is not the best by right: here the rate is far too high."""
+    torch.manual_seed(0)
+    model, epochs = Rows(), []
+    options: Any = {"validation": task, "keep_best": True, "on_epoch": epochs.append}
+    fit(model, *task, epochs=6, lr=0.5, **options)
+
+    best = max(epochs, key=lambda epoch: epoch.accuracy)
+    assert evaluate(model, *task) == best.accuracy
+
+
+def test_the_best_epoch_of_a_prepared_model_is_that_of_its_integers(
+    task: tuple[Tensor, Tensor],
+) -> None:
+    """What is deployed decides; epochs before the last phase are not what is deployed."""
+    torch.manual_seed(0)
+    ours, epochs = prepare(Rows(), task[0], QuantConfig(weights=LayerConfig(bits=3))), []
+    options: Any = {"validation": task, "keep_best": True, "on_epoch": epochs.append}
+    fit(ours, *task, epochs=5, lr=0.02, freeze_epochs=3, **options)
+    reached = [epoch.integers["accuracy"] for epoch in epochs if epoch.integers is not None]
+
+    assert [None, None] == [epoch.integers for epoch in epochs[:2]]
+    assert 3 == len(reached)
+    assert max(reached) == integer_accuracy(export(ours.eval()), *task)
+
+
+def test_keeping_the_best_epoch_needs_something_to_judge_by(task: tuple[Tensor, Tensor]) -> None:
+    """Not silently the last one."""
+    ours = prepare(Rows(), task[0], QuantConfig())
+
+    with pytest.raises(InputError, match="validation"):
+        fit(ours, *task, epochs=1, keep_best=True, freeze_epochs=1)
+    with pytest.raises(InputError, match="freeze_epochs"):
+        fit(ours, *task, epochs=1, keep_best=True, validation=task)
+
+
+def test_a_student_follows_its_teacher_alone_if_told_so(task: tuple[Tensor, Tensor]) -> None:
+    """Distillation needs no labels; a teacher may be any function of the inputs."""
+    x, y = task
+    torch.manual_seed(0)
+    student = Rows()
+
+    def teacher(inputs: Tensor) -> Tensor:
+        return 9.0 * inputs.mean((1, 3)).unflatten(1, (3, 3)).mean(2)
+
+    options: Any = {"teacher": teacher, "teacher_share": 1.0, "temperature": 1.0}
+    fit(student, x, torch.zeros_like(y), epochs=10, lr=1e-2, **options)
+
+    assert evaluate(student, x, teacher(x).argmax(1)) > 0.95
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_the_same_weights_and_integers(tmp_path: Path) -> None:
+    """torchrun is how everyone starts many processes; each sees its own half of each batch."""
+    root = Path(__file__).parents[2]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [*torchrun, "--standalone", "-m", "tests.train.runs", "share", str(tmp_path)]
+    subprocess.run(command, cwd=root, check=True, timeout=300, capture_output=True)
+    first, second = (torch.load(tmp_path / f"rank{i}.pt", weights_only=True) for i in range(2))
+
+    assert list(first["state"]) == list(second["state"])
+    for name, value in first["state"].items():
+        assert torch.equal(value, second["state"][name]), name
+    for name, codes in first["codes"].items():
+        assert torch.equal(codes, second["codes"][name]), name
+    assert first["codes"]
+    assert (runs.BATCH // 2, runs.BATCH // 2) == (len(first["first"]), len(second["first"]))
+    both = torch.cat([first["first"], second["first"]])
+    assert runs.BATCH == len(torch.unique(both.flatten(1), dim=0))
+    assert (tmp_path / "shared.pt").exists()

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small training that is killed, resumed and shared by processes; also a script for those.
+
+``python -m tests.train.runs kill CHECKPOINT STEP`` dies of SIGKILL after that step;
+``torchrun --nproc-per-node N -m tests.train.runs share DIR`` leaves what each process has.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codeq_train import (
+    Callback,
+    LayerConfig,
+    QuantConfig,
+    QuantizedModel,
+    Step,
+    export,
+    fit,
+    launch,
+    prepare,
+)
+from codeq_train.config import BudgetConfig
+from tests.train.nets import images
+
+EPOCHS, FROZEN, BATCH, SAMPLES = 5, 2, 32, 96
+
+
+def task() -> tuple[Tensor, Tensor]:
+    """Which third of the image holds the bright patch."""
+    x = 0.3 * images(SAMPLES, 2, 9, 9)
+    y = torch.arange(SAMPLES) % 3
+    for sample, place in enumerate(y.tolist()):
+        x[sample, :, 3 * place : 3 * place + 3] += 1.0
+    return x, y
+
+
+class Rows(nn.Module):
+    """A convolution as wide as the image, dropout and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 6, (3, 9), stride=(3, 1)), nn.BatchNorm2d(6)
+        self.dropout, self.head = nn.Dropout(0.1), nn.Linear(18, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.dropout(torch.relu(self.norm(self.conv(x))).flatten(1)))
+
+
+def prepared() -> QuantizedModel:
+    torch.manual_seed(0)
+    config = QuantConfig(weights=LayerConfig(bits=4), budgets=BudgetConfig(weights=260))
+    return prepare(Rows(), task()[0], config)
+
+
+def noisy(x: Tensor) -> Tensor:
+    return x + 0.01 * torch.randn_like(x)
+
+
+def learn(**options: Any) -> QuantizedModel:
+    """The same few epochs each time, unless `options` of `fit` say otherwise."""
+    model, data = prepared(), task()
+    usual: dict[str, Any] = {
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "lr": 1e-2,
+        "freeze_epochs": FROZEN,
+        "validation": data,
+        "keep_best": True,
+        "augment": noisy,
+    }
+    fit(model, *data, **usual | options)
+    return model
+
+
+class Kill(Callback):
+    """Ends the process after one step, as the kernel would."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step(self, model: nn.Module, step: Step) -> None:
+        if step.number == self._step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Count(Callback):
+    """Counts steps across resumptions."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_step(self, model: nn.Module, step: Step) -> None:
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+
+
+def _share(directory: Path) -> None:
+    fabric = launch(accelerator="cpu")
+    seen: list[Tensor] = []
+
+    def watched(x: Tensor) -> Tensor:
+        seen.append(x)
+        return noisy(x)
+
+    model = learn(fabric=fabric, augment=watched, checkpoint=directory / "shared.pt")
+    graph = export(model.eval())
+    codes = {
+        node.name: torch.from_numpy(node.weights.codes)
+        for node in graph.nodes
+        if node.weights is not None
+    }
+    left = {"state": model.state_dict(), "codes": codes, "first": seen[0], "steps": len(seen)}
+    torch.save(left, directory / f"rank{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    command, place, *rest = sys.argv[1:]
+    if command == "kill":
+        learn(checkpoint=Path(place), callbacks=[Count(), Kill(int(rest[0]))])
+    else:
+        _share(Path(place))
