@@ -43,22 +43,38 @@ def _separable(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     )
 
 
+def _strided_stages(inputs: int, widths: Sequence[int]) -> dict[str, nn.Module]:
+    """1-D convolutions of stride 2, the first two of them with five taps."""
+    kernels = (5, 5, *[3] * (len(widths) - 2))
+    sizes = zip(pairwise((inputs, *widths)), kernels, strict=True)
+    return {
+        f"conv{i}": _conv1d(before, after, kernel, stride=2)
+        for i, ((before, after), kernel) in enumerate(sizes, start=1)
+    }
+
+
 def watch_net(
     classes: int, *, widths: Sequence[int] = (24, 32, 40, 48), dropout: float = 0.2
 ) -> nn.Sequential:
-    """Four 1-D convolutions of stride 2 on windows (6, length), global mean, linear."""
-    inputs = (6, *widths)
-    kernels = (5, 5, 3, 3)
-    stages = {
-        f"conv{i + 1}": _conv1d(inputs[i], width, kernels[i], stride=2)
-        for i, width in enumerate(widths)
-    }
+    """Four 1-D convolutions of stride 2 on windows (6, 128), global mean, linear."""
     return named(
-        **stages,
+        **_strided_stages(6, widths),
         mean=nn.AdaptiveAvgPool1d(1),
         flatten=nn.Flatten(),
         dropout=nn.Dropout(dropout),
         classifier=nn.Linear(widths[-1], classes),
+    )
+
+
+def wand_net(
+    classes: int, *, widths: Sequence[int] = (16, 24, 24, 32), dropout: float = 0.2
+) -> nn.Sequential:
+    """As `watch_net`, on (6, 119); no mean, because the order of movements makes a gesture."""
+    return named(
+        **_strided_stages(6, widths),
+        flatten=nn.Flatten(),
+        dropout=nn.Dropout(dropout),
+        classifier=nn.Linear(8 * widths[-1], classes),
     )
 
 

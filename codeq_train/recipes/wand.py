@@ -10,7 +10,7 @@ from codeq_train.recipes.recipe import Recipe
 
 
 def wand(directory: Path) -> Recipe:
-    """A minute on one core, 1.6 KiB of weights and tables.
+    """A minute on one core, 1.75 KiB of weights and tables.
 
     Parameters
     ----------
@@ -21,8 +21,8 @@ def wand(directory: Path) -> Recipe:
     return Recipe(
         name="wand",
         dataset=dataset,
-        network=lambda: models.watch_net(len(dataset.labels), widths=(16, 24, 24, 32)),
-        config=QuantConfig(budgets=BudgetConfig(weights=1638)),
+        network=lambda: models.wand_net(len(dataset.labels)),
+        config=QuantConfig(budgets=BudgetConfig(weights="1.75K")),
         float_epochs=200,
         quantized_epochs=200,
         frozen_epochs=50,

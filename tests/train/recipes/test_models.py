@@ -20,6 +20,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, .
     "autoencoder": (models.autoencoder, (640,), (640,), 0.3),
     "bearing_net": (lambda: models.bearing_net(10), (1, 1024), (10,), 0.4),
     "lenet": (models.lenet, (1, 28, 28), (10,), 0.4),
+    "wand_net": (lambda: models.wand_net(5), (6, 119), (5,), 0.1),
     "watch_net": (lambda: models.watch_net(7), (6, 128), (7,), 0.3),
 }
 
