@@ -21,8 +21,8 @@ from codeq_train.layers import Conv, Scale
 from codeq_train.model import QuantizedModel
 from codeq_train.posttraining.adaround import AdaRound
 from codeq_train.posttraining.bias_correction import correct_bias
-from codeq_train.posttraining.entropy_rounding import DeadZone, Problem, solve, widths
-from codeq_train.posttraining.error_feedback import conditional_curvature, round_with_feedback
+from codeq_train.posttraining.entropy_rounding import DeadZone, Problem, solve
+from codeq_train.posttraining.error_feedback import conditional_curvature, round_with_ranges
 from codeq_train.posttraining.levels import Snapshot, install, level_set, write
 from codeq_train.posttraining.reconstruction import Batch, Task, regression, walk
 from codeq_train.posttraining.sensitivity import output_sensitivity
@@ -229,11 +229,13 @@ class _Run:
             per_channel=config.per_channel,
             sparse=not (isinstance(layer, Conv) and layer.is_depthwise),
         )
-        grids = list(widths(_bits(config, price), gaps=price > 0 and _learns_gap(config)))
-        solution = solve(problem, grids, price)
-        install(model, layer, solution.width, solution.top_value)
+        gaps = price > 0.0 and _learns_gap(config)
+        solution = solve(problem, _bits(config, price), price, gaps=gaps)
+        top_value = solution.top_value
+        if feedback:
+            values, top_value = round_with_ranges(problem, solution, gram)
+        install(model, layer, solution.width, top_value)
         levels = level_set(layer)
-        choose = DeadZone(levels=levels, price=solution.price)
         if isinstance(self.rounding, AdaRound):
             values = self.rounding.round(
                 seen,
@@ -243,10 +245,8 @@ class _Run:
                 centred=self.bias_correction,
                 generator=generator,
             )
-        elif feedback:
-            values = round_with_feedback(optimum, gram, levels.step, choose)
-        else:
-            values = choose(seen.weight, curvature)
+        elif not feedback:
+            values = DeadZone(levels=levels, price=solution.price)(seen.weight, curvature)
         write(layer, values)
         difference = values * levels.step - optimum
         missed = ((difference @ gram) * difference).sum(2, keepdim=True)

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from codeq_train.posttraining.levels import MAX_LEVEL, LevelSet, Width
 
-_GAPS = (0, 1, 2)
 _FRACTIONS = (0.45, 0.52, 0.6, 0.68, 0.76, 0.84, 0.92, 1.0)
 """Of the largest magnitude: where the top level may stand."""
-_ROUNDS = 3
+_ROUNDS = 2
 """The cost of a non-zero depends on how many there are, and their number on the cost."""
 
 
@@ -44,15 +43,6 @@ class DeadZone:
         return torch.where(worth, level, torch.zeros_like(level))
 
 
-def widths(bits: Sequence[int], *, gaps: bool) -> Iterator[Width]:
-    """Every shape that the compiler can store."""
-    for count in bits:
-        for gap in _GAPS if gaps else _GAPS[:1]:
-            width = Width(bits=count, gap=gap)
-            if width.top + gap <= MAX_LEVEL:
-                yield width
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Problem:
     """A layer's weights with the cost of their errors.
@@ -76,6 +66,14 @@ class Problem:
     per_channel: bool
     sparse: bool
 
+    def ranges(self) -> Iterator[Tensor]:
+        """Top values worth trying: tensors of shape (groups, outputs, 1)."""
+        axes = 2 if self.per_channel else (0, 1, 2)
+        largest = self.weight.abs().amax(axes, keepdim=True)
+        largest = largest.clamp(min=torch.finfo(largest.dtype).tiny ** 0.5)
+        for fraction in _FRACTIONS:
+            yield (fraction * largest).expand_as(self.importance)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
@@ -98,70 +96,97 @@ class Solution:
     cost: float
 
 
-def solve(problem: Problem, candidates: Sequence[Width], price: float) -> Solution:
+def solve(problem: Problem, bits: Sequence[int], price: float, *, gaps: bool) -> Solution:
     """The grid whose error and bits cost least.
+
+    A wider grid errs less and takes more: once a width or a gap costs more than the one before it,
+    no further ones are tried.
 
     Parameters
     ----------
     problem : Problem
-    candidates : sequence of Width
+    bits : sequence of int
+        Possible widths, ascending.
     price : float
         What a bit costs; 0 gives the most exact grid.
+    gaps : bool
+        Gaps may be used.
     """
-    found = [_dense(problem, width, price) for width in candidates]
-    if problem.sparse and price > 0.0:
-        found += [_sparse(problem, width, price) for width in candidates]
-    return min(found, key=lambda solution: solution.cost)
-
-
-def _dense(problem: Problem, width: Width, price: float) -> Solution:
-    nothing = torch.zeros_like(problem.importance)
-    error, _, top_value = _best_ranges(problem, width, nothing)
-    bits = problem.weight.numel() * width.dense_bits
-    return Solution(width=width, top_value=top_value, price=nothing, cost=error + price * bits)
-
-
-def _sparse(problem: Problem, width: Width, price: float) -> Solution:
-    count, density = problem.weight.numel(), 0.5
     best: Solution | None = None
-    for _ in range(_ROUNDS):
-        more = width.value_bits + max(0.0, math.log2((1 - density) / density))
-        own = price * more / problem.importance
-        error, kept, top_value = _best_ranges(problem, width, own)
-        density = min(max(kept / count, 1.0 / count), 1 - 1e-6)
-        bits = count * (entropy(density) + density * width.value_bits)
-        solution = Solution(width=width, top_value=top_value, price=own, cost=error + price * bits)
-        if best is None or solution.cost < best.cost:
-            best = solution
+    for count in bits:
+        found = _with_gap(problem, count, price, gaps=gaps)
+        if best is not None and found.cost >= best.cost:
+            break
+        best = found
     assert best is not None
     return best
 
 
+def _with_gap(problem: Problem, bits: int, price: float, *, gaps: bool) -> Solution:
+    """The best solution of one width."""
+    best = _with_width(problem, Width(bits=bits), price)
+    while gaps:
+        width = Width(bits=bits, gap=best.width.gap + 1)
+        if width.top + width.gap > MAX_LEVEL:
+            break
+        found = _with_width(problem, width, price)
+        if found.cost >= best.cost:
+            break
+        best = found
+    return best
+
+
+def _with_width(problem: Problem, width: Width, price: float) -> Solution:
+    """Stored dense, or without the zeros."""
+    count = problem.weight.numel()
+    nothing = torch.zeros_like(problem.importance)
+    error, kept, top_value = _best_ranges(problem, width, nothing)
+    cost = error + price * count * width.dense_bits
+    best = Solution(width=width, top_value=top_value, price=nothing, cost=cost)
+    if not problem.sparse or price == 0.0:
+        return best
+    density = _share(kept, count)
+    for _ in range(_ROUNDS):
+        more = width.value_bits + max(0.0, math.log2((1 - density) / density))
+        own = price * more / problem.importance
+        error, kept, top_value = _best_ranges(problem, width, own)
+        density = _share(kept, count)
+        bits = count * (entropy(density) + density * width.value_bits)
+        found = Solution(width=width, top_value=top_value, price=own, cost=error + price * bits)
+        if found.cost < best.cost:
+            best = found
+    return best
+
+
+def _share(kept: int, count: int) -> float:
+    """Within (0, 1): the logarithms of both shares are taken."""
+    return min(max(kept, 0.5), count - 0.5) / count
+
+
 def _best_ranges(problem: Problem, width: Width, price: Tensor) -> tuple[float, int, Tensor]:
     """(error, non-zeros, top values) with the ranges that cost least."""
-    weight = problem.weight
     axes = 2 if problem.per_channel else (0, 1, 2)
-    largest = weight.abs().amax(axes, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny ** 0.5)
-    values = width.values(weight)
-    best = torch.full_like(largest, torch.inf)
-    top_value = largest
-    errors = torch.zeros_like(largest)
-    counts = torch.zeros_like(largest)
-    for fraction in _FRACTIONS:
-        candidate = largest * fraction
-        step = (candidate / (width.top + width.gap)).expand_as(price)
-        levels = LevelSet(values=values, step=step)
-        chosen = DeadZone(levels=levels, price=price)(weight, problem.curvature)
-        missed = problem.importance * problem.curvature * (weight - chosen * step).square()
-        error = missed.sum(axes, keepdim=True)
-        kept = chosen != 0
-        cost = error + (problem.importance * price * kept).sum(axes, keepdim=True)
-        better = cost < best
-        best = torch.where(better, cost, best)
-        top_value = torch.where(better, candidate, top_value)
-        errors = torch.where(better, error, errors)
-        counts = torch.where(better, kept.sum(axes, keepdim=True).to(counts), counts)
-    return float(errors.sum()), int(counts.sum()), top_value.expand_as(price).contiguous()
+    values = width.values(problem.weight)
+    weighting = problem.importance * problem.curvature
+    found = []
+    for top_value in problem.ranges():
+        step = top_value / (width.top + width.gap)
+        zone = DeadZone(levels=LevelSet(values=values, step=step), price=price)
+        chosen = zone(problem.weight, problem.curvature)
+        error = (weighting * (problem.weight - chosen * step).square()).sum(axes, keepdim=True)
+        kept = (chosen != 0).sum(2, keepdim=True)
+        bits = (problem.importance * price * kept).sum(axes, keepdim=True)
+        found.append([each.expand_as(price) for each in (error + bits, top_value, error, kept)])
+    costs, top_values, errors, counts = (torch.stack(each) for each in zip(*found, strict=True))
+    best = costs.argmin(0, keepdim=True)
+    error = errors.gather(0, best)
+    if not problem.per_channel:
+        error = error[:, :1, :1]
+    return (
+        float(error.sum()),
+        int(counts.gather(0, best).sum()),
+        top_values.gather(0, best)[0],
+    )
 
 
 def entropy(density: float) -> float:
