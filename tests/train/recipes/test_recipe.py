@@ -5,16 +5,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from codeq_compile.errors import DoesNotFit
-from codeq_train import accuracy, layer_costs
+from codeq_compile.errors import DoesNotFit, InputError
+from codeq_train import LayerConfig, layer_costs
 from codeq_train.config import BudgetConfig, QuantConfig
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo
-from codeq_train.recipes.recipe import Progress, Recipe, Trained
+from codeq_train.recipes.recipe import Progress, Recipe, Run, Trained
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +48,6 @@ def seen() -> list[Progress]:
 @pytest.fixture(scope="module")
 def trained(short: Recipe, seen: list[Progress]) -> Trained:
     return recipes.train(short, seed=3, on_progress=seen.append)
-
-
-def test_balanced_accuracy_counts_every_class_alike() -> None:
-    """Half of the spoken words are `unknown`: a model that always says so would look good."""
-    scores = np.asarray([[2, 1], [2, 1], [5, 0], [9, 9]], np.int8)  # a tie goes to the first
-    y = torch.tensor([0, 0, 0, 1])
-
-    assert {"accuracy": 0.75, "balanced": 0.5} == accuracy(scores, y.numpy())
 
 
 def test_rare_classes_count_more_and_all_together_the_same() -> None:
@@ -99,6 +90,54 @@ def test_the_same_seed_gives_the_same_model(short: Recipe, trained: Trained) -> 
 
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+class PowerFailure(Exception):  # noqa: N818  # not an error of ours
+    pass
+
+
+@pytest.mark.slow
+def test_an_interrupted_recipe_is_finished_alike(
+    short: Recipe, trained: Trained, tmp_path: Path
+) -> None:
+    """An hour of training survives a reboot; the float phase is not repeated."""
+    run = Run(directory=tmp_path / "watch.training", resume=True)
+
+    def fail(progress: Progress) -> None:
+        if progress.phase == "frozen":
+            raise PowerFailure
+
+    with pytest.raises(PowerFailure):
+        recipes.train(short, seed=3, on_progress=fail, run=run)
+    seen: list[Progress] = []
+    again = recipes.train(short, seed=3, on_progress=seen.append, run=run)
+
+    assert ["frozen"] * 2 == [each.phase for each in seen]
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+    for name, value in trained.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name]), name
+
+
+def test_several_budgets_share_one_float_network(short: Recipe, tmp_path: Path) -> None:
+    """A sweep would train it over and over, to the same weights."""
+    less = replace(short, float_epochs=1, quantized_epochs=1, frozen_epochs=1)
+    first = recipes.train(
+        less, seed=3, on_progress=lambda _: None, run=Run(directory=tmp_path / "a")
+    )
+    seen: list[Progress] = []
+    run = Run(directory=tmp_path / "b", teacher=tmp_path / "a" / "float.pt")
+    other = replace(less, config=QuantConfig(weights=LayerConfig(bits=3)))
+    second = recipes.train(other, seed=3, on_progress=seen.append, run=run)
+
+    assert {"frozen"} == {each.phase for each in seen}
+    assert not (tmp_path / "b" / "float.pt").exists()
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+    with pytest.raises(InputError, match="seed was 3, is 4"):
+        recipes.train(other, seed=4, on_progress=seen.append, run=run)
+    with pytest.raises(InputError, match="no float network"):
+        recipes.train(other, seed=3, on_progress=seen.append, run=Run(teacher=tmp_path / "x.pt"))
 
 
 def test_the_devices_integers_are_the_recordings_counts(short: Recipe, trained: Trained) -> None:
