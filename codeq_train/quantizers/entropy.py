@@ -32,7 +32,8 @@ _SMALLEST_GAIN = 1e-6
 
 _WEAKEST, _STRONGEST = 1e-3, 20.0
 """Of a strength that `steer` sets; with the strongest, the smallest layer feels all of it."""
-_GAIN, _LARGEST_CHANGE = 2.0, 1.0
+_GAIN = (0.02, 0.35)
+_LARGEST_CHANGE = 0.25
 """Of the strength's logarithm: how it follows the distance from a budget, and at most, per call."""
 
 
@@ -143,13 +144,19 @@ class Assignment(nn.Module):
         Λ of the papers.
     costs : float32 buffer of shape (levels,)
         ``λ · I_c``; used once it is fixed by `fix`.
+    gain, last_excess : float32 0-d buffers
+        State of `steer`.
     """
 
     def __init__(self, weight: Tensor, config: LayerConfig, *, levels: int) -> None:
         super().__init__()
         self.strength: Tensor
         self.costs: Tensor
+        self.gain: Tensor
+        self.last_excess: Tensor
         self.register_buffer("strength", weight.new_tensor(config.strength))
+        self.register_buffer("gain", weight.new_tensor(_GAIN[1]))
+        self.register_buffer("last_excess", weight.new_zeros(()))
         self.register_buffer("costs", weight.new_zeros(levels))
         self.relevance = None if config.relevance == "none" else Relevance(weight, config.relevance)
 
@@ -196,16 +203,21 @@ class Assignment(nn.Module):
 
     @torch.no_grad()
     def steer(self, excess: float) -> None:
-        """Multiply the strength by ``exp(clamp(2 · excess, -1, 1))``, within [0.001, 20].
+        """Multiply the strength by ``exp(clamp(gain · excess, -0.25, 0.25))``, within [0.001, 20].
 
-        Bytes fall roughly with the logarithm of the strength, so that this closes a fixed share of
-        the distance each time, whatever the strength's order of magnitude is.
+        The steps are relative, because a strength's order of magnitude is not known.  The gain
+        starts at 0.35; it is halved where the excess changes its sign, and grows by a tenth where
+        it does not: how steeply bytes fall with the strength is different for each layer and
+        width, and steepest for three levels.
 
         Parameters
         ----------
         excess : float
             ``bytes / target - 1``.
         """
-        change = min(max(_GAIN * excess, -_LARGEST_CHANGE), _LARGEST_CHANGE)
+        turned = float(self.last_excess) * excess < 0.0
+        self.gain.copy_((self.gain * (0.5 if turned else 1.1)).clamp(*_GAIN))
+        self.last_excess.fill_(excess)
+        change = min(max(float(self.gain) * excess, -_LARGEST_CHANGE), _LARGEST_CHANGE)
         grown = self.strength.clamp(min=_WEAKEST) * math.exp(change)
         self.strength.copy_(grown.clamp(_WEAKEST, _STRONGEST))

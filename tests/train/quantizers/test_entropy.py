@@ -6,9 +6,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from codeq_train.config import LayerConfig
+from codeq_train import (
+    BudgetConfig,
+    LayerConfig,
+    QuantConfig,
+    budget,
+    prepare,
+    projected_bytes,
+    regularizer,
+)
 from codeq_train.quantizers.entropy import (
     Assignment,
     assign,
@@ -17,6 +25,7 @@ from codeq_train.quantizers.entropy import (
     size_factor,
     thresholds,
 )
+from tests.train.nets import images
 
 GRID = torch.arange(-3.0, 4.0)
 WEIGHTS = torch.randn(4000, generator=torch.Generator().manual_seed(3)) * 1.2
@@ -162,9 +171,11 @@ def test_the_strength_follows_the_excess_by_a_factor() -> None:
         rule.steer(excess)
         return float(rule.strength) / before
 
-    assert math.isclose(after(0.1), math.exp(0.2), rel_tol=1e-5)
-    assert math.isclose(after(-0.1), math.exp(-0.2), rel_tol=1e-5)
-    assert math.isclose(after(30.0), math.e, rel_tol=1e-5)
+    assert math.isclose(after(0.1), math.exp(0.035), rel_tol=1e-5)
+    assert math.isclose(after(30.0), math.exp(0.25), rel_tol=1e-5)
+    # it went too far: half as fast from here on
+    assert math.isclose(after(-0.1), math.exp(-0.0175), rel_tol=1e-5)
+    assert math.isclose(after(-0.1), math.exp(-0.01925), rel_tol=1e-5)
     for _ in range(50):
         rule.steer(1.0)
     assert math.isclose(float(rule.strength), 20.0, rel_tol=1e-5)
@@ -176,3 +187,22 @@ def test_a_strength_of_nothing_can_grow() -> None:
     rule.steer(0.2)
 
     assert float(rule.strength) > 0.0
+
+
+@pytest.mark.parametrize(("quantizer", "strength"), [("ecq", 0.02), ("ec2t", 2.0)])
+def test_a_budget_finds_the_strength(
+    quantizer: str, strength: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user gives bytes, and no Λ: whatever it starts from, the exact bytes arrive there."""
+    monkeypatch.setattr(budget, "MEASURE_EVERY", 1)
+    torch.manual_seed(0)
+    fields = {"quantizer": quantizer, "bits": 4, "strength": strength}
+    config = QuantConfig(
+        weights=LayerConfig(**fields),  # type: ignore[arg-type]
+        budgets=BudgetConfig(weights=700),
+    )
+    ours = prepare(nn.Linear(120, 40), images(32, 120), config)
+    for _ in range(40):
+        regularizer(ours)
+
+    assert 680 <= projected_bytes(ours) <= 710
