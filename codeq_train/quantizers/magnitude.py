@@ -14,7 +14,7 @@ from codeq_train.quantizers.lsq import LSQ
 _DENSEST = 1.0
 _SPARSEST = 0.005
 """Limits of the density that `steer` sets."""
-_GAIN = 0.25
+_GAIN = 0.5
 _LARGEST_CHANGE = 0.2
 """Of the density's logarithm: how it follows the distance from a budget, and at most, per call."""
 
