@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from codeq_compile.errors import DoesNotFit, InputError, ModelError, NoKernel
 from codeq_compile.report.collect import Report
@@ -41,6 +42,7 @@ _MOST_KILLS = 3
 _ALIVE = {TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE}
 _RESULTS = (DoesNotFit, ModelError, NoKernel)
 """What says something about the method; anything else is tried again."""
+_OPENINGS = 4
 _LR_RANGE = (0.3, 3.0)
 _RATE_RANGE = (2e-3, 5e-2)
 
@@ -265,15 +267,18 @@ def open_storage(url: str, *, heartbeat: int = 15) -> optuna.storages.BaseStorag
     """
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        with _no_experimental_warnings():
-            return optuna.storages.RDBStorage(
-                url, heartbeat_interval=heartbeat, grace_period=4 * heartbeat
-            )
-    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot open the storage {url}: {error}") from error
+    for attempt in range(_OPENINGS):
+        try:
+            with _no_experimental_warnings():
+                return optuna.storages.RDBStorage(
+                    url, heartbeat_interval=heartbeat, grace_period=4 * heartbeat
+                )
+        except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
+            # two workers that make the same tables at the same time: the second try finds them
+            if attempt + 1 == _OPENINGS or not isinstance(error, IntegrityError | OperationalError):
+                raise InputError(f"cannot open the storage {url}: {error}") from error
+            time.sleep(0.5 * (attempt + 1))
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
