@@ -76,8 +76,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             search={"bits": (3, 6)},
         ),
         "ec2t": Method(
-            title="EC2T: three levels with learned centroids",
-            fields={"quantizer": "ec2t", "bits": 2, "min_bits": 2, "symmetric": False},
+            title="EC2T: three levels, their centroids learned and equal",
+            fields={"quantizer": "ec2t", "bits": 2, "min_bits": 2},
             carrier="strength",
         ),
         "diffq": Method(
