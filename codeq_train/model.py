@@ -51,6 +51,14 @@ class QuantizedModel(nn.Module):
         for layer in layers:
             _register(self.body, layer.origin.name, layer)
         self._last_use = _last_uses(layers, set(self.outputs.values()))
+        self.register_state_dict_post_hook(_store_once)  # type: ignore[no-untyped-call]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for again, first in _shared(self):
+            for name in [name for name in state_dict if name.startswith(prefix + first)]:
+                other = prefix + again + name.removeprefix(prefix + first)
+                state_dict.setdefault(other, state_dict[name])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -102,6 +110,32 @@ class QuantizedModel(nn.Module):
                     f"{', '.join(map(str, layer.origin.shape))}), not {tuple(x.shape)}"
                 )
         return {layer.origin.name: x for layer, x in zip(layers, inputs, strict=True)}
+
+
+def _shared(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """What stands below two names, such as a grid of several tensors: (name, first name).
+
+    Names of modules end with a dot.
+    """
+    modules: dict[nn.Module, str] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        first = modules.setdefault(module, name)
+        if first != name:
+            yield f"{name}.", f"{first}."
+    parameters: dict[nn.Parameter, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = parameters.setdefault(parameter, name)
+        if first != name:
+            yield name, first
+
+
+def _store_once(
+    model: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """Formats such as safetensors refuse to store a tensor under two names."""
+    for again, _ in _shared(model):
+        for name in [name for name in state_dict if name.startswith(prefix + again)]:
+            del state_dict[name]
 
 
 def check_tensors(inputs: Sequence[object], *, count: int) -> None:

@@ -3,13 +3,16 @@
 
 import copy
 import io
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 
 from codeq_compile.errors import InputError
-from codeq_train import QuantConfig, prepare
+from codeq_train import QuantConfig, freeze, prepare
 from tests.train.nets import ConvNet, convnet, images, prepared
 
 
@@ -32,6 +35,34 @@ def test_a_state_dict_restores_every_output_bit() -> None:
     other.load_state_dict(trained.state_dict())
 
     assert torch.equal(trained(x), other(x))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_several_layers_share_is_stored_once(frozen: bool, tmp_path: Path) -> None:
+    """safetensors refuses a tensor under two names, and with it the trainers that write it."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+            self.second.weight = self.first.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(F.max_pool2d(torch.relu(self.first(x)), 2))
+
+    x = images(8, 2, 8, 8)
+    ours, fresh = prepared(Tied(), x), nn.ModuleList([prepared(Tied(), x)])
+    if frozen:
+        freeze(ours)
+    wrapped = nn.ModuleList([ours])
+    save_file(wrapped.state_dict(), tmp_path / "model.safetensors")
+    fresh.load_state_dict(load_file(tmp_path / "model.safetensors"))
+
+    for layer, loaded in zip(ours.weighted(), fresh[0].weighted(), strict=True):
+        assert layer.quantizer is not None
+        assert loaded.quantizer is not None
+        assert frozen == (loaded.quantizer.mask is not None)
+    assert torch.equal(ours.eval()(x), fresh.eval()[0](x))
 
 
 def test_copies_and_pickles_are_whole_and_independent() -> None:
