@@ -42,6 +42,11 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     per_channel : bool
         One range per output channel; with BatchNorm it costs no flash, its multipliers are per
         channel anyway.
+    structure : {"none", "channel", "1x16"} or "N:M" such as "2:4" and "1:8"
+        Which weights become 0 together (codeq, magnitude): each for itself; whole output channels;
+        16 consecutive inputs, the lanes of a Helium register.  With N:M (lsq too) N of every M
+        consecutive inputs stay, whatever the budget; layers with one input channel, i.e. depthwise
+        ones, have no groups of inputs.
     lambda_dz : float
         Weight of this layer's density in `regularizer`; of theta² for codeq_offset.
     lambda_bit : float
@@ -81,6 +86,9 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     learn_dead_zone: bool = True
     range: Literal["learned", "absmax"] = "learned"
     per_channel: bool = True
+    structure: Annotated[
+        str, msgspec.Meta(pattern="^(none|channel|1x16|[1-9][0-9]*:[1-9][0-9]*)$")
+    ] = "none"
     lambda_dz: NonNegative = 0.0
     lambda_bit: NonNegative = 0.0
     snap: bool = True
@@ -96,6 +104,19 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     def __post_init__(self) -> None:
         if self.min_bits > self.bits:
             raise ValueError(f"min_bits {self.min_bits} is above bits {self.bits}")
+        if self.structure == "none":
+            return
+        able = ["codeq", "magnitude"]
+        if ":" in self.structure:
+            kept, of = (int(n) for n in self.structure.split(":"))
+            if kept >= of:
+                raise ValueError(f"structure {self.structure} removes nothing: N must be below M")
+            able.append("lsq")
+        if self.quantizer not in able:
+            raise ValueError(
+                f"structure {self.structure} needs one of the quantizers {', '.join(able)}, "
+                f"not {self.quantizer}"
+            )
 
 
 class TableFormat(NamedTuple):

@@ -233,8 +233,8 @@ def estimate(layer: Weighted) -> Estimate:
 
 
 def _valued(x: Tensor, value: Tensor | float) -> Tensor:
-    """`value` with the gradient of `x`."""
-    return x + (value - x).detach()
+    """`value`, to the bit, with the gradient of `x`."""
+    return (x - x.detach()) + value
 
 
 def instructions(layer: Weighted, macs_done: Tensor, target: str) -> Tensor:

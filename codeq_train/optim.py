@@ -10,6 +10,7 @@ from codeq_train.activations import ActivationQuantizer
 from codeq_train.layers import BatchNorm
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import WeightQuantizer
+from codeq_train.quantizers.structure import Structure
 
 
 def parameter_groups(
@@ -34,7 +35,7 @@ def parameter_groups(
     range_lr : float, optional
         Of weight ranges (a logarithm, so relative) and activation grids; by default `lr`.
     dead_zone_lr, bits_lr : float
-        Of CoDeQ's `phi` and `psi`.
+        Of thresholds, CoDeQ's `phi` and those of groups; of widths.
 
     Returns
     -------
@@ -76,6 +77,8 @@ def _split(model: QuantizedModel) -> dict[str, list[nn.Parameter]]:
 def _group(module: nn.Module, name: str) -> str:
     if isinstance(module, WeightQuantizer):
         return module.learned.get(name, "ranges")
+    if isinstance(module, Structure):
+        return "dead_zone"
     if isinstance(module, ActivationQuantizer):
         return "ranges"
     return "other" if isinstance(module, BatchNorm) or name == "bias" else "weights"

@@ -147,10 +147,14 @@ class WeightQuantizer(nn.Module, ABC):
         return value.clamp(min=torch.finfo(weight.dtype).tiny ** 0.5)
 
 
-def soft_density(weight: Tensor, threshold: Tensor, step: Tensor) -> Tensor:
+def soft_density(
+    weight: Tensor, threshold: Tensor, step: Tensor, alive: Tensor | None = None
+) -> Tensor:
     """Share of weights beyond `threshold`, differentiable: 0-d tensor.
 
-    The edge is softened over a quarter of a step, so that weights near it have a gradient.
+    The edge is softened over a quarter of a step, so that weights near it have a gradient.  Only
+    weights that are `alive` count, where that is given.
     """
     beyond = (weight.abs() - threshold) / (_THRESHOLD_WIDTH * step)
-    return torch.sigmoid(beyond).mean()
+    counted = torch.sigmoid(beyond)
+    return (counted if alive is None else counted * alive).mean()

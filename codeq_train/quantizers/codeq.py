@@ -72,7 +72,11 @@ class CoDeQ(GridQuantizer):
         # the unrounded gap: between two whole gaps the pull must not vanish
         gap = F.softplus(self.phi).clamp(max=MAX_LEVEL - float(top.detach()))
         step = self.top_value(weight).detach() / (top + gap)
-        return width, soft_density(weight, (gap + 0.5) * step, step)
+        threshold = (gap + 0.5) * step
+        if self.structure is None:
+            return width, soft_density(weight, threshold, step)
+        alive = self.structure.alive(weight, self._reach(weight))
+        return width, soft_density(weight, threshold, step, alive)
 
     @torch.no_grad()
     def freeze(self, weight: Tensor) -> None:
@@ -81,5 +85,7 @@ class CoDeQ(GridQuantizer):
         Source: QADS (one straight-through estimator late in training is stable, two are not).
         """
         super().freeze(weight)
+        if self.structure is not None:
+            self.structure.requires_grad_(False)
         self.phi.requires_grad_(False)
         self.psi.requires_grad_(False)

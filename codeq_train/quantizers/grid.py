@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from codeq_train.autograd import quantize_weight, weight_index, weight_step
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
+from codeq_train.quantizers.structure import Structure
 
 _CANDIDATES = 24
 
@@ -25,6 +26,13 @@ class GridQuantizer(WeightQuantizer):
         if config.range == "learned":
             initial = self._best_range(weight.detach(), float((1 << (config.bits - 1)) - 1))
             self.log_range = nn.Parameter(initial.log())
+        # a depthwise channel reads one input: there is nothing to group but itself
+        has_groups = config.structure == "channel" or weight.shape[1] > 1
+        is_grouped = config.structure != "none" and has_groups
+        self.structure: Structure | None = None
+        if is_grouped:
+            learn = self.learns_size and config.learn_dead_zone
+            self.structure = Structure(config.structure, learn=learn)
 
     @abstractmethod
     def top(self) -> Tensor:
@@ -39,7 +47,19 @@ class GridQuantizer(WeightQuantizer):
         return int(torch.log2(self.top().detach() + 1.0).round()) + 1
 
     def forward(self, weight: Tensor) -> Tensor:
+        weight = self.grouped(weight)
         return quantize_weight(weight, self.top_value(weight), self.top(), self.gap(), self.mask)
+
+    def grouped(self, weight: Tensor) -> Tensor:
+        """The weights without those of pruned groups, straight-through; after `freeze` as given."""
+        if self.structure is None or self.mask is not None:
+            return weight
+        pruned: Tensor = self.structure(weight, self._reach(weight))
+        return pruned
+
+    def _reach(self, weight: Tensor) -> Tensor:
+        # one for all channels: with ranges of their own, all would be alike
+        return self.top_value(weight).detach().mean()
 
     def top_value(self, weight: Tensor) -> Tensor:
         """Real value R of the top level, of shape `range_shape`."""
@@ -54,7 +74,7 @@ class GridQuantizer(WeightQuantizer):
     @torch.no_grad()
     def levels(self, weight: Tensor) -> Levels:
         top, gap, step = self.top(), self.gap(), self.step(weight)
-        index = weight_index(weight, step, top, gap, self.mask)
+        index = weight_index(self.grouped(weight), step, top, gap, self.mask)
         return Levels(
             codes=index.to(torch.int8), bits=self.bits, gap=int(gap), scale=step.reshape(-1).clone()
         )

@@ -77,7 +77,7 @@ class Magnitude(LSQ):
         if self.mask is not None or count == 0:
             return weight
         with torch.no_grad():
-            magnitude = weight.abs()
+            magnitude = weight.abs() if self.structure is None else self.structure.magnitude(weight)
             smallest = magnitude.flatten().kthvalue(count + 1).values
             below = weight * (magnitude < smallest)
         return weight - below

@@ -37,7 +37,9 @@ def test_without_a_task_the_dead_zone_opens_as_in_the_papers_figure() -> None:
     for _ in range(steps):
         optimizer.step()
 
-    assert 3 * math.exp(-1e-3 * 0.01 / 0.1 * steps) == pytest.approx(float(theta.detach()), rel=2e-3)
+    assert 3 * math.exp(-1e-3 * 0.01 / 0.1 * steps) == pytest.approx(
+        float(theta.detach()), rel=2e-3
+    )
 
 
 @pytest.mark.slow
