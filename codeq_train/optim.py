@@ -10,7 +10,7 @@ from codeq_train.activations import ActivationQuantizer
 from codeq_train.layers import BatchNorm
 from codeq_train.model import QuantizedModel
 from codeq_train.quantizers import WeightQuantizer
-from codeq_train.quantizers.structure import Structure
+from codeq_train.structure import Structure
 
 
 def parameter_groups(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codeq_train.autograd import quantize_weight, weight_index, weight_step
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
-from codeq_train.quantizers.structure import Structure
+from codeq_train.structure import Structure
 
 _CANDIDATES = 24
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 import codeq_train.cli
 from codeq_compile.cli import main
+from codeq_compile.ir import load
 from codeq_train.config import QuantConfig
 from codeq_train.loop import Epoch
 from codeq_train.recipes import RECIPES, lengthened
@@ -122,10 +123,44 @@ def test_a_method_by_name_replaces_the_recipes(clips: Path) -> None:
     assert 1 < len({layer["bits"] for layer in report["layers"] if layer["bits"] is not None})
 
 
+@pytest.mark.slow
+def test_budgets_on_the_command_line_replace_the_recipes(clips: Path) -> None:
+    """The one number that a user has is given where the run is started; the library keeps it."""
+    out = clips / "kws"
+    options = ["-o", out, "--target", "host", "--samples", 1, "--weights", "40K", "--ram", "64K"]
+
+    assert 0 == codeq("train", "kws", "--data", clips, *options).exit_code
+
+    graph = load(out / "kws.cq")
+    assert "--weights 40960 --ram 65536" in graph.provenance["training"]
+
+
+def test_activations_that_do_not_fit_are_refused_before_training(clips: Path) -> None:
+    """Only channels and inputs change them: twenty minutes would be lost."""
+    result = codeq("train", "kws", "--data", clips, "--target", "host", "--ram", "8K")
+
+    assert 3 == result.exit_code
+    assert "8192 allowed" in result.stderr
+    assert "epoch" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_budget_out_of_reach_says_what_would_help(clips: Path) -> None:
+    """By how much it is missed, and where the bytes are."""
+    options = ["-o", clips / "kws", "--target", "host", "--weights", "3K"]
+    result = codeq("train", "kws", "--data", clips, *options)
+
+    assert 3 == result.exit_code
+    for part in ("more than the budget of 3072", "the largest layers", "what would help"):
+        assert part in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "nowhere"], "nowhere"),
+        (["--data", "nowhere", "--weights", "6 apples"], "is not a size"),
+        (["--data", "nowhere", "--instructions", "fast"], "is not a number such as"),
         (["--data", "nowhere", "--target", "mps2_an38"], "mps2_an386"),
     ],
 )

@@ -19,7 +19,7 @@ from codeq_train import (
 from codeq_train.config import BudgetConfig
 from codeq_train.cost import estimate
 from codeq_train.quantizers import make_quantizer
-from codeq_train.quantizers.structure import BLOCK, Structure
+from codeq_train.structure import BLOCK, Structure
 from tests.train.nets import ConvNet, images, prepared
 
 
