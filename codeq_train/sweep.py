@@ -327,6 +327,9 @@ class Sweep:
         train: Callable[..., Trained] = recipes.train,
     ) -> None:
         plan.check()
+        for name in plan.methods:
+            # overrides of single layers may not go together with a method
+            recipes.with_method(recipe, name)
         self._recipe, self._plan, self._directory = recipe, plan, directory
         self._command, self._on_progress, self._say = command, on_progress, say
         self._run_settings, self._train = run or Run(), train

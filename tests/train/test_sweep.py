@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from codeq_compile.errors import DoesNotFit, InputError
+from codeq_train.config import QuantConfig
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.recipe import Recipe, Trained
 from codeq_train.sweep import (
@@ -211,6 +212,14 @@ def test_a_storage_of_other_settings_is_refused(tmp_path: Path) -> None:
     Sweep(tiny(), PLAN, tmp_path, open_storage(storage))
     with pytest.raises(InputError, match=r"other settings \(quantized_epochs\)"):
         Sweep(replace(tiny(), quantized_epochs=300), PLAN, tmp_path, open_storage(storage))
+
+
+def test_overrides_that_no_method_of_the_plan_can_have_are_told_at_once(tmp_path: Path) -> None:
+    """Not after all runs of the methods before it."""
+    recipe = replace(tiny(), config=QuantConfig(layers={"0": {"min_bits": 6}}))
+    plan = replace(PLAN, methods=("codeq", "ecq"))
+    with pytest.raises(InputError, match="min_bits 6 is above bits 4"):
+        Sweep(recipe, plan, tmp_path, open_storage(f"sqlite:///{tmp_path}/sweep.db"))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/no/such/sweep.db", "odd://host/db"])
