@@ -48,7 +48,7 @@ RECIPES = {
         make=fashion.fashion,
         title="Ten kinds of clothes: LeNet-5 on Fashion-MNIST.",
         files="train-images-idx3-ubyte.gz and the other three",
-        full=5,
+        full=8,
     ),
     "ic": Entry(
         make=ic.ic,

@@ -17,6 +17,8 @@ _NOISE = 0.05
 _OTHER_WRIST = (-1.0, 1.0, 1.0, 1.0, -1.0, -1.0)
 """Mirror at the plane across the forearm: turn rates are axial vectors and flip the other way."""
 
+_VIBRATION_TEMPO = 0.05
+"""Shafts turn faster or slower by up to this much (logarithm of the ratio)."""
 _VIBRATION_GAIN = 0.2
 """Vibrations are stronger or weaker by up to this much (logarithm)."""
 _VIBRATION_NOISE = 0.02
@@ -151,19 +153,21 @@ class Vibrations:
 
     def plain(self) -> Tensor:
         """All windows as they are: float tensor of shape (windows, 1, length)."""
-        return self._cut(self.start)
+        return self.signal[self.start[:, None] + torch.arange(self.length)][:, None]
 
     def draw(self, index: Tensor) -> Tensor:
-        """Anywhere in the same recordings, stronger or weaker, upside down, with noise."""
+        """Anywhere in the same recordings, of another speed and strength, upside down, noisy."""
         count = len(index)
-        room = self.end[index] - self.length - self.first[index]
-        start = self.first[index] + (torch.rand(count) * (room + 1)).long().clamp(max=room)
+        tempo = _gain(count, _VIBRATION_TEMPO)
+        # the last position must have a neighbour to interpolate with
+        room = (self.end - self.first)[index, None] - 1.001 - (self.length - 1) * tempo
+        offset = torch.rand(count, 1) * room.clamp(min=0.0) + torch.arange(self.length) * tempo
+        before = offset.long()
+        position = self.first[index, None] + before
+        x = torch.lerp(self.signal[position], self.signal[position + 1], offset - before)
         sign = torch.where(torch.rand(count, 1) < 0.5, -1.0, 1.0)
-        x = self._cut(start) * (sign * _gain(count, _VIBRATION_GAIN))[..., None]
+        x = (x * sign * _gain(count, _VIBRATION_GAIN))[:, None]
         return x + _VIBRATION_NOISE * torch.randn_like(x)
-
-    def _cut(self, start: Tensor) -> Tensor:
-        return self.signal[start[:, None] + torch.arange(self.length)][:, None]
 
 
 def _gain(count: int, spread: float) -> Tensor:

@@ -22,7 +22,7 @@ def bearings(directory: Path) -> Recipe:
         name="bearings",
         dataset=dataset,
         network=lambda: models.bearing_net(len(dataset.labels)),
-        config=QuantConfig(budgets=BudgetConfig(weights="2K")),
+        config=QuantConfig(tables="compact", budgets=BudgetConfig(weights="2K")),
         float_epochs=60,
         quantized_epochs=60,
         frozen_epochs=15,

@@ -22,7 +22,7 @@ def digits(directory: Path) -> Recipe:
         name="digits",
         dataset=dataset,
         network=lambda: models.ds_cnn(len(dataset.labels)),
-        config=QuantConfig(budgets=BudgetConfig(weights="10K")),
+        config=QuantConfig(tables="compact", budgets=BudgetConfig(weights="10K")),
         float_epochs=40,
         quantized_epochs=30,
         frozen_epochs=10,

@@ -22,7 +22,7 @@ def wand(directory: Path) -> Recipe:
         name="wand",
         dataset=dataset,
         network=lambda: models.wand_net(len(dataset.labels)),
-        config=QuantConfig(budgets=BudgetConfig(weights="1.75K")),
+        config=QuantConfig(tables="compact", budgets=BudgetConfig(weights="1.75K")),
         float_epochs=200,
         quantized_epochs=200,
         frozen_epochs=50,

@@ -186,8 +186,8 @@ def test_gestures_rest_where_they_have_no_samples(monkeypatch: pytest.MonkeyPatc
 def test_vibrations_are_cut_anywhere_within_their_recording(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first and the last sample are reached, the neighbour's never."""
-    for name in ("_VIBRATION_GAIN", "_VIBRATION_NOISE"):
+    """From the first sample to the last, and never into the neighbour's."""
+    for name in ("_VIBRATION_TEMPO", "_VIBRATION_GAIN", "_VIBRATION_NOISE"):
         monkeypatch.setattr(augment, name, 0.0)
     torch.manual_seed(6)
     first = torch.tensor([0, 30])
@@ -204,4 +204,20 @@ def test_vibrations_are_cut_anywhere_within_their_recording(
     assert (800, 1, 8) == tuple(drawn.shape)
     assert {-1.0, 1.0} == set(drawn.sign().flatten().tolist())  # upside down
     for i, values in enumerate((drawn[::2].abs(), drawn[1::2].abs())):
-        assert (30.0 * i + 1, 30.0 * i + 30) == (float(values.min()), float(values.max()))
+        assert 30 * i + 1 <= values.min() < 30 * i + 1.5
+        assert 30 * i + 29.5 < values.max() <= 30 * i + 30
+
+
+def test_vibrations_of_a_faster_shaft_are_denser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another load turns the shaft a little slower, and every frequency with it."""
+    for name in ("_VIBRATION_GAIN", "_VIBRATION_NOISE"):
+        monkeypatch.setattr(augment, name, 0.0)
+    torch.manual_seed(6)
+    zero = torch.zeros(1, dtype=torch.int64)
+    vibrations = augment.Vibrations(
+        signal=torch.arange(200.0), length=8, start=zero, first=zero, end=zero + 200, label=zero
+    )
+    tempo = vibrations.draw(zero.repeat(300)).diff(dim=2).abs()
+
+    assert torch.allclose(tempo[..., :1].expand_as(tempo), tempo, atol=1e-3)
+    assert 0.95 < tempo.min() < 0.96 < 1.04 < tempo.max() < 1.052
