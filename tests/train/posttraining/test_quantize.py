@@ -4,6 +4,7 @@
 import copy
 import functools
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from codeq_train import (
     BudgetConfig,
     LayerConfig,
     QuantConfig,
+    QuantizedModel,
     export,
     integer_distance,
     predict,
@@ -25,11 +27,15 @@ from codeq_train import (
 from codeq_train.posttraining import AdaRound, LayerResult, Rounding, quantize
 from tests.train.nets import ConvNet, Residual, images, randomize_batchnorm
 
-QUICK = AdaRound(iterations=150, places=128)
+QUICK = AdaRound(iterations=80, places=128)
 
 
 def lsq(bits: int) -> QuantConfig:
     return QuantConfig(weights=LayerConfig(quantizer="lsq", bits=bits))
+
+
+def limited(limit: int) -> QuantConfig:
+    return QuantConfig(budgets=BudgetConfig(weights=limit))
 
 
 def smooth(count: int, channels: int, size: int, *, seed: int) -> Tensor:
@@ -38,33 +44,44 @@ def smooth(count: int, channels: int, size: int, *, seed: int) -> Tensor:
 
 
 @functools.cache
-def _net() -> nn.Module:
+def float_net() -> nn.Module:
     torch.manual_seed(0)
     net = ConvNet()
     randomize_batchnorm(net)
     return net.eval()
 
 
-@pytest.fixture
-def net() -> nn.Module:
-    return copy.deepcopy(_net())
+@functools.cache
+def data() -> tuple[Tensor, ...]:
+    return smooth(64, 2, 9, seed=1).split(32)
 
 
-@pytest.fixture(scope="module")
-def data() -> list[Tensor]:
-    return list(smooth(96, 2, 9, seed=1).split(32))
-
-
-def results(net: nn.Module, data: list[Tensor], bits: int, **options: object) -> list[LayerResult]:
+@functools.cache
+def quantized(
+    bits: int, rounding: Rounding | AdaRound = "error_feedback", *, correct: bool = True
+) -> tuple[QuantizedModel, list[LayerResult]]:
+    """The network at one width, and what is said of its layers."""
     found: list[LayerResult] = []
-    quantize(net, data, lsq(bits), on_layer=found.append, **options)  # type: ignore[arg-type]
-    return found
+    model = quantize(
+        float_net(),
+        data(),
+        lsq(bits),
+        rounding=rounding,
+        bias_correction=correct,
+        on_layer=found.append,
+    )
+    return model, found
 
 
-def distance(net: nn.Module, ours: nn.Module, seed: int = 7) -> float:
+@functools.cache
+def full_bytes() -> int:
+    return projected_bytes(quantize(float_net(), data()))
+
+
+def distance(ours: nn.Module) -> float:
     """Relative squared error of the outputs on inputs that calibration has not seen."""
-    x = smooth(200, 2, 9, seed=seed)
-    expected = predict(net, x)
+    x = smooth(200, 2, 9, seed=7)
+    expected = predict(float_net(), x)
     return float((predict(ours, x) - expected).square().sum() / expected.square().sum())
 
 
@@ -74,102 +91,83 @@ def test_no_argument_takes_labels() -> None:
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "error_feedback", QUICK])
-def test_no_layer_is_worse_than_with_nearest_rounding(
-    net: nn.Module, data: list[Tensor], rounding: Rounding | AdaRound
-) -> None:
+def test_no_layer_is_worse_than_with_nearest_rounding(rounding: Rounding | AdaRound) -> None:
     """What is learned on a sample of places must hold on all calibration data, or be dropped."""
-    for result in results(net, data, 4, rounding=rounding):
+    for result in quantized(3, rounding)[1]:
         assert result.error_after <= result.error_before * 1.001, result
 
 
 @pytest.mark.parametrize("bits", [3, 4])
-def test_compensation_and_learned_rounding_beat_nearest(
-    net: nn.Module, data: list[Tensor], bits: int
-) -> None:
+def test_each_technique_adds_to_nearest_rounding(bits: int) -> None:
     """At few bits this is the difference between a network that works and one that does not."""
-    nearest, corrected, learned, compensated = (
-        distance(net, quantize(net, data, lsq(bits), rounding=rounding, bias_correction=correct))
-        for rounding, correct in (
-            ("nearest", False),
-            ("nearest", True),
-            (QUICK, True),
-            ("error_feedback", True),
-        )
-    )
+    nearest = distance(quantized(bits, "nearest", correct=False)[0])
+    corrected = distance(quantized(bits, "nearest")[0])
+    learned = distance(quantized(bits, QUICK)[0])
+    compensated = distance(quantized(bits, "error_feedback")[0])
 
-    assert corrected < nearest
-    assert learned < corrected
-    assert compensated < corrected
+    assert corrected < 0.9 * nearest
+    assert learned < 0.9 * nearest
+    assert compensated < 0.9 * corrected
 
 
-def test_the_integers_are_those_that_were_chosen(
-    net: nn.Module, data: list[Tensor], tmp_path
-) -> None:
+def test_the_integers_are_those_that_were_chosen(tmp_path: Path) -> None:
     """A rounding decision that export does not repeat was made for nothing."""
-    ours = quantize(net, data, lsq(3))
+    ours, _ = quantized(3)
     graph = export(ours)
     codeq_compile.compile(graph, tmp_path / "net", target="host")
-    inputs = to_graph_inputs(graph, data[0])
+    inputs = to_graph_inputs(graph, data()[0])
 
     assert 0 == codeq_compile.check(tmp_path / "net", ["host"], inputs).bytes_differing
-    assert max(each.steps for each in integer_distance(ours, data[0])) <= 1
+    assert max(each.steps for each in integer_distance(ours, data()[0])) <= 1
     for layer in ours.weighted():
         assert torch.equal(layer.quantizer(layer.weight), layer.weight)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("share", [0.8, 0.6, 0.45])
-def test_a_limit_on_bytes_is_met_and_nearly_used(
-    net: nn.Module, data: list[Tensor], share: float
-) -> None:
+def test_a_limit_on_bytes_is_met_and_nearly_used() -> None:
     """The user names the bytes; widths, gaps and zeros are our business."""
-    limit = int(share * projected_bytes(quantize(net, data, QuantConfig())))
-    ours = quantize(net, data, QuantConfig(budgets=BudgetConfig(weights=limit)))
+    limit = int(0.6 * full_bytes())
+    ours = quantize(float_net(), data(), limited(limit))
 
     assert 0.9 * limit < projected_bytes(ours) <= limit
+    assert len({layer.levels().bits for layer in ours.weighted()}) > 1
 
 
 @pytest.mark.slow
-def test_fewer_bytes_cost_accuracy(net: nn.Module, data: list[Tensor]) -> None:
+def test_fewer_bytes_cost_accuracy() -> None:
     """A frontier that is not monotone means that bytes are thrown away."""
-    full = projected_bytes(quantize(net, data, QuantConfig()))
     errors = [
-        distance(
-            net,
-            quantize(net, data, QuantConfig(budgets=BudgetConfig(weights=int(share * full)))),
-        )
+        distance(quantize(float_net(), data(), limited(int(share * full_bytes()))))
         for share in (0.85, 0.65, 0.5)
     ]
 
     assert errors == sorted(errors)
 
 
-@pytest.mark.slow
-def test_a_limit_that_nothing_meets_says_what_is_left(net: nn.Module, data: list[Tensor]) -> None:
+def test_a_limit_that_nothing_meets_says_what_is_left() -> None:
     """Tables have a size that no rounding changes."""
     with pytest.raises(DoesNotFit, match="bytes of weights and tables are left, 20 are given"):
-        quantize(net, data, QuantConfig(budgets=BudgetConfig(weights=20)))
+        quantize(float_net(), data()[:1], limited(20))
 
 
-def test_the_same_seed_gives_the_same_network(net: nn.Module, data: list[Tensor]) -> None:
+def test_the_same_seed_gives_the_same_network() -> None:
     """A result that cannot be repeated cannot be shipped."""
-    first, second = (
-        quantize(net, data, lsq(3), rounding=QUICK, seed=5).state_dict() for _ in range(2)
-    )
+    first = quantized(3, QUICK)[0].state_dict()
+    second = quantize(float_net(), data(), lsq(3), rounding=QUICK).state_dict()
 
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_the_float_network_is_not_touched(net: nn.Module, data: list[Tensor]) -> None:
+def test_the_float_network_is_not_touched() -> None:
     """Several settings are tried on one trained network."""
-    before = copy.deepcopy(net.state_dict())
-    quantize(net, data, lsq(2))
+    net = copy.deepcopy(float_net())
+    quantize(net, data(), lsq(2), rounding="nearest")
 
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    for name, value in float_net().state_dict().items():
+        assert torch.equal(value, net.state_dict()[name])
 
 
-def test_residual_networks_are_quantized(data: list[Tensor]) -> None:
+def test_residual_networks_are_quantized() -> None:
     """Sums take what both branches give, errors of both included."""
     torch.manual_seed(1)
     net = Residual()
@@ -207,25 +205,23 @@ def test_layers_that_share_weights_keep_one_set_of_levels() -> None:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("ranges", ["learned", "absmax"])
-def test_every_kind_of_range_keeps_its_codes(
-    net: nn.Module, data: list[Tensor], per_channel: bool, ranges: str
-) -> None:
+def test_every_kind_of_range_keeps_its_codes(per_channel: bool, ranges: str) -> None:
     """The largest magnitude changes when its weight is rounded down."""
     config = LayerConfig(quantizer="lsq", bits=3, per_channel=per_channel, range=ranges)
-    ours = quantize(net, data, QuantConfig(weights=config))
+    ours = quantize(float_net(), data()[:1], QuantConfig(weights=config))
 
     for layer in ours.weighted():
         assert len(layer.levels().scale) == (layer.channels if per_channel else 1)
         assert torch.equal(layer.quantizer(layer.weight), layer.weight)
 
 
-def test_what_only_training_can_do_is_refused(net: nn.Module, data: list[Tensor]) -> None:
+def test_what_only_training_can_do_is_refused() -> None:
     """A setting that is silently ignored costs an afternoon."""
     with pytest.raises(InputError, match="chooses its levels while it trains"):
-        quantize(net, data, QuantConfig(weights=LayerConfig(quantizer="diffq")))
+        quantize(float_net(), data(), QuantConfig(weights=LayerConfig(quantizer="diffq")))
     with pytest.raises(InputError, match="budget for flash"):
-        quantize(net, data, QuantConfig(budgets=BudgetConfig(flash="20K")))
+        quantize(float_net(), data(), QuantConfig(budgets=BudgetConfig(flash="20K")))
     with pytest.raises(InputError, match="`batches` is empty"):
-        quantize(net, [])
+        quantize(float_net(), [])
     with pytest.raises(ModelError, match="already prepared"):
-        quantize(quantize(net, data), data)
+        quantize(quantized(3)[0], data())
