@@ -84,6 +84,7 @@ def test_holding_lowers_the_share_of_flips(uncontrolled: float) -> None:
     assert flips < 0.8 * uncontrolled  # random targets: what a weight learns is chance
 
 
+@pytest.mark.slow
 def test_damping_lowers_the_share_of_flips(uncontrolled: float) -> None:
     """The same without deciding weight by weight."""
     assert train(frozen(damping=10.0), Oscillation(COUNT)) < 0.3 * uncontrolled
@@ -119,7 +120,13 @@ def test_a_held_weight_stays_where_it_was_for_longer() -> None:
     assert control.held > 0
 
 
-@pytest.mark.parametrize("quantizer", ["codeq", "codeq_offset", "diffq", "magnitude"])
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        "codeq_offset",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("codeq", "diffq", "magnitude")),
+    ],
+)
 def test_held_weights_keep_their_level_while_scales_learn(quantizer: str) -> None:
     """Holding works on whatever levels a quantizer has, tables included."""
     ours, control = frozen(quantizer, threshold=0.02, momentum=0.05), Oscillation()
