@@ -88,10 +88,11 @@ class QuantizeAssigned(Function):
 
     Straight-through, for weights inside ``|w| <= R + step/2`` and clipped weights beyond::
 
-        dŵ/dw = 1               clipped: 0
+        dŵ/dw = 1               clipped too
         dŵ/dR = (ŵ - w) / R     clipped: sign(w)
 
-    With `scaled` dŵ/dw is ``|ŵ|`` where that is not 0, as in the trained ternary nets from which
+    Clipped weights keep their gradient, as published: where few weights are left, many of them are
+    clipped, and a net whose clipped weights stand still learns worse.  With `scaled` dŵ/dw is ``|ŵ|`` where that is not 0, as in the trained ternary nets from which
     EC2T has it.  The published code of ECQ^x multiplies by ŵ itself, so that negative weights walk
     uphill.  The range's gradient is scaled by ``1 / sqrt(weights · top)`` as in LSQ.
     """
@@ -118,13 +119,11 @@ class QuantizeAssigned(Function):
         if ctx.mask is not None:
             grad = grad * ctx.mask
         inside = w.abs() <= top_value + 0.5 * step
-        grad_w = grad * inside
-        clipped = (grad * quantized).masked_fill(inside, 0.0)
-        moved = grad_w * (quantized - w) + clipped
+        moved = grad * (quantized - w * inside)
         grad_value = moved.sum_to_size(top_value.shape) / top_value * ctx.levels**-0.5
         if ctx.scaled:
-            grad_w = scale_gradient(grad_w, quantized)
-        return grad_w, grad_value, None, None, None, None
+            grad = scale_gradient(grad, quantized)
+        return grad, grad_value, None, None, None, None
 
 
 def scale_gradient(grad: Tensor, quantized: Tensor) -> Tensor:
