@@ -125,6 +125,11 @@ class Budget(nn.Module):
         return min(int(self.steps) / ramp, 1.0) if ramp else 1.0
 
     @property
+    def is_ramp_over(self) -> bool:
+        """This is the first step whose aim is the limit itself."""
+        return 0 < int(self.ramp) == int(self.steps)
+
+    @property
     def wants_measure(self) -> bool:
         """An exact count is due."""
         return int(self.steps) % MEASURE_EVERY == 0

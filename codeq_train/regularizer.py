@@ -65,6 +65,10 @@ def _budget_penalty(model: QuantizedModel, budget: Budget) -> Tensor:
             assert layer.quantizer is not None
             layer.quantizer.steer(budget.excess(amounts))
     if model.training:
+        if budget.is_ramp_over:
+            for layer in model.weighted():
+                assert layer.quantizer is not None
+                layer.quantizer.settle()
         budget.step(amounts)
     return budget.penalty(amounts)
 

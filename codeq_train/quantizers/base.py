@@ -126,6 +126,12 @@ class WeightQuantizer(nn.Module, ABC):
         with torch.no_grad():
             self.mask = (self.levels(weight).values() != 0).to(weight.dtype)
 
+    def settle(self) -> None:
+        """Keep the width from now on, where it is learned: called when the last aim is reached.
+
+        A width is whole: one that wavers between two values makes the size jump.
+        """
+
     def steer(self, excess: float) -> None:
         """Told now and then how far the model is from its budget, ``bytes / target - 1``.
 

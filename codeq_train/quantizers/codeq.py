@@ -41,11 +41,16 @@ class CoDeQ(GridQuantizer):
         # 0.95 of the way up still rounds to the largest width and has a usable slope
         self.learn_bits = config.learn_bits and self.min_bits < self.max_bits
         self.psi = nn.Parameter(torch.tensor(3.0), requires_grad=self.learn_bits)
+        self.settled: Tensor
+        self.register_buffer("settled", torch.zeros(()))  # the width that is kept; 0: none yet
 
     def width(self) -> Tensor:
         """Whole number of bits in a 0-d tensor, straight-through to `psi`."""
         if not self.learn_bits:
             return self.psi.new_tensor(float(self.max_bits))
+        if self.settled:
+            # the parameter stays in the graph: other processes wait for its gradient
+            return self.settled + 0.0 * self.psi
         span = self.max_bits - self.min_bits
         soft = self.min_bits + span * torch.sigmoid(self.psi)
         return bounded_round_ste(soft, self.min_bits, self.max_bits)
@@ -77,6 +82,10 @@ class CoDeQ(GridQuantizer):
             return width, soft_density(weight, threshold, step)
         alive = self.structure.alive(weight, self._reach(weight))
         return width, soft_density(weight, threshold, step, alive)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        self.settled.copy_(self.width())
 
     @torch.no_grad()
     def freeze(self, weight: Tensor) -> None:

@@ -102,3 +102,22 @@ def test_uniform_layers_take_no_part() -> None:
     ours = net(weights=LayerConfig(quantizer="lsq", lambda_bit=1.0, lambda_dz=1.0))
 
     assert 0.0 == float(regularizer(ours))
+
+
+def test_widths_stay_once_the_last_aim_is_reached() -> None:
+    """One that wavers between 4 and 5 bits makes the size jump by a quarter of the layer."""
+    ours = net(budgets=BudgetConfig(weights=400))
+    ours.budget.schedule(10)  # six steps of descent
+    widths = []
+    for _ in range(8):
+        regularizer(ours).backward()
+        for layer in ours.weighted():
+            torch.nn.init.constant_(layer.quantizer.psi, 3.0 - len(widths))
+        widths.append([layer.quantizer.bits for layer in ours.weighted()])
+    other = net(budgets=BudgetConfig(weights=400))
+    other.load_state_dict(ours.state_dict())
+
+    assert widths[4] > widths[5] == widths[6] == widths[7]
+    # in training with several processes, all wait for the gradient of every parameter
+    assert all(layer.quantizer.psi.grad is not None for layer in ours.weighted())
+    assert widths[7] == [layer.quantizer.bits for layer in other.weighted()]
