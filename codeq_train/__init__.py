@@ -21,6 +21,7 @@ from codeq_train.evaluate import (
     predict,
 )
 from codeq_train.export import export, to_graph_inputs
+from codeq_train.limits import check_budgets
 from codeq_train.loop import Callback, Epoch, Step, fit, launch, seed_everything
 from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
@@ -51,6 +52,7 @@ __all__ = [
     "Step",
     "accuracy",
     "calibrate",
+    "check_budgets",
     "evaluate",
     "export",
     "fit",
