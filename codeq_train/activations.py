@@ -6,6 +6,7 @@ that every layer has anyway keep values there, so that the kernels need nothing 
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,11 @@ _ZERO_POINT_UNIT = 0.125
 """Zero points are learned in eighths of the grid: one learning rate suits them and scales."""
 _SAMPLE = 1 << 16
 _CANDIDATES = 24
+_COVERED = 0.9998
+"""Share of the values that the grid reaches where a percentile chooses it."""
+
+Ranges = Literal["mse", "absmax", "percentile"]
+"""How calibration chooses a grid: least squared error, all values, or nearly all."""
 
 
 class ActivationQuantizer(nn.Module):
@@ -117,23 +123,25 @@ class ActivationQuantizer(nn.Module):
         """Let values pass as they are, and remember a sample of them, until `settle`."""
         self._observed = []
 
-    def settle(self) -> None:
+    def settle(self, ranges: Ranges = "mse") -> None:
         """Choose the grid for what was observed since `observe`."""
         observed, self._observed = self._observed, None
         if observed and self.fixed is None:
-            self._fit(torch.cat(observed))
+            self._fit(torch.cat(observed), ranges)
 
     @torch.no_grad()
-    def _fit(self, values: Tensor) -> None:
-        """Scale and zero point with the least squared error on `values`, of shape (n,)."""
+    def _fit(self, values: Tensor, ranges: Ranges) -> None:
+        """Scale and zero point for `values`, of shape (n,)."""
         if not torch.isfinite(values).all():
             raise InputError("calibration met values that are not finite: check data and weights")
-        low = 0.0 if self.non_negative else min(float(values.min()), 0.0)
-        high = max(float(values.max()), 0.0)
+        smallest, largest = _ends(values, _COVERED if ranges == "percentile" else 1.0)
+        low = 0.0 if self.non_negative else min(smallest, 0.0)
+        high = max(largest, 0.0)
         if high - low < 1e-6:
             high = low + 1.0
         best = (math.inf, 1.0, 0)
-        for fraction in torch.linspace(0.2, 1.0, _CANDIDATES).tolist():
+        fractions = torch.linspace(0.2, 1.0, _CANDIDATES).tolist() if ranges == "mse" else [1.0]
+        for fraction in fractions:
             scale = (high - low) * fraction / (self.high - self.low)
             nearest = round(min(max(self.low - low * fraction / scale, self.low), self.high))
             zero = self.low if self.non_negative else nearest
@@ -143,6 +151,14 @@ class ActivationQuantizer(nn.Module):
         _, scale, zero = best
         self.log_scale.fill_(math.log(scale))
         self.zero.fill_(zero / self._zero_unit)
+
+
+def _ends(values: Tensor, covered: float) -> tuple[float, float]:
+    """Smallest and largest of the inner share `covered` of the values."""
+    outside = int((1.0 - covered) / 2 * values.numel())
+    low = values.kthvalue(outside + 1).values
+    high = values.kthvalue(values.numel() - outside).values
+    return float(low), float(high)
 
 
 def _sample(x: Tensor) -> Tensor:

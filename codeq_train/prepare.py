@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from codeq_compile.errors import InputError, ModelError
 from codeq_compile.ir import Grid
-from codeq_train.activations import ActivationQuantizer
+from codeq_train.activations import ActivationQuantizer, Ranges
 from codeq_train.capture import capture
 from codeq_train.config import ActivationConfig, LayerConfig, QuantConfig, parse_config
 from codeq_train.export import export
@@ -99,7 +99,12 @@ def _check_unprepared(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
+def calibrate(
+    model: QuantizedModel,
+    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    *,
+    ranges: Ranges = "mse",
+) -> None:
     """Set the ranges of all activations anew from data, and change nothing else.
 
     Activations stay float meanwhile.  A BatchNorm that has never been trained uses the statistics
@@ -110,6 +115,8 @@ def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ..
     model : QuantizedModel
     batches : iterable of float tensors of shape (batch, ...), or of tuples of them
         Real inputs.
+    ranges : {"mse", "absmax", "percentile"}
+        Grids with the least squared error, grids that reach every value, or all but one in 5,000.
     """
     grids = {layer.grid for layer in model.layers if layer.grid is not None}
     layers = [layer for layer in model.weighted() if layer.norm is not None]
@@ -126,7 +133,7 @@ def calibrate(model: QuantizedModel, batches: Iterable[Tensor | tuple[Tensor, ..
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     for grid in grids:
-        grid.settle()
+        grid.settle(ranges)
     model.train(was_training)
 
 

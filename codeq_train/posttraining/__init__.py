@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from codeq_compile.errors import DoesNotFit, InputError
+from codeq_train.activations import Ranges
 from codeq_train.config import LayerConfig, QuantConfig
 from codeq_train.cost import layer_costs
 from codeq_train.layers import Conv, Scale
@@ -74,6 +75,7 @@ def quantize(
     *,
     rounding: Rounding | AdaRound = "error_feedback",
     bias_correction: bool = True,
+    ranges: Ranges = "mse",
     on_layer: Callable[[LayerResult], None] | None = None,
     seed: int = 0,
 ) -> QuantizedModel:
@@ -93,6 +95,8 @@ def quantize(
         was learned, or the nearest.
     bias_correction : bool
         Take each channel's mean error out of its bias.
+    ranges : {"mse", "absmax", "percentile"}
+        How the grids of activations are chosen: see `calibrate`.
     on_layer : callable, optional
         Called after each layer.
     seed : int
@@ -117,7 +121,7 @@ def quantize(
         raise InputError("activations are calibrated with inputs: `batches` is empty")
     prepared = prepare(model, data[0], config)
     _check(prepared)
-    calibrate(prepared, data)
+    calibrate(prepared, data, ranges=ranges)
     method = AdaRound() if rounding == "adaround" else rounding
     run = _Run(prepared.eval(), data, method, bias_correction, on_layer, seed)
     limit = prepared.config.budgets.weights

@@ -176,6 +176,21 @@ def test_calibration_changes_grids_and_nothing_else() -> None:
     assert not ours.training
 
 
+def test_calibration_may_reach_every_value_or_nearly_all() -> None:
+    """An outlier that matters must not be cut off; one that does not must not take the steps."""
+    ours = prepared(lambda x: x * 1.0, images(8, 50))
+    x = torch.linspace(-1.0, 1.0, 40_000).reshape(800, 50)
+    x[0, 0], x[0, 1] = -20.0, 40.0
+    reached = {}
+    for ranges in ("mse", "absmax", "percentile"):
+        calibrate(ours, [x], ranges=ranges)
+        reached[ranges] = 255 * ours.inputs[0].grid.grid().scale
+
+    assert abs(reached["absmax"] - 60.0) < 1e-3
+    assert abs(reached["percentile"] - 2.0) < 1e-2
+    assert reached["percentile"] < reached["mse"] <= reached["absmax"] + 1e-3
+
+
 def test_one_sample_is_enough_to_prepare() -> None:
     """BatchNorm has no batch statistics of one sample; its running ones serve."""
     ours = prepared(Residual(), images(1, 3, 8, 8))
