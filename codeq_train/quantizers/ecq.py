@@ -92,9 +92,10 @@ class QuantizeAssigned(Function):
         dŵ/dR = (ŵ - w) / R     clipped: sign(w)
 
     Clipped weights keep their gradient, as published: where few weights are left, many of them are
-    clipped, and a net whose clipped weights stand still learns worse.  With `scaled` dŵ/dw is ``|ŵ|`` where that is not 0, as in the trained ternary nets from which
-    EC2T has it.  The published code of ECQ^x multiplies by ŵ itself, so that negative weights walk
-    uphill.  The range's gradient is scaled by ``1 / sqrt(weights · top)`` as in LSQ.
+    clipped, and a net whose clipped weights stand still learns worse.  With `scaled` dŵ/dw is
+    ``|ŵ|`` where that is not 0, as in the trained ternary nets from which EC2T has it.  The
+    published code of ECQ^x multiplies by ŵ itself, so that negative weights walk uphill.  The
+    range's gradient is scaled by ``1 / sqrt(weights · top)`` as in LSQ.
     """
 
     @staticmethod
