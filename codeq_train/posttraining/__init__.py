@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_train.activations import Ranges
 from codeq_train.config import LayerConfig, QuantConfig
-from codeq_train.cost import layer_costs
 from codeq_train.layers import Conv, Scale
+from codeq_train.limits import exact
 from codeq_train.model import QuantizedModel
 from codeq_train.posttraining.adaround import AdaRound
 from codeq_train.posttraining.bias_correction import correct_bias
@@ -130,7 +130,10 @@ def quantize(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Attempt:
-    """A quantized model, its bytes of weights and tables, and the cost of all its errors."""
+    """A quantized model, its bytes of weights and tables, and the cost of all its errors.
+
+    Bytes are those of the linked image, and 0 where nothing limits them.
+    """
 
     model: QuantizedModel
     bytes: int
@@ -175,8 +178,7 @@ class _Run:
                 if price == 0.0:
                     self._keep_better(model, task, start)
             self._report(task, before)
-        costs = layer_costs(model)
-        size = sum(cost.weight_bytes + cost.table_bytes for cost in costs)
+        size = exact(model).amounts.get("weights", 0) if model.budget is not None else 0
         return _Attempt(model=model, bytes=size, error=error)
 
     def search(self, limit: int) -> QuantizedModel:
@@ -312,5 +314,5 @@ def _check(model: QuantizedModel) -> None:
             )
     budgets = model.config.budgets
     for name in ("flash", "instructions"):
-        if budgets.limit(name) is not None:
+        if budgets.limit(name) is not None:  # RAM has been checked: rounding does not change it
             raise InputError(f"only training follows a budget for {name}: give one for weights")
