@@ -22,7 +22,7 @@ def kws(directory: Path) -> Recipe:
         name="kws",
         dataset=dataset,
         network=lambda: models.ds_cnn(len(dataset.labels)),
-        config=QuantConfig(budgets=BudgetConfig(weights="15K")),
+        config=QuantConfig(budgets=BudgetConfig(weights="15K"), tables="compact"),
         float_epochs=30,
         quantized_epochs=35,
         frozen_epochs=10,

@@ -192,6 +192,7 @@ def rounded(model: QuantizedModel, allocation: Allocation) -> QuantizedModel:
     return again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "curvature"), [("exact", "hessian"), ("closed_form", "fisher")])
 def test_budgets_are_met_in_the_compilers_own_bytes(
     model: QuantizedModel, batches: list[Batch], method: str, curvature: str
@@ -210,6 +211,7 @@ def test_budgets_are_met_in_the_compilers_own_bytes(
         ]
 
 
+@pytest.mark.slow
 def test_the_exact_choice_is_never_worse_than_the_closed_form(
     model: QuantizedModel, batches: list[Batch]
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_model_that_is_small_enough_has_its_limit_as_aim() -> None:
     assert pytest.approx(END) == float(ours.aim(0.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_the_limit_is_met_by_gradient_descent_whatever_the_loss_weighs(scale: float) -> None:
     """One rate must serve all tasks."""

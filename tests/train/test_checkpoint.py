@@ -58,6 +58,7 @@ def assert_equal(expected: dict[str, Any], model: QuantizedModel) -> None:
         assert torch.equal(value, actual[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, EPOCHS - FROZEN, EPOCHS - 1], ids=lambda n: f"after {n}")
 def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(
     epoch: int, tmp_path: Path, uninterrupted: dict[str, torch.Tensor]
@@ -92,6 +93,7 @@ def test_a_killed_process_loses_no_finished_epoch(
     assert_equal(uninterrupted, model)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_repeated(finished: tuple[Path, QuantizedModel]) -> None:
     """A sweep over budgets needs the float network once."""
     path, first = finished

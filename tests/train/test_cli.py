@@ -60,6 +60,7 @@ def test_training_prints_progress_and_report(clips: Path) -> None:
     assert (clips / "kws" / "report.txt").read_text() in result.stdout
 
 
+@pytest.mark.slow
 def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
     """Scripts parse it; progress must not get in between."""
     out = clips / "kws"
@@ -69,6 +70,7 @@ def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
     assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_settings_from_a_file_replace_the_recipes(clips: Path) -> None:
     """Another trade of bytes against accuracy should need no Python."""
     (clips / "quant.yaml").write_text("weights: {bits: 5, learn_bits: false}\n")

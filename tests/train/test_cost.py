@@ -48,6 +48,7 @@ def widen_gap(model: QuantizedModel, gap: float) -> None:
             layer.quantizer.phi.fill_(gap).expm1_().log_()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "gap"), [(2, 0.3), (3, 3.0), (8, 0.3)])
 @pytest.mark.parametrize(
     ("net", "tables"),
@@ -153,6 +154,7 @@ def test_costs_tell_each_layers_width_zeros_and_packing() -> None:
     assert 0.0 < mean_sparsity(costs) < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.3, 2.0, 4.0, 7.0, 11.0])
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_the_estimate_is_within_one_percent_of_the_exact_bytes(bits: int, gap: float) -> None:

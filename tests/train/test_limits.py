@@ -53,6 +53,7 @@ def test_a_budget_in_bytes_is_met_and_used() -> None:
     assert 250 < after <= 320
 
 
+@pytest.mark.slow
 def test_two_budgets_are_met_at_once() -> None:
     """One that is easy must not hide one that is not."""
     ours = trained(weights=400, instructions=5000)

@@ -75,6 +75,7 @@ def uncontrolled() -> float:
     return train(frozen(), Oscillation(COUNT))
 
 
+@pytest.mark.slow
 def test_holding_lowers_the_share_of_flips(uncontrolled: float) -> None:
     """The point of it: the network that is exported is the one that was trained."""
     control = Oscillation()

@@ -40,6 +40,7 @@ def test_both_costs_are_drawn_as_png_and_svg(found: Frontier, tmp_path: Path) ->
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<?xml")
 
 
+@pytest.mark.slow
 def test_the_same_numbers_give_the_same_file(found: Frontier, tmp_path: Path) -> None:
     """Plots are kept in repositories: a date in them would be a change every time."""
     first = [path.read_bytes() for path in plots.draw(found, tmp_path)]

@@ -178,6 +178,7 @@ def does_not_fit(recipe: Recipe, **_: object) -> Trained:
     raise DoesNotFit(f"{recipe.name} is too large\nthe largest layers: …")
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_succeed_is_told_and_not_repeated(tmp_path: Path) -> None:
     """That a method does not come so far down is a result."""
     plan = replace(PLAN, methods=("ec2t",), seeds=(0,))
@@ -229,6 +230,7 @@ def test_a_storage_that_does_not_open_is_told(url: str) -> None:
         open_storage(url)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_report_and_a_point_of_the_frontier(tmp_path: Path) -> None:
     """Every number of the table can be traced to a library."""
     plan = replace(PLAN, methods=("codeq",), seeds=(0,))

@@ -25,6 +25,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codeq_train.sweep_cli, "demo", tiny)
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_a_table_plots_and_json(recipe: None, tmp_path: Path) -> None:
     """And a second start only shows what is there."""
     command = ["sweep", "demo", "--weights", "0.5K", "--methods", "lsq", "-o", tmp_path / "out"]

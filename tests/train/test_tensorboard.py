@@ -24,6 +24,7 @@ def curves(directory: Path) -> Curves:
     }
 
 
+@pytest.mark.slow
 def test_every_epoch_is_a_point_of_every_curve(tmp_path: Path) -> None:
     """Loss, accuracies, sizes, the pressure of each budget, and what each layer became."""
     epochs: list[Epoch] = []

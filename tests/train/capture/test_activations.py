@@ -21,6 +21,7 @@ def layers(function: Callable[[Tensor], Tensor] | nn.Module) -> list[Layer]:
     return capture(module, (images(4, 5),)).layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clamp", "limits"),
     [
@@ -77,6 +78,7 @@ FUNCTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_functions_of_one_value_are_kept_with_their_range(
     function: Callable[[Tensor], Tensor],

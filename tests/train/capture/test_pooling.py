@@ -41,6 +41,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "shape", "kinds"), CASES)
 def test_pooling_computes_what_torch_does(
     function: Callable[[Tensor], Tensor], shape: tuple[int, ...], kinds: list[str]

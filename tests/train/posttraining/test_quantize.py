@@ -90,6 +90,7 @@ def test_no_argument_takes_labels() -> None:
     assert not {"y", "labels", "targets", "loss"} & set(inspect.signature(quantize).parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounding", ["nearest", "error_feedback", QUICK])
 def test_no_layer_is_worse_than_with_nearest_rounding(rounding: Rounding | AdaRound) -> None:
     """What is learned on a sample of places must hold on all calibration data, or be dropped."""
@@ -97,6 +98,7 @@ def test_no_layer_is_worse_than_with_nearest_rounding(rounding: Rounding | AdaRo
         assert result.error_after <= result.error_before * 1.001, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [3, 4])
 def test_each_technique_adds_to_nearest_rounding(bits: int) -> None:
     """At few bits this is the difference between a network that works and one that does not."""
@@ -110,6 +112,7 @@ def test_each_technique_adds_to_nearest_rounding(bits: int) -> None:
     assert compensated < corrected
 
 
+@pytest.mark.slow
 def test_the_integers_are_those_that_were_chosen(tmp_path: Path) -> None:
     """A rounding decision that export does not repeat was made for nothing."""
     ours, _ = quantized(3)
@@ -123,6 +126,7 @@ def test_the_integers_are_those_that_were_chosen(tmp_path: Path) -> None:
         assert torch.equal(layer.quantizer(layer.weight), layer.weight)
 
 
+@pytest.mark.slow
 def test_a_limit_on_bytes_is_met_and_nearly_used() -> None:
     """The user names the bytes; widths, gaps and zeros are our business."""
     limit = int(0.6 * full_bytes())
@@ -143,6 +147,7 @@ def test_fewer_bytes_cost_accuracy() -> None:
     assert errors == sorted(errors)
 
 
+@pytest.mark.slow
 def test_a_limit_that_nothing_meets_says_what_is_left() -> None:
     """Tables have a size that no rounding changes."""
     with pytest.raises(DoesNotFit, match="bytes of weights and tables are left, 20 are given"):
@@ -203,6 +208,7 @@ def test_layers_that_share_weights_keep_one_set_of_levels() -> None:
     assert max(each.steps for each in integer_distance(ours, images(64, 6))) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("ranges", ["learned", "absmax"])
 def test_every_kind_of_range_keeps_its_codes(per_channel: bool, ranges: str) -> None:

@@ -60,6 +60,7 @@ def test_rare_classes_count_more_and_all_together_the_same() -> None:
     assert torch.equal(torch.ones(2), recipes._class_weights(y, 0.0))
 
 
+@pytest.mark.slow
 def test_progress_tells_every_epoch_and_its_phase(
     short: Recipe, trained: Trained, seen: list[Progress]
 ) -> None:
@@ -119,6 +120,7 @@ def test_an_interrupted_recipe_is_finished_alike(
         assert torch.equal(value, again.network.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_several_budgets_share_one_float_network(short: Recipe, tmp_path: Path) -> None:
     """A sweep would train it over and over, to the same weights."""
     less = replace(short, float_epochs=1, quantized_epochs=1, frozen_epochs=1)
