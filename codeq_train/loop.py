@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-from torch.utils.data import DataLoader, DistributedSampler
 
 from codeq_compile.errors import InputError
 from codeq_train import checkpoint as checkpoints
+from codeq_train.batches import Batches, make_batches
 from codeq_train.checkpoint import State
 from codeq_train.cost import layer_costs, mean_bits, mean_sparsity
 from codeq_train.evaluate import (
@@ -272,7 +272,15 @@ def fit(
     model.to(fabric.device)
     if isinstance(teacher, nn.Module):
         teacher.to(fabric.device)
-    batches = _batches(x, y, batch_size=batch_size, augment=augment, seed=seed, fabric=fabric)
+    batches = make_batches(
+        x,
+        y,
+        batch_size=batch_size,
+        augment=augment,
+        seed=seed,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+    )
     made = _optimizer(optimizer, model, lr=lr, weight_decay=weight_decay)
     trainer = _Trainer(
         model,
@@ -362,7 +370,7 @@ class _Trainer:
         self,
         model: nn.Module,
         fabric: "Fabric",
-        batches: "_Batches",
+        batches: Batches,
         optimizer: Optimizer,
         schedule: LRScheduler,
         loss: "_Loss",
@@ -587,125 +595,6 @@ class _Loss:
         ours = F.log_softmax(outputs / self.temperature, dim=1)
         divergence = F.kl_div(ours, target, reduction="batchmean", log_target=True)
         return torch.lerp(task, divergence * self.temperature**2, self.share)
-
-
-def _batches(
-    x: Data,
-    y: Tensor | None,
-    *,
-    batch_size: int,
-    augment: Callable[[Tensor], Tensor] | None,
-    seed: int,
-    fabric: "Fabric",
-) -> "_Batches":
-    if isinstance(x, DataLoader):
-        if fabric.world_size > 1 and not isinstance(x.sampler, DistributedSampler):
-            raise InputError(
-                "with many processes a DataLoader needs a DistributedSampler; a Dataset does not: "
-                "fit shares it out itself"
-            )
-        return _Batches(x, x.generator, augment)
-    if isinstance(x, Tensor) and (y is None or len(x) != len(y)):
-        raise InputError("a tensor of inputs needs a target for each sample")
-    generator = torch.Generator().manual_seed(seed)
-    order = _Order(
-        len(x),  # type: ignore[arg-type]  # a Dataset that is shuffled has a length
-        batch_size,
-        generator,
-        rank=fabric.global_rank,
-        processes=fabric.world_size,
-    )
-    if isinstance(x, Tensor):
-        assert y is not None
-        return _Batches(_Indexed(x, y, order), generator, augment)
-    loader = DataLoader(x, batch_sampler=order)  # type: ignore[arg-type]  # a tensor of positions
-    return _Batches(loader, generator, augment)
-
-
-class _Batches:
-    """One epoch of this process's batches at each iteration.
-
-    Parameters
-    ----------
-    source : iterable of (inputs, targets), with a length
-    generator : torch.Generator, optional
-        That decides the order of the source.
-    augment : callable, optional
-    """
-
-    def __init__(
-        self,
-        source: "DataLoader[tuple[Tensor, Tensor]] | _Indexed",
-        generator: torch.Generator | None,
-        augment: Callable[[Tensor], Tensor] | None,
-    ) -> None:
-        self._source, self._generator, self._augment = source, generator, augment
-        self._epoch = 0
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        sampler = getattr(self._source, "sampler", None)
-        if isinstance(sampler, DistributedSampler):
-            sampler.set_epoch(self._epoch)
-        self._epoch += 1
-        for inputs, targets in self._source:
-            yield inputs if self._augment is None else self._augment(inputs), targets
-
-    def state(self) -> State:
-        """Of what decides the order of the epochs to come."""
-        generator = None if self._generator is None else self._generator.get_state()
-        return {"epoch": self._epoch, "generator": generator}
-
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self._epoch = state["epoch"]
-        if self._generator is not None:
-            self._generator.set_state(state["generator"])
-
-
-class _Order:
-    """Shuffled positions of samples, batch by batch: all processes draw the same and share it."""
-
-    def __init__(
-        self,
-        samples: int,
-        batch_size: int,
-        generator: torch.Generator,
-        *,
-        rank: int,
-        processes: int,
-    ) -> None:
-        if min(samples, batch_size) < 2 * processes:
-            raise InputError(
-                f"{samples} samples in batches of {batch_size} are too few for {processes} "
-                "process(es): BatchNorm needs two samples in each"
-            )
-        self._samples, self._batch_size, self._generator = samples, batch_size, generator
-        self._rank, self._processes = rank, processes
-
-    def __len__(self) -> int:
-        return -(-self._samples // self._batch_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        order = torch.randperm(self._samples, generator=self._generator)
-        for batch in torch.split(order, self._batch_size):
-            if len(batch) >= 2 * self._processes:  # BatchNorm has no statistics of one sample
-                yield batch[self._rank :: self._processes]
-
-
-class _Indexed:
-    """Batches of two tensors in the order of `_Order`."""
-
-    def __init__(self, x: Tensor, y: Tensor, order: _Order) -> None:
-        self._x, self._y, self._order = x, y, order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((self._x[index], self._y[index]) for index in self._order)
 
 
 def _optimizer(

@@ -63,6 +63,27 @@ class Residual(nn.Module):
         return self.head(z.flatten(1))
 
 
+class Rows(nn.Module):
+    """A convolution as wide as the image, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 6, (3, 9), stride=(3, 1)), nn.BatchNorm2d(6)
+        self.head = nn.Linear(18, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+def bright_thirds() -> tuple[Tensor, Tensor]:
+    """180 images (2, 9, 9), and which third of each holds the bright patch."""
+    x = 0.3 * images(180, 2, 9, 9)
+    y = torch.arange(180) % 3
+    for sample, place in enumerate(y.tolist()):
+        x[sample, :, 3 * place : 3 * place + 3] += 1.0
+    return x, y
+
+
 def randomize_batchnorm(model: nn.Module, seed: int = 0) -> None:
     """Trained-looking values; every fourth gamma is negative, the first is 0."""
     generator = torch.Generator().manual_seed(seed)

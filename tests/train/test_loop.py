@@ -3,14 +3,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from codeq_compile.errors import InputError
 from codeq_train import (
@@ -30,29 +28,12 @@ from codeq_train import (
 )
 from codeq_train.layers import Conv
 from tests.train import runs
-from tests.train.nets import ConvNet, images
+from tests.train.nets import ConvNet, Rows, bright_thirds
 
 
 @pytest.fixture(scope="module")
 def task() -> tuple[Tensor, Tensor]:
-    """Which third of the image holds the bright patch."""
-    x = 0.3 * images(180, 2, 9, 9)
-    y = torch.arange(180) % 3
-    for sample, place in enumerate(y.tolist()):
-        x[sample, :, 3 * place : 3 * place + 3] += 1.0
-    return x, y
-
-
-class Rows(nn.Module):
-    """A convolution as wide as the image, and a linear layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(2, 6, (3, 9), stride=(3, 1)), nn.BatchNorm2d(6)
-        self.head = nn.Linear(18, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.relu(self.norm(self.conv(x))).flatten(1))
+    return bright_thirds()
 
 
 @pytest.fixture(scope="module")
@@ -98,25 +79,6 @@ def test_the_same_seed_gives_the_same_model(task: tuple[Tensor, Tensor]) -> None
     assert not torch.equal(run(3), run(4))
 
 
-def test_samples_come_in_the_same_order_whatever_else_is_random(
-    task: tuple[Tensor, Tensor],
-) -> None:
-    """Two networks that are compared must have seen the same batches."""
-
-    def batches(draws: int) -> list[Tensor]:
-        seen = []
-
-        def augment(x: Tensor) -> Tensor:
-            torch.rand(draws)
-            seen.append(x)
-            return x
-
-        fit(nn.Sequential(nn.Flatten(), nn.Linear(162, 3)), *task, epochs=2, augment=augment)
-        return seen
-
-    assert all(torch.equal(a, b) for a, b in zip(batches(1), batches(7), strict=True))
-
-
 def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> None:
     """The baseline must be trained alike."""
     torch.manual_seed(0)
@@ -124,50 +86,6 @@ def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> N
     fit(model, *task, epochs=2, on_epoch=epochs.append, augment=lambda x: x * 1.01)
 
     assert [(32.0, 0.0, 0)] * 2 == [(e.mean_bits, e.sparsity, e.flash_bytes) for e in epochs]
-
-
-@pytest.mark.parametrize("kind", ["dataset", "loader"])
-def test_a_data_set_is_trained_on_as_its_tensors_are(
-    kind: str, task: tuple[Tensor, Tensor]
-) -> None:
-    """A user's data rarely are two tensors."""
-
-    def run(*data: Any) -> list[Tensor]:
-        torch.manual_seed(0)
-        model = Rows()
-        fit(model, *data, epochs=2, batch_size=32)
-        return list(model.parameters())
-
-    dataset = TensorDataset(*task)
-    given: Any = dataset
-    if kind == "loader":
-        order = torch.Generator().manual_seed(0)
-        given = DataLoader(dataset, batch_sampler=_SameOrder(len(dataset), 32, order))
-
-    for ours, theirs in zip(run(*task), run(given), strict=True):
-        assert torch.equal(ours, theirs)
-
-
-class _SameOrder(torch.utils.data.Sampler[list[int]]):
-    """The user's own sampler, which happens to shuffle as `fit` does."""
-
-    def __init__(self, samples: int, batch_size: int, generator: torch.Generator) -> None:
-        self._samples, self._batch_size, self._generator = samples, batch_size, generator
-
-    def __len__(self) -> int:
-        return -(-self._samples // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self._samples, generator=self._generator)
-        return (batch.tolist() for batch in order.split(self._batch_size))
-
-
-def test_too_few_samples_are_refused(task: tuple[Tensor, Tensor]) -> None:
-    """BatchNorm has no statistics of one sample."""
-    with pytest.raises(InputError, match="too few"):
-        fit(Rows(), task[0][:1], task[1][:1], epochs=1)
-    with pytest.raises(InputError, match="a target for each sample"):
-        fit(Rows(), task[0], task[1][:5], epochs=1)
 
 
 def test_mixed_precision_computes_in_bfloat16_until_the_last_phase(
