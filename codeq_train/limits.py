@@ -13,6 +13,7 @@ from codeq_compile.errors import DoesNotFit
 from codeq_compile.ir import Graph
 from codeq_compile.ir.op import c_arrays
 from codeq_compile.plan import Plan, plan
+from codeq_train.budget import MARGIN
 from codeq_train.config import BudgetConfig
 from codeq_train.cost import INSTRUCTIONS_UNIT, LayerCost, costs_of, linked_code, snapshot
 from codeq_train.layers import Conv, Weighted
@@ -210,6 +211,58 @@ def land(model: QuantizedModel) -> Landing | None:
     return Landing(before=first.amounts, after=cut(high).amounts, cut=high)
 
 
+@torch.no_grad()
+def spend(model: QuantizedModel) -> int:
+    """Give the bytes that are left to the layers whose rounding costs the task most.
+
+    Widths are whole, and one bit of a large layer is a large part of a budget: what its last step
+    down won too much, others can use.  Layers gain a bit one after the other, that one first whose
+    loss falls most for the weights it has; the loss is estimated as the squared error of the
+    weights, times the mean square of their last gradient.
+
+    Returns
+    -------
+    int
+        Bits that were added; 0 where no layer learns its width.
+    """
+    layers = {
+        id(layer.weight): layer
+        for layer in model.weighted()
+        if layer.quantizer is not None and layer.quantizer.bits < layer.quantizer.widest
+    }
+    added = 0
+    while layers:
+        gains = {key: _gain_of_a_bit(layer) for key, layer in layers.items()}
+        key = max(gains, key=lambda each: gains[each])
+        quantizer = layers[key].quantizer
+        assert quantizer is not None
+        bits = quantizer.bits
+        quantizer.settle(bits + 1)
+        if gains[key] > 0.0 and not _exceeded(model, exact(model, link=False), margin=MARGIN):
+            added += 1
+        else:
+            quantizer.settle(bits)
+        if quantizer.bits == bits or quantizer.bits == quantizer.widest:
+            del layers[key]
+    return added
+
+
+@torch.no_grad()
+def _gain_of_a_bit(layer: Weighted) -> float:
+    """What the loss would fall for each weight of a layer, as `spend` estimates it."""
+    quantizer, gradient = layer.quantizer, layer.weight.grad
+    assert quantizer is not None
+    bits = quantizer.bits
+    errors = []
+    for width in (bits, bits + 1):
+        quantizer.settle(width)
+        errors.append(quantizer.levels(layer.weight).dequantize() - layer.weight)
+    quantizer.settle(bits)
+    sensitivity = 1.0 if gradient is None else float(gradient.square().mean())
+    before, after = (float(error.square().mean()) for error in errors)
+    return sensitivity * (before - after)
+
+
 def check_budgets(model: QuantizedModel) -> None:
     """Say so where a model is not inside the budgets of its configuration.
 
@@ -225,9 +278,12 @@ def check_budgets(model: QuantizedModel) -> None:
         raise DoesNotFit(_missed(model, now, now))
 
 
-def _exceeded(model: QuantizedModel, found: Exact) -> list[str]:
+def _exceeded(model: QuantizedModel, found: Exact, *, margin: float = 0.0) -> list[str]:
     limits = model.config.budgets
-    return [name for name, amount in found.amounts.items() if amount > (limits.limit(name) or 0)]
+    share = 1.0 - margin
+    return [
+        name for name, amount in found.amounts.items() if amount > share * (limits.limit(name) or 0)
+    ]
 
 
 def _prunable(model: QuantizedModel) -> list[Weighted]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from codeq_train.budget import MEASURE_EVERY, Budget
 from codeq_train.cost import estimate, instructions
 from codeq_train.layers import Conv
-from codeq_train.limits import exact, land, weighted_costs
+from codeq_train.limits import exact, land, spend, weighted_costs
 from codeq_train.model import QuantizedModel
 from codeq_train.oscillation import damping
 
@@ -69,6 +69,7 @@ def _budget_penalty(model: QuantizedModel, budget: Budget) -> Tensor:
             for layer in model.weighted():
                 assert layer.quantizer is not None
                 layer.quantizer.settle()
+            spend(model)
         budget.step(amounts)
     return budget.penalty(amounts)
 

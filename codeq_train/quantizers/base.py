@@ -126,10 +126,16 @@ class WeightQuantizer(nn.Module, ABC):
         with torch.no_grad():
             self.mask = (self.levels(weight).values() != 0).to(weight.dtype)
 
-    def settle(self) -> None:
-        """Keep the width from now on, where it is learned: called when the last aim is reached.
+    @property
+    def widest(self) -> int:
+        """Largest width that `settle` takes."""
+        return self.bits
 
-        A width is whole: one that wavers between two values makes the size jump.
+    def settle(self, bits: int | None = None) -> None:
+        """Keep this width from now on, where it is learned; by default the present one.
+
+        Called when the last aim is reached.  A width is whole: one that wavers between two values
+        makes the size jump.
         """
 
     def steer(self, excess: float) -> None:

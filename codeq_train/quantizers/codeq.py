@@ -83,9 +83,13 @@ class CoDeQ(GridQuantizer):
         alive = self.structure.alive(weight, self._reach(weight))
         return width, soft_density(weight, threshold, step, alive)
 
+    @property
+    def widest(self) -> int:
+        return self.max_bits
+
     @torch.no_grad()
-    def settle(self) -> None:
-        self.settled.copy_(self.width())
+    def settle(self, bits: int | None = None) -> None:
+        self.settled.fill_(self.bits if bits is None else bits)
 
     @torch.no_grad()
     def freeze(self, weight: Tensor) -> None:

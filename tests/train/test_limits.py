@@ -17,7 +17,8 @@ from codeq_train import (
     projected_bytes,
     regularizer,
 )
-from codeq_train.limits import check_budgets, exact, land
+from codeq_train.budget import MARGIN
+from codeq_train.limits import _gain_of_a_bit, check_budgets, exact, land, spend
 from tests.train.nets import ConvNet, images
 
 
@@ -51,6 +52,51 @@ def test_a_budget_in_bytes_is_met_and_used() -> None:
 
     assert before > 450
     assert 250 < after <= 320
+
+
+@pytest.mark.parametrize("limit", [260, 320, 10_000])
+def test_what_is_left_of_a_budget_goes_to_the_layers_that_need_it(limit: int) -> None:
+    """A large layer that lost a bit leaves hundreds of bytes, and each could carry accuracy."""
+    ours = net(weights=limit)
+    weighted = [
+        layer
+        for layer in ours.weighted()
+        if layer.quantizer.widest > layer.quantizer.bits or layer.quantizer.learn_bits
+    ]
+    for layer in weighted:
+        layer.quantizer.settle(2)
+    before = exact(ours).amounts["weights"]
+
+    added = spend(ours)
+
+    after = exact(ours).amounts["weights"]
+    widths = [layer.quantizer.bits for layer in weighted]
+    assert added == sum(widths) - 2 * len(weighted)
+    assert before <= after
+    assert after <= limit or added == 0
+    if limit == 10_000:
+        assert {8} == set(widths)
+    one_more = []
+    for layer, bits in zip(weighted, widths, strict=True):
+        if bits < layer.quantizer.widest:
+            layer.quantizer.settle(bits + 1)
+            one_more.append(exact(ours).amounts["weights"])
+            layer.quantizer.settle(bits)
+    assert all(amount > limit * (1 - MARGIN) for amount in one_more)
+
+
+def test_the_layer_that_the_loss_feels_most_gains_the_first_bit() -> None:
+    """Bytes in a layer that nobody notices are wasted."""
+    ours = net(weights=10_000)
+    layers = list(ours.weighted())
+    for favourite in layers[:2]:
+        for layer in layers:
+            layer.quantizer.settle(7)
+            layer.weight.grad = torch.full_like(layer.weight, 1e-6)
+        favourite.weight.grad = torch.full_like(favourite.weight, 1.0)
+        gains = [_gain_of_a_bit(layer) for layer in layers]
+
+        assert favourite is layers[gains.index(max(gains))]
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def test_uniform_layers_take_no_part() -> None:
 
 def test_widths_stay_once_the_last_aim_is_reached() -> None:
     """One that wavers between 4 and 5 bits makes the size jump by a quarter of the layer."""
-    ours = net(budgets=BudgetConfig(weights=400))
+    ours = net(budgets=BudgetConfig(weights=200))  # nothing is left that could be spent
     ours.budget.schedule(10)  # six steps of descent
     widths = []
     for _ in range(8):
@@ -114,7 +114,7 @@ def test_widths_stay_once_the_last_aim_is_reached() -> None:
         for layer in ours.weighted():
             torch.nn.init.constant_(layer.quantizer.psi, 3.0 - len(widths))
         widths.append([layer.quantizer.bits for layer in ours.weighted()])
-    other = net(budgets=BudgetConfig(weights=400))
+    other = net(budgets=BudgetConfig(weights=200))
     other.load_state_dict(ours.state_dict())
 
     assert widths[4] > widths[5] == widths[6] == widths[7]
