@@ -19,10 +19,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from codeq_compile.errors import DoesNotFit, InputError, ModelError, NoKernel
@@ -43,6 +46,8 @@ _ALIVE = {TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE}
 _RESULTS = (DoesNotFit, ModelError, NoKernel)
 """What says something about the method; anything else is tried again."""
 _OPENINGS = 4
+_PATIENCE = 60
+"""Seconds that a worker waits for its turn at an SQLite file."""
 _LR_RANGE = (0.3, 3.0)
 _RATE_RANGE = (2e-3, 5e-2)
 
@@ -265,20 +270,45 @@ def open_storage(url: str, *, heartbeat: int = 15) -> optuna.storages.BaseStorag
     InputError
         The database cannot be opened, or its driver is missing.
     """
-    if url.startswith("sqlite:///"):
+    is_file = url.startswith("sqlite:///")
+    if is_file:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     for attempt in range(_OPENINGS):
         try:
             with _no_experimental_warnings():
-                return optuna.storages.RDBStorage(
-                    url, heartbeat_interval=heartbeat, grace_period=4 * heartbeat
+                storage = optuna.storages.RDBStorage(
+                    url,
+                    engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if is_file else None,
+                    heartbeat_interval=heartbeat,
+                    grace_period=4 * heartbeat,
                 )
+            if is_file:
+                _take_turns(storage.engine)
+            return storage
         except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             # two workers that make the same tables at the same time: the second try finds them
             if attempt + 1 == _OPENINGS or not isinstance(error, IntegrityError | OperationalError):
                 raise InputError(f"cannot open the storage {url}: {error}") from error
             time.sleep(0.5 * (attempt + 1))
     raise AssertionError("unreachable")
+
+
+def _take_turns(engine: Engine) -> None:
+    """Let one worker at a time read and write an SQLite file.
+
+    SQLite knows no lock on a row: two workers that read the same waiting trial would both take it.
+    Source: SQLAlchemy's page on SQLite, "Transactions with SQLite and the sqlite3 driver".
+    """
+
+    @event.listens_for(engine, "connect")
+    def own_transactions(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def lock_first(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections from before this do not know it
 
 
 @contextlib.contextmanager
