@@ -12,18 +12,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-class RoundSTE(Function):
-    """Nearest integer, ties away from zero as in the integers [N2.1]; gradient 1."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return round_half_away(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
-
-
 def round_half_away(x: Tensor) -> Tensor:
     """Nearest integer, ties away from zero. [N2.1]"""
     return torch.copysign(torch.floor(x.abs() + 0.5), x)
@@ -199,11 +187,6 @@ def _sum_to(x: Tensor, like: Tensor) -> Tensor:
 
 
 # torch does not type Function.apply; these do.
-
-
-def round_ste(x: Tensor) -> Tensor:
-    """Nearest integer, ties away from zero; see `RoundSTE`."""
-    return RoundSTE.apply(x)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def bounded_ste(x: Tensor, low: float, high: float) -> Tensor:

@@ -7,6 +7,8 @@ Training in the last phase and export round through the same functions, so that 
 import torch
 from torch import Tensor
 
+from codeq_train.autograd import round_half_away
+
 
 def storable_factors(factor: Tensor, bits: int) -> Tensor:
     """The nearest factors whose multipliers have `bits` bits; 0 stays 0. [N2.3]
@@ -42,4 +44,4 @@ def storable_bias(start: Tensor, bits: int, output_steps: Tensor) -> Tensor:
         unit = torch.exp2(excess.clamp(min=0.0))
         if (unit * output_steps).max() <= 1.0:
             break
-    return torch.copysign(torch.floor(start.abs() / unit + 0.5), start) * unit
+    return round_half_away(start / unit) * unit

@@ -10,7 +10,7 @@ from codeq_train.autograd import (
     bounded_round_ste,
     quantize_activation,
     quantize_weight,
-    round_ste,
+    round_half_away,
     weight_index,
     weight_step,
 )
@@ -136,7 +136,7 @@ def test_activation_gradients_equal_those_of_autograd(
 
 def test_rounding_is_half_away_from_zero_as_in_the_integers() -> None:
     """torch.round goes to even and would put every second tie of a bias one step off."""
-    assert [-3.0, -1.0, 1.0, 3.0] == round_ste(torch.tensor([-2.5, -0.5, 0.5, 2.5])).tolist()
+    assert [-3.0, -1.0, 1.0, 3.0] == round_half_away(torch.tensor([-2.5, -0.5, 0.5, 2.5])).tolist()
 
 
 def test_a_bounded_value_can_only_move_inward() -> None:

@@ -106,7 +106,14 @@ static void check(cq_conv2d_fn *kernel, const struct stream *stream, uint8_t run
         .tile = 4,
         .in_zero = -9,
         .weights = {stream->bytes, NULL, 0, run_bits},
-        .requant = {bias, multiplier, exponent, 1, 2, 0, 3, -120, 120},
+        .requant = {.bias = bias,
+                    .multiplier = multiplier,
+                    .exponent = exponent,
+                    .bias_bytes = 1,
+                    .multiplier_bytes = 2,
+                    .zero_point = 3,
+                    .clamp_min = -120,
+                    .clamp_max = 120},
     };
     int8_t in[SIZE * SIZE * CHANNELS];
     int8_t out[SIZE * SIZE * FILTERS];
