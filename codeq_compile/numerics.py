@@ -13,7 +13,7 @@ Int8Array = NDArray[np.int8]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
-VERSION = 1
+VERSION = 2
 """Of docs/NUMERICS.md; generated code repeats it."""
 
 INT32_MIN = -(1 << 31)

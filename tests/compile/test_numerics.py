@@ -3,7 +3,9 @@
 
 import itertools
 import math
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +78,14 @@ def test_a_factor_that_is_no_factor_is_refused(x):
     """Such a scale would give an arbitrary multiplier. [N2.2]"""
     with pytest.raises(ValueError, match="finite"):
         numerics.quantize_multiplier(x)
+
+
+def test_the_version_is_that_of_the_rules():
+    """Generated code names the rules that it follows: another number sends its reader elsewhere."""
+    rules = Path(__file__).parents[2].joinpath("docs", "NUMERICS.md").read_text(encoding="utf-8")
+
+    assert [str(numerics.VERSION)] == re.findall(r"^Version (\d+)\.", rules, re.MULTILINE)
+    assert f"| {numerics.VERSION} |" in rules.partition("## 7 History")[2]
 
 
 @given(st.integers(1 << 30, INT32_MAX), st.integers(-31, 29), st.integers(1, 31))

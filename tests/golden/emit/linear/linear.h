@@ -8,7 +8,7 @@
  *   target    microbit (cortex-m0), isa ref
  *   flash     24 B weights, 7 B tables
  *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
- *   numerics  1 */
+ *   numerics  2 */
 #ifndef LINEAR_H
 #define LINEAR_H
 
