@@ -173,39 +173,8 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None
         A checkpoint that is to be continued is of another recipe or seed, or is not there.
     """
     run = run or Run()
-    if run.teacher is not None and not run.teacher.is_file():
-        raise InputError(f"{run.teacher}: there is no float network to reuse")
-    data = recipe.dataset
-    seed_everything(seed)
-    network = recipe.network()
-    _check_activations(recipe, network)
-    shared: dict[str, Any] = {
-        "x": torch.arange(len(data.train)),
-        "y": data.train.y,
-        "batch_size": recipe.batch_size,
-        "weight_decay": recipe.weight_decay,
-        "optimizer": recipe.optimizer,
-        "clip_norm": recipe.clip_norm,
-        "validation": (data.validation.x, data.validation.y),
-        "augment": data.draw,
-        "loss": partial(_loss, _class_weights(data.train.y, recipe.class_weighting)),
-        "precision": run.precision,
-        "channels_last": recipe.channels_last,
-        "settings": {"recipe": recipe.name, "class_weighting": recipe.class_weighting},
-        "fabric": run.fabric,
-    }
-    fit(
-        network,
-        **shared,
-        epochs=recipe.float_epochs,
-        lr=recipe.float_lr,
-        checkpoint=run.teacher or _file(run, "float.pt"),
-        resume=run.resume or run.teacher is not None,
-        callbacks=_logs(run, "float"),
-        on_epoch=lambda epoch: on_progress(Progress(phase="float", epoch=epoch)),
-        seed=seed,
-    )
-    network.cpu().eval()
+    network = train_float(recipe, seed=seed, on_progress=on_progress, run=run)
+    data, shared = recipe.dataset, _shared(recipe, run)
     config = _with_input(recipe)
     if recipe.choose_widths:
         config = methods.with_widths(config, network, _batches(data.train), shared["loss"])
@@ -227,6 +196,56 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None
     network.cpu()
     model.cpu().eval()
     return Trained(network=network, model=model, graph=_export(model, recipe))
+
+
+def train_float(
+    recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None = None
+) -> nn.Module:
+    """The first phase of `train` alone: the baseline and teacher, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        As in `train`.
+    """
+    run = run or Run()
+    if run.teacher is not None and not run.teacher.is_file():
+        raise InputError(f"{run.teacher}: there is no float network to reuse")
+    seed_everything(seed)
+    network = recipe.network()
+    _check_activations(recipe, network)
+    fit(
+        network,
+        **_shared(recipe, run),
+        epochs=recipe.float_epochs,
+        lr=recipe.float_lr,
+        checkpoint=run.teacher or _file(run, "float.pt"),
+        resume=run.resume or run.teacher is not None,
+        callbacks=_logs(run, "float"),
+        on_epoch=lambda epoch: on_progress(Progress(phase="float", epoch=epoch)),
+        seed=seed,
+    )
+    return network.cpu().eval()
+
+
+def _shared(recipe: Recipe, run: Run) -> dict[str, Any]:
+    """What both phases give to `fit`."""
+    data = recipe.dataset
+    return {
+        "x": torch.arange(len(data.train)),
+        "y": data.train.y,
+        "batch_size": recipe.batch_size,
+        "weight_decay": recipe.weight_decay,
+        "optimizer": recipe.optimizer,
+        "clip_norm": recipe.clip_norm,
+        "validation": (data.validation.x, data.validation.y),
+        "augment": data.draw,
+        "loss": partial(_loss, _class_weights(data.train.y, recipe.class_weighting)),
+        "precision": run.precision,
+        "channels_last": recipe.channels_last,
+        "settings": {"recipe": recipe.name, "class_weighting": recipe.class_weighting},
+        "fabric": run.fabric,
+    }
 
 
 def _file(run: Run, name: str) -> Path | None:
