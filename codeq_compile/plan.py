@@ -12,6 +12,7 @@ from codeq_compile.ir.op import c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import MemoryPlan, plan_memory
+from codeq_compile.ops.base import align4
 from codeq_compile.packing import CODECS, applicable, pack, unpack
 from codeq_compile.target import Target
 
@@ -39,6 +40,8 @@ class Layer:
     scratch_bytes : int
     tables_bytes : int
         Flash for biases, multipliers, functions and levels.
+    padding_bytes : int
+        Between these and the weights in a linked image: compilers for Arm align arrays to words.
     macs, macs_done : int
         Multiply-accumulates of one inference, and those that are left where zeros are skipped.
     """
@@ -51,6 +54,7 @@ class Layer:
     note: str
     scratch_bytes: int
     tables_bytes: int
+    padding_bytes: int
     macs: int
     macs_done: int
 
@@ -91,6 +95,11 @@ class Plan:
     def tables_bytes(self) -> int:
         """Flash for all other constant arrays."""
         return sum(layer.tables_bytes for layer in self.layers)
+
+    @property
+    def padding_bytes(self) -> int:
+        """Flash between constant arrays in a linked image."""
+        return sum(layer.padding_bytes for layer in self.layers)
 
     @property
     def arena_bytes(self) -> int:
@@ -192,7 +201,7 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
     name, note = _choice(node, candidates, packing)
     kernel, packed = candidates[name]
     _check_stream(node, packed)
-    c_params = node.op.c_params(node.params, inputs, output, packed)
+    arrays = [*c_arrays(node.op.c_params(node.params, inputs, output, packed))]
     macs = node.op.macs(node.params, output)
     return Layer(
         index=index,
@@ -202,7 +211,8 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
         costs={name: packed.bytes for name, (_, packed) in candidates.items() if packed},
         note=note,
         scratch_bytes=node.op.scratch_bytes(node.params, inputs, output, packed, kernel.family),
-        tables_bytes=sum(array.bytes for array in c_arrays(c_params) if array.name != "weights"),
+        tables_bytes=sum(array.bytes for array in arrays if array.name != "weights"),
+        padding_bytes=sum(align4(array.bytes) - array.bytes for array in arrays),
         macs=macs,
         macs_done=macs * _nonzeros(node) // node.weights.codes.size
         if node.weights is not None and name in SPARSE

@@ -11,8 +11,7 @@ from codeq_compile import passes
 from codeq_compile import target as targets
 from codeq_compile.errors import DoesNotFit
 from codeq_compile.ir import Graph
-from codeq_compile.ir.op import c_arrays
-from codeq_compile.plan import Plan, plan
+from codeq_compile.plan import plan
 from codeq_train.budget import MARGIN
 from codeq_train.config import BudgetConfig
 from codeq_train.cost import INSTRUCTIONS_UNIT, LayerCost, costs_of, linked_code, snapshot
@@ -21,7 +20,6 @@ from codeq_train.model import QuantizedModel
 
 MOST_CUT = 0.5
 """Share of the remaining weights that may be cut: beyond it, what is left is another network."""
-_WORD = 4
 LARGEST = 5
 """Layers and tensors that a message names."""
 
@@ -78,7 +76,7 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         if kernels not in budget.known_code and (link or not budget.known_code):
             budget.known_code[kernels] = linked_code(graph, limits.target)
         code = budget.known_code.get(kernels, int(budget.code))
-    tables = decided.tables_bytes + _padding(decided)
+    tables = decided.tables_bytes + decided.padding_bytes
     weights = decided.weights_bytes + tables
     every = {"weights": weights, "flash": weights + code, "instructions": decided.macs_done}
     return Exact(
@@ -87,17 +85,6 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         tables=tables,
         code=code,
     )
-
-
-def _padding(decided: Plan) -> int:
-    """Bytes between constant arrays, which compilers for Arm align to words."""
-    total = 0
-    for layer in decided.layers:
-        inputs = decided.graph.input_types(layer.node)
-        output = decided.graph.output_type(layer.node)
-        params = layer.node.op.c_params(layer.node.params, inputs, output, layer.packed)
-        total += sum(-array.bytes % _WORD for array in c_arrays(params))
-    return total
 
 
 # -- RAM ------------------------------------------------------------------------------------------
