@@ -186,22 +186,26 @@ def _sum_to(x: Tensor, like: Tensor) -> Tensor:
     return x.sum_to_size(like.shape) if like.dim() else x.sum()
 
 
-# torch does not type Function.apply; these do.
+def apply(function: type[Function], *arguments: object) -> Tensor:
+    """Call a function that has a gradient of its own."""
+    result = function.apply(*arguments)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    assert isinstance(result, Tensor)
+    return result
 
 
 def bounded_ste(x: Tensor, low: float, high: float) -> Tensor:
     """`x` within [low, high]; see `BoundedSTE`."""
-    return BoundedSTE.apply(x, low, high)  # type: ignore[no-any-return,no-untyped-call]
+    return apply(BoundedSTE, x, low, high)
 
 
 def at_least(x: Tensor, low: Tensor) -> Tensor:
     """`x`, but not below `low`; see `AtLeast`."""
-    return AtLeast.apply(x, low)  # type: ignore[no-any-return,no-untyped-call]
+    return apply(AtLeast, x, low)
 
 
 def bounded_round_ste(x: Tensor, low: float, high: float) -> Tensor:
     """Nearest integer in [low, high]; see `BoundedRoundSTE`."""
-    return BoundedRoundSTE.apply(x, low, high)  # type: ignore[no-any-return,no-untyped-call]
+    return apply(BoundedRoundSTE, x, low, high)
 
 
 def quantize_activation(
@@ -219,9 +223,7 @@ def quantize_activation(
     top : int
         Largest level of the grid's width, which scales the gradients of the grid.
     """
-    return QuantizeActivation.apply(  # type: ignore[no-any-return,no-untyped-call]
-        x, scale, zero_point, low, high, top
-    )
+    return apply(QuantizeActivation, x, scale, zero_point, low, high, top)
 
 
 def quantize_weight(
@@ -239,6 +241,4 @@ def quantize_weight(
     mask : float tensor of w's shape, optional
         1 for weights that must not become 0, 0 for those that stay 0.
     """
-    return QuantizeWeight.apply(  # type: ignore[no-any-return,no-untyped-call]
-        w, top_value, top, gap, mask
-    )
+    return apply(QuantizeWeight, w, top_value, top, gap, mask)

@@ -21,7 +21,7 @@ from codeq_compile.build import tools
 from codeq_compile.cli import budget, json_option, show
 from codeq_compile.errors import InputError
 from codeq_compile.report import table
-from codeq_train.config import BudgetConfig, load_config
+from codeq_train.config import load_config, parse_config
 from codeq_train.cost import INSTRUCTIONS_UNIT
 from codeq_train.loop import Precision, launch
 from codeq_train.methods import METHODS
@@ -263,7 +263,9 @@ def _run(
 
 def _limited(recipe: Recipe, given: Mapping[str, int], target: str) -> Recipe:
     """The recipe with the budgets that were given, if any, for the board that was chosen."""
-    budgets = BudgetConfig(**given) if given else recipe.config.budgets  # type: ignore[arg-type]
+    budgets = recipe.config.budgets
+    if given:
+        budgets = parse_config({"budgets": dict(given)}, source="options").budgets
     if budgets.flash is not None and targets.load(target).is_host:
         raise InputError(f'"{target}" has no linked image: a flash budget needs a board')
     budgets = msgspec.structs.replace(budgets, target=target)

@@ -7,6 +7,7 @@ gets an int8 grid.  `capture` makes layers, `prepare` gives them grids, `export`
 
 import enum
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -62,7 +63,7 @@ class Origin:
     source: str
 
 
-class Layer(nn.Module):
+class Layer(nn.Module, ABC):
     """One operation of the captured model.
 
     Attributes
@@ -74,7 +75,7 @@ class Layer(nn.Module):
         Grid of the output; None before `prepare` and where `rule` is NONE.
     """
 
-    rule: ClassVar[GridRule] = GridRule.OWN
+    rule: GridRule = GridRule.OWN
     fuses_limits: ClassVar[bool] = False
     """A following relu-like clamp becomes part of the integer layer."""
     keeps_sign: ClassVar[bool] = False
@@ -90,9 +91,9 @@ class Layer(nn.Module):
         """Whether the output is never negative, given whether the inputs are."""
         return self.limits[0] >= 0.0 or (self.keeps_sign and all(inputs))
 
+    @abstractmethod
     def compute(self, *inputs: Tensor) -> Tensor:
         """The float operation, before limits and grid."""
-        raise NotImplementedError
 
     @property
     def is_on_grid(self) -> bool:
@@ -214,9 +215,9 @@ class Weighted(Layer):
         """Grid of the layer's input."""
         return self._input[0]
 
+    @abstractmethod
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The product, given weights and bias."""
-        raise NotImplementedError
 
     def levels(self) -> Levels:
         """Quantized weights without the BatchNorm, as export stores them."""
@@ -393,7 +394,7 @@ class Unary(Layer):
         super().__init__(origin)
         self.function, self.fixed, self.low = function, fixed, low
         if fixed is not None:
-            self.rule = GridRule.FIXED  # type: ignore[misc]  # a property of the function
+            self.rule = GridRule.FIXED
 
     def non_negative(self, inputs: Sequence[bool]) -> bool:
         return self.low >= 0.0

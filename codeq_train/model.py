@@ -51,7 +51,7 @@ class QuantizedModel(nn.Module):
         for layer in layers:
             _register(self.body, layer.origin.name, layer)
         self._last_use = _last_uses(layers, set(self.outputs.values()))
-        self.register_state_dict_post_hook(_store_once)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_store_once)  # type: ignore[no-untyped-call]  # torch leaves it so
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for again, first in _shared(self):

@@ -315,7 +315,7 @@ def _take_turns(engine: Engine) -> None:
 def _no_experimental_warnings() -> Iterator[None]:
     # heartbeats are "experimental" since Optuna 2.9
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # said above
         yield
 
 

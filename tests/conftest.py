@@ -14,7 +14,13 @@ import hypothesis
 import numpy as np
 import pytest
 
-hypothesis.settings.register_profile("codeq", deadline=None, print_blob=True)
+# No test may fail because the machine is busy: neither a deadline nor a check of the time to draw.
+hypothesis.settings.register_profile(
+    "codeq",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("codeq")
 
 _SEED = int(os.environ.get("CODEQ_SEED") or secrets.randbits(32))

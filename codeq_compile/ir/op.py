@@ -5,7 +5,7 @@ One op is one module of `codeq_compile.ops`; this file holds the questions only.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -157,12 +157,13 @@ class Op(ABC, Generic[Params]):
 
 
 _REGISTRY: dict[str, type[Op[Any]]] = {}
+_AnyOp = TypeVar("_AnyOp", bound=Op[Any])
 
 
-def register(kind: str):  # type: ignore[no-untyped-def]  # a decorator: type in, the same type out
+def register(kind: str) -> Callable[[type[_AnyOp]], type[_AnyOp]]:
     """Class decorator: make an op known by its kind, the name used in files and kernels.inc."""
 
-    def add(cls: type[Op[Any]]) -> type[Op[Any]]:
+    def add(cls: type[_AnyOp]) -> type[_AnyOp]:
         assert kind not in _REGISTRY, f"two ops are called {kind}"
         assert is_dataclass(cls)
         cls.kind = kind

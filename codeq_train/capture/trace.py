@@ -39,7 +39,7 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     # torch takes a batch of 1 for a constant of the model
     pair = tuple(torch.cat([x[:1], x[:1]]).detach() for x in example)
     batch = torch.export.Dim("batch")
-    shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+    shapes = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     for x in pair:
         shapes[x] = {0: batch}
     try:
@@ -47,7 +47,7 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
             model(*pair)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise ModelError(f"the model does not run on the example: {error}") from error
-    dynamic = shapes.dynamic_shapes(model, pair)  # type: ignore[no-untyped-call]
+    dynamic = shapes.dynamic_shapes(model, pair)  # type: ignore[no-untyped-call]  # so is this
     try:
         with _silence():
             return torch.export.export(model, pair, dynamic_shapes=dynamic, strict=False)
@@ -67,7 +67,7 @@ def _silence() -> Iterator[None]:
             contextlib.redirect_stderr(nowhere),
             warnings.catch_warnings(),
         ):
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # of torch's own insides: the error is what counts
             yield
     finally:
         logging.disable(previous)

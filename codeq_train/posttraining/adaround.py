@@ -98,7 +98,7 @@ class AdaRound:
                 if progress > 0:
                     loss = loss + self.decisiveness * indecision(up, progress)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
         return torch.where(logits >= 0.0, upper, lower)
 

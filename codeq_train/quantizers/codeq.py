@@ -7,6 +7,8 @@ Source: CoDeQ, arXiv:2512.12981, eq. 10-18; the paper's offset grid is restricte
 """
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +31,7 @@ class CoDeQ(GridQuantizer):
     ``gap = round(softplus(phi))``, ``bits = round(min + (max - min) · sigmoid(psi))``.
     """
 
-    learned = {"phi": "dead_zone", "psi": "bits"}  # noqa: RUF012  # a ClassVar of the base
+    learned: ClassVar[Mapping[str, str]] = {"phi": "dead_zone", "psi": "bits"}
     learns_size = True
 
     def __init__(self, weight: Tensor, config: LayerConfig) -> None:

@@ -7,13 +7,14 @@ Source: CoDeQ, arXiv:2512.12981, eq. 10-19.
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from codeq_train.autograd import bounded_round_ste, bounded_ste
+from codeq_train.autograd import apply, bounded_round_ste, bounded_ste
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer, soft_density
 
@@ -44,7 +45,7 @@ class CoDeQOffset(WeightQuantizer):
     is almost no dead zone.
     """
 
-    learned = {"theta": "dead_zone", "theta_bits": "bits"}  # noqa: RUF012  # a ClassVar of the base
+    learned: ClassVar[Mapping[str, str]] = {"theta": "dead_zone", "theta_bits": "bits"}
     learns_size = True
 
     def __init__(self, weight: Tensor, config: LayerConfig) -> None:
@@ -93,9 +94,7 @@ class CoDeQOffset(WeightQuantizer):
             unit, table = self.step(weight), self._integers()
         reach = self.reach(weight)
         zone = 2.0 * reach * self.zone()
-        quantized: Tensor = QuantizeOffset.apply(  # type: ignore[no-untyped-call]
-            weight, reach, zone, self.top(), unit, table, self.mask
-        )
+        quantized = apply(QuantizeOffset, weight, reach, zone, self.top(), unit, table, self.mask)
         return quantized
 
     @torch.no_grad()

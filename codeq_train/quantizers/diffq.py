@@ -8,6 +8,9 @@ weights would spend more on decoding than it saves.
 Source: DiffQ, arXiv:2104.09987, section 4; written from its equations.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +31,7 @@ class DiffQ(GridQuantizer):
     generator of the weight's device.  Evaluation and `freeze` use b rounded.
     """
 
-    learned = {"psi": "bits"}  # noqa: RUF012  # a ClassVar of the base
+    learned: ClassVar[Mapping[str, str]] = {"psi": "bits"}
     learns_size = True
 
     def __init__(self, weight: Tensor, config: LayerConfig) -> None:

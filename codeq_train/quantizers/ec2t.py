@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from codeq_train.autograd import at_least, bounded_ste, round_half_away
+from codeq_train.autograd import apply, at_least, bounded_ste, round_half_away
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
 from codeq_train.quantizers.ecq import scale_gradient
@@ -72,7 +72,8 @@ class EC2T(WeightQuantizer):
 
     def forward(self, weight: Tensor) -> Tensor:
         negative, positive = self.centroids(weight)
-        quantized: Tensor = QuantizeTernary.apply(  # type: ignore[no-untyped-call]
+        quantized = apply(
+            QuantizeTernary,
             weight,
             negative,
             positive,

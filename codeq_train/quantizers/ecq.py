@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from codeq_train.autograd import weight_step
+from codeq_train.autograd import apply, weight_step
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
 from codeq_train.quantizers.entropy import Assignment
@@ -40,7 +40,8 @@ class ECQ(LSQ):
         self.scaled_gradient = config.scaled_gradient
 
     def forward(self, weight: Tensor) -> Tensor:
-        quantized: Tensor = QuantizeAssigned.apply(  # type: ignore[no-untyped-call]
+        quantized = apply(
+            QuantizeAssigned,
             weight,
             self.top_value(weight),
             self.fixed_top,

@@ -60,7 +60,7 @@ class Relevance(nn.Module):
         def observe(gradient: Tensor) -> None:
             self.observe(gradient.square() if fisher else (gradient * latent).abs())
 
-        quantized.register_hook(observe)  # type: ignore[no-untyped-call]
+        quantized.register_hook(observe)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @torch.no_grad()
     def observe(self, relevance: Tensor) -> None:

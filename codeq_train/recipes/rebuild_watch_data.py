@@ -60,7 +60,7 @@ def convert(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
 
 def main() -> None:
     """Write the archive in place."""
-    np.savez_compressed(ARCHIVE, **convert(source()))  # type: ignore[arg-type]
+    np.savez_compressed(ARCHIVE, **convert(source()))  # type: ignore[arg-type]  # numpy types names as its options
     print(f"{ARCHIVE}: {ARCHIVE.stat().st_size} bytes")
 
 

@@ -83,7 +83,7 @@ def test_help_lists_every_command_with_a_sentence() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize("plugin", entry_points(group=cli.PLUGINS), ids=lambda p: p.name)
-def test_the_help_of_training_commands_is_that_of_their_own(plugin) -> None:  # type: ignore[no-untyped-def]
+def test_the_help_of_training_commands_is_that_of_their_own(plugin) -> None:
     """The sentence stands in cli.py, because asking codeq_train for it would load torch."""
     command = plugin.load()
 

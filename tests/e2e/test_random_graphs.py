@@ -14,6 +14,7 @@ from codeq_compile.ir import Graph
 from tests.libraries import emitted
 from tests.strategies import graphs
 
+# Each example builds a library with a C compiler, and draws a whole network.
 SLOW_EXAMPLES = {"suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
 

@@ -17,7 +17,7 @@ from tests.train.nets import images, prepared, randomize_batchnorm
 
 
 def fitted(values: torch.Tensor, **options: bool | int) -> ActivationQuantizer:
-    quantizer = ActivationQuantizer(**options)  # type: ignore[arg-type]
+    quantizer = ActivationQuantizer(**options)
     quantizer.observe()
     quantizer(values)
     quantizer.settle()
@@ -165,7 +165,7 @@ def everything(**activations: object) -> nn.Module:
     torch.manual_seed(0)
     model = Everything()
     randomize_batchnorm(model)
-    config = QuantConfig(activations=ActivationConfig(**activations))  # type: ignore[arg-type]
+    config = QuantConfig(activations=ActivationConfig(**activations))
     return prepared(model, images(64, 2, 8, 8), config=config)
 
 

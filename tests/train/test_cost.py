@@ -62,7 +62,7 @@ def test_the_costs_are_those_of_the_compiled_library(
     model = nn.Sequential(net(), nn.Tanh())
     randomize_batchnorm(model)
     size = 9 if net is ConvNet else 3
-    config = QuantConfig(weights=LayerConfig(bits=bits), tables=tables)  # type: ignore[arg-type]
+    config = QuantConfig(weights=LayerConfig(bits=bits), tables=tables)
     ours = prepared(model, images(16, 2, size, size), config=config)
     widen_gap(ours, gap)
     report = compile(export(ours), tmp_path / "library", target="host").report

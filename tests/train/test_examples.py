@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def example(name: str, *needed: str) -> ModuleType:
     """The module docs/examples/`name`.py; the test is skipped where a package is missing."""
     for package in needed:
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason="an example for users of this package")
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -7,7 +7,7 @@ import pytest
 from codeq_train.layout import candidates, image, image_shape, ir_shape, plain
 
 
-def memory(values: np.ndarray, order: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def memory(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     return values.ravel()[order]
 
 

@@ -24,7 +24,7 @@ from tests.train.nets import ConvNet, images
 
 def net(**limits: object) -> QuantizedModel:
     torch.manual_seed(0)
-    config = QuantConfig(budgets=BudgetConfig(rate=0.05, **limits))  # type: ignore[arg-type]
+    config = QuantConfig(budgets=BudgetConfig(rate=0.05, **limits))
     return prepare(ConvNet(), images(16, 2, 9, 9), config)
 
 

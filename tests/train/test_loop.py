@@ -60,7 +60,7 @@ def test_each_epoch_is_reported(trained: tuple[nn.Module, list[Epoch]]) -> None:
 
     assert [*range(1, 9)] == [epoch.number for epoch in epochs]
     assert [False] * 5 + [True] * 3 == [epoch.frozen for epoch in epochs]
-    assert projected_bytes(model) == epochs[-1].flash_bytes  # type: ignore[arg-type]
+    assert projected_bytes(model) == epochs[-1].flash_bytes
     assert epochs[-1].loss < epochs[0].loss
     assert 2.0 <= epochs[-1].mean_bits <= 4.0
     assert 0.0 <= epochs[-1].sparsity < 1.0

@@ -16,7 +16,9 @@ from codeq_train.quantizers import ECQ
 from tests.train.nets import ConvNet, Residual, images
 
 LRP = QuantConfig(weights=LayerConfig(quantizer="ecq", bits=8, strength=0.0, relevance="lrp"))
-needs_captum = pytest.mark.skipif(find_spec("captum") is None, reason="needs captum")
+needs_captum = pytest.mark.skipif(
+    find_spec("captum") is None, reason="relevances by propagation are the extra `lrp`"
+)
 
 
 def ready(model: nn.Module, x: Tensor) -> QuantizedModel:

@@ -34,7 +34,7 @@ def test_every_method_prepares_and_says_what_carries_its_budget(
 ) -> None:
     """A misspelt field, or a budget that nothing carries, must not show after an hour."""
     if method(name).fields.get("relevance") == "lrp":
-        pytest.importorskip("captum")
+        pytest.importorskip("captum", reason="relevances by propagation are the extra `lrp`")
     model = prepare(network, images(16, 12), configured(QuantConfig(), name))
     quantizers = [layer.quantizer for layer in model.weighted()]
     steers = {type(each).steer is not WeightQuantizer.steer for each in quantizers if each}

@@ -31,8 +31,8 @@ def test_only_weights_decay() -> None:
 def test_what_cannot_be_learned_is_left_out() -> None:
     """Optimizers complain about groups without gradients, or waste memory on them."""
     config = QuantConfig(
-        weights={"quantizer": "lsq", "range": "absmax"},  # type: ignore[arg-type]
-        activations={"learn": False},  # type: ignore[arg-type]
+        weights={"quantizer": "lsq", "range": "absmax"},
+        activations={"learn": False},
     )
     ours = prepare(nn.Linear(4, 2), images(8, 4), config)
 

@@ -33,7 +33,7 @@ def frozen(quantizer: str = "lsq", **oscillation: float) -> QuantizedModel:
         ConvNet(4),
         images(64, 2, 9, 9),
         QuantConfig(
-            weights=LayerConfig(quantizer=quantizer, bits=3),  # type: ignore[arg-type]
+            weights=LayerConfig(quantizer=quantizer, bits=3),
             oscillation=OscillationConfig(**oscillation),
         ),
     )

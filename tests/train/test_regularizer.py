@@ -22,7 +22,7 @@ from tests.train.nets import ConvNet, images
 
 def net(**fields: object) -> QuantizedModel:
     torch.manual_seed(0)
-    return prepare(ConvNet(), images(16, 2, 9, 9), QuantConfig(**fields))  # type: ignore[arg-type]
+    return prepare(ConvNet(), images(16, 2, 9, 9), QuantConfig(**fields))
 
 
 def test_without_factors_and_target_there_is_no_penalty() -> None:

@@ -78,7 +78,7 @@ def test_equal_weights_make_no_difference_to_how_many_stay() -> None:
 def test_training_sees_what_is_exported(kind: str, quantizer: str, frozen: bool) -> None:
     """Bit for bit, before and after the last phase begins."""
     weight = weights(12, 40, 3, 3) * torch.linspace(0.1, 2.0, 12).reshape(-1, 1, 1, 1)
-    config = LayerConfig(quantizer=quantizer, bits=4, structure=kind, ramp_steps=1)  # type: ignore[arg-type]
+    config = LayerConfig(quantizer=quantizer, bits=4, structure=kind, ramp_steps=1)
     ours = make_quantizer(weight, config)
     if ours.structure.phi is not None:
         torch.nn.init.constant_(ours.structure.phi, 2.0)

@@ -15,7 +15,9 @@ Curves = dict[str, dict[int, float]]
 
 def curves(directory: Path) -> Curves:
     """Value by step of every curve that stands in `directory`."""
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="reads the logs back"
+    )
     events = accumulator.EventAccumulator(str(directory))
     events.Reload()
     return {

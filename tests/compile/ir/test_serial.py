@@ -32,7 +32,10 @@ from tests.strategies import GraphBuilder, graphs
 
 ROOT = Path(__file__).resolve().parents[3]
 # the folder is only a place to write one file after the other
-same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# The folder is written anew for every example; a busy machine is no failure (tests/conftest.py).
+same_folder = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def tiny() -> Graph:

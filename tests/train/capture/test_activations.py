@@ -118,4 +118,4 @@ def test_softmax_and_argmax_keep_their_axis() -> None:
     """-1 and 1 are the same axis of a vector."""
     softmax, argmax = layers(lambda x: torch.argmax(torch.softmax(x, -1), 1))[1:]
 
-    assert (1, 1) == (softmax.axis, argmax.axis)  # type: ignore[attr-defined]
+    assert (1, 1) == (softmax.axis, argmax.axis)

@@ -13,7 +13,7 @@ from tests.train.nets import Function, Residual, images
 
 
 def layers(function: object, *inputs: Tensor) -> list[Layer]:
-    module = function if isinstance(function, nn.Module) else Function(function)  # type: ignore[arg-type]
+    module = function if isinstance(function, nn.Module) else Function(function)
     return capture(module, inputs).layers
 
 

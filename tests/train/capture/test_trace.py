@@ -91,6 +91,7 @@ def test_an_example_of_a_wrong_shape_is_the_examples_fault() -> None:
         capture(nn.Conv2d(1, 4, 3), (images(2, 3, 8, 8),))
 
 
+# users still hand such modules over, which is what is tested
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
 def test_what_is_not_a_module_is_refused() -> None:
     """A scripted model has no Python that could be traced."""
@@ -98,4 +99,4 @@ def test_what_is_not_a_module_is_refused() -> None:
 
     for model in (scripted, torch.relu):
         with pytest.raises(ModelError, match="made from"):
-            capture(model, (images(2, 4),))  # type: ignore[arg-type]
+            capture(model, (images(2, 4),))

@@ -18,6 +18,7 @@ def layers(module: nn.Module, x: Tensor) -> list[Layer]:
     return capture(module, (x,)).layers
 
 
+# torch says that it copies the input: that it pads unevenly is what is tested
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     "conv",

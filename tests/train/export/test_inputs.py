@@ -26,7 +26,7 @@ def test_axes_are_turned_as_the_exported_model_wants_them(
 ) -> None:
     """A transposed input gives plausible nonsense."""
     x = images(*shape)
-    graph = export(prepared(function, x))  # type: ignore[arg-type]
+    graph = export(prepared(function, x))
     (name,) = graph.inputs
     kind = graph.tensors[name]
     assert kind.grid is not None
@@ -50,7 +50,7 @@ def test_what_is_not_the_models_input_is_refused(inputs: object, message: str) -
     """A transposed batch has as many values as a right one, and gives plausible nonsense."""
     x = images(2, 3, 4, 6)
     ours = prepared(lambda x: F.max_pool2d(x, 2), x)
-    given = inputs(x)  # type: ignore[operator]
+    given = inputs(x)
 
     with pytest.raises(InputError, match=message):
         to_graph_inputs(export(ours), *given)

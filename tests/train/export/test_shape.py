@@ -18,7 +18,7 @@ from tests.train.nets import images, prepared
 IMAGE = (4, 3, 4, 6)
 
 
-def outputs(function: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, np.ndarray]:  # type: ignore[type-arg]
+def outputs(function: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, np.ndarray]:
     """What torch gives, and the integers as real values in memory order."""
     ours = prepared(function, *inputs)
     graph = export(ours)

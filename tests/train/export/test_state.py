@@ -59,7 +59,7 @@ def test_several_outputs_have_names() -> None:
 def test_outputs_that_are_not_computed_once_are_refused(function: object, message: str) -> None:
     """Each output is a buffer of its own that the model writes."""
     with pytest.raises(UnsupportedOp, match=message):
-        prepared(function, images(4, 6))  # type: ignore[arg-type]
+        prepared(function, images(4, 6))
 
 
 def test_a_model_that_was_not_prepared_is_refused() -> None:
@@ -98,7 +98,7 @@ def test_labels_must_fit_the_output() -> None:
 def test_labels_must_be_strings(labels: object) -> None:
     """They become C strings; the classes' numbers are given instead of their names easily."""
     with pytest.raises(InputError, match="labels must be a list of strings"):
-        export(convnet(), labels=labels)  # type: ignore[arg-type]
+        export(convnet(), labels=labels)
 
 
 def test_all_reasons_of_the_layout_come_at_once() -> None:

@@ -44,6 +44,7 @@ def test_residuals_with_in_place_operations_are_exact_to_one_step() -> None:
     check(model, images(32, 3, 8, 8))
 
 
+# torch says that it copies the input: that it pads unevenly is what is tested
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(
     ("layer", "shape"),

@@ -11,7 +11,7 @@ from codeq_train.quantizers import LSQ, CoDeQ
 
 
 def codeq(weight: torch.Tensor, **fields: object) -> CoDeQ:
-    return CoDeQ(weight, LayerConfig(**fields))  # type: ignore[arg-type]
+    return CoDeQ(weight, LayerConfig(**fields))
 
 
 def set_gap(quantizer: CoDeQ, gap: float) -> None:

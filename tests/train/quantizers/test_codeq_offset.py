@@ -16,7 +16,7 @@ from tests.train.nets import ConvNet, images
 
 def offset(weight: Tensor, **fields: object) -> CoDeQOffset:
     settings = {"quantizer": "codeq_offset", "bits": 4, "per_channel": False, **fields}
-    return CoDeQOffset(weight, LayerConfig(**settings))  # type: ignore[arg-type]
+    return CoDeQOffset(weight, LayerConfig(**settings))
 
 
 def set_zone(quantizer: CoDeQOffset, share: float) -> None:
@@ -60,7 +60,7 @@ def test_gradients_are_the_published_ones(
 
     shares = torch.arange(int(top) + 1, dtype=torch.float64)
     table = torch.where(shares == 0, 0.0, share + (shares - 0.5) * (1 - share) / (top - 0.5))
-    ours = QuantizeOffset.apply(w, reach, zone, q, reach, table, None)  # type: ignore[no-untyped-call]
+    ours = QuantizeOffset.apply(w, reach, zone, q, reach, table, None)
     actual = torch.autograd.grad(ours, [w, zone, q], grad)
 
     assert torch.allclose(published(w, reach, zone, q), ours)

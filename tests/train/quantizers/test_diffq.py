@@ -13,7 +13,7 @@ from codeq_train.quantizers import LSQ, DiffQ
 
 def diffq(weight: Tensor, **fields: object) -> DiffQ:
     settings = {"quantizer": "diffq", "bits": 8, **fields}
-    return DiffQ(weight, LayerConfig(**settings))  # type: ignore[arg-type]
+    return DiffQ(weight, LayerConfig(**settings))
 
 
 def set_width(quantizer: DiffQ, bits: float) -> None:

@@ -19,7 +19,7 @@ WEIGHT = torch.where(WEIGHT > 0, 2.0 * WEIGHT, WEIGHT)  # positive weights are l
 
 def ec2t(weight: Tensor = WEIGHT, **fields: object) -> EC2T:
     settings = {"quantizer": "ec2t", "strength": 0.3, **fields}
-    return EC2T(weight, LayerConfig(**settings))  # type: ignore[arg-type]
+    return EC2T(weight, LayerConfig(**settings))
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

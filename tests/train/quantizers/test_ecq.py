@@ -17,7 +17,7 @@ WEIGHT = torch.randn(6, 50, generator=torch.Generator().manual_seed(1))
 
 def ecq(weight: Tensor = WEIGHT, **fields: object) -> ECQ:
     settings = {"quantizer": "ecq", "bits": 4, **fields}
-    return ECQ(weight, LayerConfig(**settings))  # type: ignore[arg-type]
+    return ECQ(weight, LayerConfig(**settings))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])

@@ -32,7 +32,7 @@ WEIGHTS = torch.randn(4000, generator=torch.Generator().manual_seed(3)) * 1.2
 
 
 def assignment(strength: float, values: Tensor = GRID, **fields: object) -> Assignment:
-    config = LayerConfig(strength=strength, **fields)  # type: ignore[arg-type]
+    config = LayerConfig(strength=strength, **fields)
     return Assignment(WEIGHTS, config, levels=len(values))
 
 
@@ -198,7 +198,7 @@ def test_a_budget_finds_the_strength(
     torch.manual_seed(0)
     fields = {"quantizer": quantizer, "bits": 4, "strength": strength}
     config = QuantConfig(
-        weights=LayerConfig(**fields),  # type: ignore[arg-type]
+        weights=LayerConfig(**fields),
         budgets=BudgetConfig(weights=700),
     )
     ours = prepare(nn.Linear(120, 40), images(32, 120), config)

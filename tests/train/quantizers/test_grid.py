@@ -13,7 +13,7 @@ from codeq_train.quantizers import LSQ, CoDeQ
 def test_the_top_level_stands_at_the_range(range_: str, per_channel: bool) -> None:
     """Export stores the step: range and width must give the same one."""
     weight = torch.randn(5, 40, generator=torch.Generator().manual_seed(0))
-    config = LayerConfig(bits=4, range=range_, per_channel=per_channel)  # type: ignore[arg-type]
+    config = LayerConfig(bits=4, range=range_, per_channel=per_channel)
     quantizer = CoDeQ(weight, config)
 
     levels = quantizer.levels(weight * 100.0)  # all of it beyond the range, if that is learned
@@ -32,7 +32,7 @@ def test_the_initial_range_beats_absmax() -> None:
     weight = torch.cat([torch.randn(1, 500), torch.tensor([[9.0]])], dim=1)
 
     def error(range_: str) -> float:
-        quantizer = LSQ(weight, LayerConfig(bits=3, range=range_))  # type: ignore[arg-type]
+        quantizer = LSQ(weight, LayerConfig(bits=3, range=range_))
         return float((quantizer(weight) - weight).square().sum().detach())
 
     assert error("learned") < 0.5 * error("absmax")

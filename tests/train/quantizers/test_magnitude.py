@@ -14,7 +14,7 @@ from tests.train.nets import ConvNet, images, prepared
 
 def magnitude(weight: Tensor, **fields: object) -> Magnitude:
     settings = {"quantizer": "magnitude", "sparsity": 0.8, "ramp_steps": 10, **fields}
-    return Magnitude(weight, LayerConfig(**settings))  # type: ignore[arg-type]
+    return Magnitude(weight, LayerConfig(**settings))
 
 
 def zeros(quantizer: Magnitude, weight: Tensor) -> float:

@@ -28,7 +28,7 @@ def relevance(values: Tensor, kind: Kind = "lrp") -> Relevance:
 @pytest.mark.parametrize("kind", ["fisher", "taylor"])
 def test_gradients_are_observed_as_they_come_back(quantizer: str, kind: str) -> None:
     """Nobody has to call anything: the quantizer hears of each backward pass."""
-    config = LayerConfig(quantizer=quantizer, relevance=kind, bits=4)  # type: ignore[arg-type]
+    config = LayerConfig(quantizer=quantizer, relevance=kind, bits=4)
     ours = make_quantizer(WEIGHT, config).train()
     weight = WEIGHT.clone().requires_grad_()
 

@@ -22,6 +22,6 @@ def write_clips(directory: Path, *, clips: int) -> dict[str, NDArray[np.generic]
     }
     index = np.flatnonzero(stored["split"] == 0)[::2].astype(np.uint16)
     variants = np.stack([stored["x"][index], stored["x"][index]])
-    np.savez(directory / "kws_mfcc_i8.npz", **stored)  # type: ignore[arg-type]
+    np.savez(directory / "kws_mfcc_i8.npz", **stored)
     np.savez(directory / "kws_train_aug4_i8.npz", x=variants, index=index)
     return stored

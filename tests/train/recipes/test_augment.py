@@ -129,7 +129,7 @@ def pictures(**options: object) -> augment.Images:
     """Sixty pictures whose every pixel tells its row and column."""
     place = 6 * torch.arange(6)[:, None] + torch.arange(6)
     pixels = (60 + place)[None, :, :, None].expand(60, 6, 6, 1).to(torch.uint8)
-    return augment.Images(pixels=pixels, scale=0.5, zero_point=-20, **options)  # type: ignore[arg-type]
+    return augment.Images(pixels=pixels, scale=0.5, zero_point=-20, **options)
 
 
 def test_a_plain_picture_is_its_pixels_minus_128_on_the_grid() -> None:
