@@ -25,7 +25,7 @@ from codeq_train.config import load_config, parse_config
 from codeq_train.cost import INSTRUCTIONS_UNIT
 from codeq_train.loop import Precision, launch
 from codeq_train.methods import METHODS
-from codeq_train.recipes import RECIPES, lengthened
+from codeq_train.recipes import RECIPES, lengthened, scheduled
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo as demo_recipe
 from codeq_train.recipes.recipe import Recipe, Run
@@ -39,6 +39,14 @@ def count(text: str) -> int:
         return parse_count(text)
     except InputError as error:
         raise click.BadParameter(str(error)) from error
+
+
+epochs_option = click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Epochs on the grids in place of the recipe's; those with frozen zeros in proportion.",
+)
 
 
 def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -84,6 +92,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="M",
             help=f"In place of the recipe's: {', '.join(METHODS)}; see docs/METHODS.md.",
         ),
+        epochs_option,
         budget("--weights", "weights and tables"),
         budget("--flash", "the whole linked image without vector table and start-up"),
         budget("--ram", "the arena with scratch, input and output; checked before training"),
@@ -205,6 +214,7 @@ def _run(
     samples: int,
     settings_file: Path | None,
     method: str | None,
+    epochs: int | None,
     seed: int,
     resume: bool,
     teacher: Path | None,
@@ -219,7 +229,9 @@ def _run(
     started = time.monotonic()
     require_tools(target_name)
     torch.set_num_threads(threads)
-    recipe = make()
+    recipe = scheduled(make(), epochs)
+    if epochs is not None:
+        command += f" --epochs {epochs}"
     if settings_file is not None:
         recipe = replace(recipe, config=load_config(settings_file))
         command += f" --config {settings_file.name}"

@@ -13,9 +13,9 @@ from codeq_compile.budgets import parse_size
 from codeq_compile.cli import json_option, show
 from codeq_compile.errors import InputError
 from codeq_train import methods, plots
-from codeq_train.cli import BOARD_SAMPLES, describe, require_tools
+from codeq_train.cli import BOARD_SAMPLES, describe, epochs_option, require_tools
 from codeq_train.loop import Precision, launch
-from codeq_train.recipes import RECIPES, lengthened
+from codeq_train.recipes import RECIPES, lengthened, scheduled
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo
 from codeq_train.recipes.recipe import Recipe, Run
@@ -41,6 +41,7 @@ NAMES = ("demo", *RECIPES)
     help="As for `codeq train RECIPE`; the demo needs none.",
 )
 @click.option("--full", is_flag=True, help="The recipe's full schedule.")
+@epochs_option
 @click.option(
     "--weights",
     required=True,
@@ -119,6 +120,7 @@ def sweep(
     name: str,
     data: Path | None,
     full: bool,
+    epochs: int | None,
     weights: str,
     names: str,
     seeds: str,
@@ -151,7 +153,8 @@ def sweep(
         heartbeat=heartbeat,
     )
     plan.check()
-    recipe = _recipe(name, data, full)
+    given = "" if epochs is None else f" --epochs {epochs}"
+    recipe = scheduled(_recipe(name, data, full), epochs)
     folder = output or Path("runs") / f"sweep-{name}"
     database = open_storage(storage or f"sqlite:///{folder / 'sweep.db'}", heartbeat=heartbeat)
     progress = _Progress()
@@ -161,7 +164,7 @@ def sweep(
         plan,
         folder,
         database,
-        command=f"codeq sweep {name}{' --full' if full else ''}",
+        command=f"codeq sweep {name}{' --full' if full else ''}{given}",
         on_progress=progress.advance,
         say=progress.say,
         run=run,

@@ -86,3 +86,11 @@ def lengthened(recipe: Recipe, times: int) -> Recipe:
         quantized_epochs=times * recipe.quantized_epochs,
         frozen_epochs=times * recipe.frozen_epochs,
     )
+
+
+def scheduled(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The same recipe with `epochs` on the grids, frozen ones in proportion; None leaves it."""
+    if epochs is None:
+        return recipe
+    share = recipe.frozen_epochs / recipe.quantized_epochs
+    return replace(recipe, quantized_epochs=epochs, frozen_epochs=max(1, round(epochs * share)))

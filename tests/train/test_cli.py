@@ -13,7 +13,7 @@ from codeq_compile.cli import main
 from codeq_compile.ir import load
 from codeq_train.config import QuantConfig
 from codeq_train.loop import Epoch
-from codeq_train.recipes import RECIPES, lengthened
+from codeq_train.recipes import RECIPES, lengthened, scheduled
 from codeq_train.recipes.kws import kws as kws_recipe
 from codeq_train.recipes.recipe import Progress, Recipe
 from tests.train.recipes.clips import write_clips
@@ -109,6 +109,16 @@ def test_the_full_schedule_is_longer(clips: Path) -> None:
     recipe = lengthened(RECIPES["kws"].make(clips), 3)
 
     assert (3, 6, 3) == (recipe.float_epochs, recipe.quantized_epochs, recipe.frozen_epochs)
+
+
+def test_fewer_epochs_keep_their_proportion(clips: Path) -> None:
+    """A comparison may be shortened: what is frozen stays the same share, at least one epoch."""
+    recipe = RECIPES["kws"].make(clips)
+
+    assert recipe == scheduled(recipe, None)
+    longer = scheduled(recipe, 10)
+    assert (1, 10, 5) == (longer.float_epochs, longer.quantized_epochs, longer.frozen_epochs)
+    assert 1 == scheduled(recipe, 1).frozen_epochs
 
 
 @pytest.mark.slow
