@@ -41,6 +41,47 @@ def count(text: str) -> int:
         raise click.BadParameter(str(error)) from error
 
 
+def target_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Where the result is checked: a board, or this machine alone."""
+    return click.option(
+        "--target",
+        "target_name",
+        default=default,
+        show_default=True,
+        metavar="T",
+        help="Board to compile for and to check on; see `codeq targets`.",
+    )
+
+
+samples_option = click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=BOARD_SAMPLES,
+    show_default=True,
+    metavar="N",
+    help="Test samples to run on the board; on this machine all of them run.",
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed"]),
+    default="32-true",
+    show_default=True,
+    help="bf16-mixed is faster where the processor has it; the last phase stays at 32.",
+)
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: a GPU where there is one.",
+)
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of torch; these networks gain little, and one gives the same sums everywhere.",
+)
 epochs_option = click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -63,22 +104,8 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             show_default=True,
             help="Folder to write.",
         ),
-        click.option(
-            "--target",
-            "target_name",
-            default="mps2_an386",
-            show_default=True,
-            metavar="T",
-            help="Board to compile for and to check on; see `codeq targets`.",
-        ),
-        click.option(
-            "--samples",
-            type=click.IntRange(min=1),
-            default=BOARD_SAMPLES,
-            show_default=True,
-            metavar="N",
-            help="Test samples to run on the board; on this machine all of them run.",
-        ),
+        target_option("mps2_an386"),
+        samples_option,
         click.option(
             "--config",
             "settings_file",
@@ -114,20 +141,8 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="FILE",
             help="float.pt of another run of this recipe and seed, in place of a float phase.",
         ),
-        click.option(
-            "--precision",
-            type=click.Choice(["32-true", "bf16-mixed"]),
-            default="32-true",
-            show_default=True,
-            help="bf16-mixed is faster where the processor has it; the last phase stays at 32.",
-        ),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            show_default=True,
-            help="auto: a GPU where there is one.",
-        ),
+        precision_option,
+        device_option,
         click.option(
             "--devices",
             type=click.IntRange(min=1),
@@ -137,13 +152,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             help="Processes, a device each; torchrun decides itself.",
         ),
         click.option("--log", is_flag=True, help="TensorBoard logs, in OUTPUT.training/log."),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Of torch; these networks gain little, and one gives the same sums everywhere.",
-        ),
+        threads_option,
         json_option,
     )
 

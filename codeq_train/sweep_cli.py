@@ -13,7 +13,16 @@ from codeq_compile.budgets import parse_size
 from codeq_compile.cli import json_option, show
 from codeq_compile.errors import InputError
 from codeq_train import methods, plots
-from codeq_train.cli import BOARD_SAMPLES, describe, epochs_option, require_tools
+from codeq_train.cli import (
+    describe,
+    device_option,
+    epochs_option,
+    precision_option,
+    require_tools,
+    samples_option,
+    target_option,
+    threads_option,
+)
 from codeq_train.loop import Precision, launch
 from codeq_train.recipes import RECIPES, lengthened, scheduled
 from codeq_train.recipes import recipe as recipes
@@ -77,21 +86,8 @@ NAMES = ("demo", *RECIPES)
     type=click.Path(path_type=Path),
     help="Folder to write.  [default: runs/sweep-RECIPE]",
 )
-@click.option(
-    "--target",
-    default="host",
-    show_default=True,
-    metavar="T",
-    help="Board to compile for and to check on; see `codeq targets`.",
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    default=BOARD_SAMPLES,
-    show_default=True,
-    metavar="N",
-    help="Test samples to run on the board; on this machine all of them run.",
-)
+@target_option("host")
+@samples_option
 @click.option(
     "--heartbeat",
     type=click.IntRange(min=1),
@@ -100,21 +96,9 @@ NAMES = ("demo", *RECIPES)
     metavar="S",
     help="Seconds between a worker's signs of life; after four missing ones others take over.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["32-true", "bf16-mixed"]),
-    default="32-true",
-    show_default=True,
-    help="As for `codeq train`.",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto: a GPU where there is one.",
-)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@precision_option
+@device_option
+@threads_option
 @json_option
 def sweep(
     name: str,
@@ -127,7 +111,7 @@ def sweep(
     trials: int,
     storage: str | None,
     output: Path | None,
-    target: str,
+    target_name: str,
     samples: int,
     heartbeat: int,
     precision: Precision,
@@ -141,14 +125,14 @@ def sweep(
     that share the storage and the folder: every run is finished once. What a choice looks at is the
     validation set; test accuracies are reported only.
     """
-    require_tools(target)
+    require_tools(target_name)
     torch.set_num_threads(threads)
     plan = Plan(
         methods=tuple(_listed(names)),
         weights=tuple(parse_size(each) for each in _listed(weights)),
         seeds=tuple(_number(each) for each in _listed(seeds)),
         trials=trials,
-        target=target,
+        target=target_name,
         board_samples=samples,
         heartbeat=heartbeat,
     )

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Grid
-from codeq_train.recipes import augment
-from codeq_train.recipes.data import Dataset, Samples, held_out, read_npz
+from codeq_train.recipes.data import Dataset, read_npz
+from codeq_train.recipes.datasets import pictures
+from codeq_train.recipes.datasets.pictures import Batch
 
 LABELS = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -32,14 +32,9 @@ GRID = Grid(scale=1 / 64, zero_point=-8)
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST_BATCH = "test_batch"
 JPEG = "cifar10_jpeg.npz"
-VALIDATION_EVERY = 20
-"""One training image of this many validates."""
-
 _SIDE = 32
+_MOVED = 4
 _RECORD = 1 + 3 * _SIDE * _SIDE
-
-Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Pixels of shape (n, 32, 32, 3) and classes of shape (n,)."""
 
 
 def load(directory: Path) -> Dataset:
@@ -58,23 +53,8 @@ def load(directory: Path) -> Dataset:
     InputError
         The folder has none of these, or a file is something else.
     """
-    (pixels, y), (test_pixels, test_y) = _read(directory)
-    validates = held_out(y, every=VALIDATION_EVERY)
-    training, validating, testing = (
-        augment.Images(pixels=torch.from_numpy(each), scale=GRID.scale, zero_point=GRID.zero_point)
-        for each in (pixels[~validates], pixels[validates], test_pixels)
-    )
-    classes, validation_classes, test_classes = (
-        torch.from_numpy(each.astype(np.int64)) for each in (y[~validates], y[validates], test_y)
-    )
-    return Dataset(
-        labels=LABELS,
-        grid=GRID,
-        train=Samples(x=training.plain(), y=classes),
-        validation=Samples(x=validating.plain(), y=validation_classes),
-        test=Samples(x=testing.plain(), y=test_classes),
-        draw=training.draw,
-    )
+    training, test = _read(directory)
+    return pictures.dataset(LABELS, GRID, training, test, moved=_MOVED)
 
 
 def _read(directory: Path) -> tuple[Batch, Batch]:

@@ -10,13 +10,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Grid
-from codeq_train.recipes import augment
-from codeq_train.recipes.data import Dataset, Samples, held_out
+from codeq_train.recipes.data import Dataset
+from codeq_train.recipes.datasets import pictures
+from codeq_train.recipes.datasets.pictures import Batch
 
 LABELS = (
     *("tshirt", "trouser", "pullover", "dress", "coat"),
@@ -24,9 +24,6 @@ LABELS = (
 )
 GRID = Grid(scale=1 / 128, zero_point=-128)
 """From 0, the background, to almost 2: where an image ends, nothing begins."""
-
-VALIDATION_EVERY = 20
-"""One training image of this many validates."""
 
 _MOVED = 2
 _FILES = {"train": "train", "test": "t10k"}
@@ -46,37 +43,16 @@ def load(directory: Path) -> Dataset:
     InputError
         A file is missing or is something else.
     """
-    pixels, y = _read(directory, _FILES["train"])
-    test_pixels, test_y = _read(directory, _FILES["test"])
-    validates = held_out(y, every=VALIDATION_EVERY)
-    training, validating, testing = (
-        augment.Images(
-            pixels=torch.from_numpy(each[..., None]),
-            scale=GRID.scale,
-            zero_point=GRID.zero_point,
-            moved=_MOVED,
-        )
-        for each in (pixels[~validates], pixels[validates], test_pixels)
-    )
-    classes, validation_classes, test_classes = (
-        torch.from_numpy(each.astype(np.int64)) for each in (y[~validates], y[validates], test_y)
-    )
-    return Dataset(
-        labels=LABELS,
-        grid=GRID,
-        train=Samples(x=training.plain(), y=classes),
-        validation=Samples(x=validating.plain(), y=validation_classes),
-        test=Samples(x=testing.plain(), y=test_classes),
-        draw=training.draw,
-    )
+    training, test = (_read(directory, _FILES[part]) for part in ("train", "test"))
+    return pictures.dataset(LABELS, GRID, training, test, moved=_MOVED)
 
 
-def _read(directory: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read(directory: Path, part: str) -> Batch:
     images = _read_idx(directory / f"{part}-images-idx3-ubyte", dimensions=3)
     classes = _read_idx(directory / f"{part}-labels-idx1-ubyte", dimensions=1)
     if len(images) != len(classes):
         raise InputError(f"{directory}: {len(images)} {part} images have {len(classes)} labels")
-    return images, classes
+    return images[..., None], classes
 
 
 def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
