@@ -2,11 +2,11 @@
 """Accuracy of the integers after quantization without training and without labels.
 
     OMP_NUM_THREADS=1 python tests/bench/post_training.py watch
-    OMP_NUM_THREADS=1 python tests/bench/post_training.py kws --data DIR --float kws-float.pt
+    OMP_NUM_THREADS=1 python tests/bench/post_training.py kws --data DIR --teacher float.pt
 
 Every technique at every width, then the widths, gaps and zeros that limits on bytes ask for.  The
-float network is trained by its recipe unless `--float` names its `state_dict`.  512 inputs of the
-training set calibrate; the test set is measured.
+float network is trained by its recipe unless `--teacher` names one, as for `codeq train`.  512
+inputs of the training set calibrate; the test set is measured.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -27,17 +27,15 @@ from codeq_train import (
     QuantConfig,
     QuantizedModel,
     export,
-    fit,
     integer_outputs,
     predict,
     projected_bytes,
     quantize,
-    seed_everything,
 )
 from codeq_train.recipes.data import Dataset
 from codeq_train.recipes.demo import demo
 from codeq_train.recipes.kws import kws
-from codeq_train.recipes.recipe import Recipe
+from codeq_train.recipes.recipe import Run, train_float
 
 INPUTS, BATCH = 512, 64
 TECHNIQUES = {
@@ -46,27 +44,6 @@ TECHNIQUES = {
     "AdaRound": {"rounding": "adaround"},
     "error feedback": {"rounding": "error_feedback"},
 }
-
-
-def trained(recipe: Recipe, path: Path | None, seed: int) -> nn.Module:
-    """The recipe's float network."""
-    seed_everything(seed)
-    network, data = recipe.network(), recipe.dataset
-    if path is not None:
-        network.load_state_dict(torch.load(path))
-        return network.eval()
-    fit(
-        network,
-        torch.arange(len(data.train)),
-        data.train.y,
-        epochs=recipe.float_epochs,
-        batch_size=recipe.batch_size,
-        lr=recipe.float_lr,
-        weight_decay=recipe.weight_decay,
-        augment=data.draw,
-        seed=seed,
-    )
-    return network.eval()
 
 
 def calibration(data: Dataset) -> Sequence[Tensor]:
@@ -84,15 +61,22 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("task", choices=["watch", "kws"])
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--float", type=Path, dest="path")
+    parser.add_argument("--teacher", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="32-true", help="of the teacher's training")
     parser.add_argument("--bits", type=int, nargs="*", default=[8, 6, 5, 4, 3, 2])
     parser.add_argument("--bytes", nargs="*", default=[])
     parser.add_argument("--techniques", nargs="*", default=list(TECHNIQUES), choices=TECHNIQUES)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     recipe = demo() if arguments.task == "watch" else kws(arguments.data)
-    data, network = recipe.dataset, trained(recipe, arguments.path, arguments.seed)
+    network = train_float(
+        recipe,
+        seed=arguments.seed,
+        on_progress=lambda _: None,
+        run=Run(teacher=arguments.teacher, precision=arguments.precision),
+    )
+    data = recipe.dataset
     inputs = {"input": InputConfig(scale=data.grid.scale, zero_point=data.grid.zero_point)}
     batches, test = calibration(data), data.test
     reference = predict(network, test.x)
