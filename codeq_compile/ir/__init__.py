@@ -5,7 +5,7 @@ from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import CArray, CValue, Op, op_kinds, op_type, register
 from codeq_compile.ir.serial import load, save
 from codeq_compile.ir.show import show
-from codeq_compile.ir.types import DType, Grid, Packed, TensorType, Weights
+from codeq_compile.ir.types import DType, Grid, Packed, Range, TensorType, Weights
 from codeq_compile.ir.verify import verify
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Node",
     "Op",
     "Packed",
+    "Range",
     "TensorType",
     "Weights",
     "load",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeq_compile.errors import SpecViolation
-from codeq_compile.numerics import Int8Array
+from codeq_compile.numerics import Int8Array, Int64Array
 
 Float32Array = NDArray[np.float32]
 
@@ -112,6 +112,40 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Range:
+    """Values that a tensor can take, by channel: nothing outside ``low .. high`` is ever seen.
+
+    Parameters
+    ----------
+    low, high : int64 array of shape (channels,)
+        Limits of each channel of the last axis, both included.
+    """
+
+    low: Int64Array
+    high: Int64Array
+
+    @classmethod
+    def of(cls, kind: TensorType) -> "Range":
+        """Every value of a type."""
+        limits = np.iinfo(kind.dtype.numpy)
+        channels = kind.shape[-1]
+        return cls(
+            low=np.full(channels, limits.min, np.int64),
+            high=np.full(channels, limits.max, np.int64),
+        )
+
+    @property
+    def is_constant(self) -> NDArray[np.bool_]:
+        """Channels with one possible value: bool array of shape (channels,)."""
+        constant: NDArray[np.bool_] = self.low == self.high
+        return constant
+
+    def including(self, value: int) -> "Range":
+        """The range where every channel may also be `value`, as at a padded border."""
+        return Range(low=np.minimum(self.low, value), high=np.maximum(self.high, value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
