@@ -33,7 +33,8 @@ def sums(weights: Int8Array, x: Range) -> Range:
         Of the inputs, one entry an input or one for all.
     """
     signed = weights.astype(np.int64)
-    rising, falling = np.maximum(signed, 0), np.minimum(signed, 0)
+    rising: Int64Array = np.maximum(signed, 0)
+    falling: Int64Array = np.minimum(signed, 0)
     low: Int64Array = rising * x.low + falling * x.high
     high: Int64Array = rising * x.high + falling * x.low
     return Range(low=low.sum(axis=1), high=high.sum(axis=1))
