@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from numpy.typing import NDArray
 
 from codeq_compile.errors import ModelError
-from codeq_compile.ir.types import DType, Packed, TensorType, Weights
+from codeq_compile.ir.types import DType, Packed, Range, TensorType, Weights
 
 if TYPE_CHECKING:
     from codeq_compile.ir.graph import Node
@@ -147,6 +147,19 @@ class Op(ABC, Generic[Params]):
     ) -> int:
         """Bytes of scratch that kernels of `family` use; a multiple of 4."""
         return 0
+
+    def output_range(
+        self,
+        params: Params,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        """Values that each channel of the output can take, if its inputs stay in `ranges`.
+
+        By default every value of the type. Whoever answers may rely on `accumulator_bound`.
+        """
+        return Range.of(output)
 
     def accumulator_bound(self, params: Params) -> Array | None:
         """Largest magnitude of the int32 accumulator per channel, left shift included. [N4.3]

@@ -2,6 +2,7 @@
 """Types of the layer IR: what a tensor is, what a weight is. Spec: docs/NUMERICS.md §1 and §3."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -146,6 +147,10 @@ class Range:
     def including(self, value: int) -> "Range":
         """The range where every channel may also be `value`, as at a padded border."""
         return Range(low=np.minimum(self.low, value), high=np.maximum(self.high, value))
+
+    def through(self, rising: Callable[[Int64Array], Int64Array]) -> "Range":
+        """What a function makes of it that never falls, or that only rearranges channels."""
+        return Range(low=rising(self.low), high=rising(self.high))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

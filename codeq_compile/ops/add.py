@@ -8,9 +8,9 @@ import numpy as np
 
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, int8_inputs, repeated
+from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, int8_inputs, repeated
 from codeq_compile.ops.elementwise import INT8, by_period, lookup
 
 LEFT_SHIFT = 20
@@ -102,6 +102,23 @@ class Add(Op[AddParams]):
             "b_scale": params.b_scale.c_params(),
             "out_scale": params.out_scale.c_params(),
         }
+
+    def output_range(
+        self,
+        params: AddParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        a, b = ranges
+        scales = (params.a_scale, params.a_zero), (params.b_scale, params.b_zero)
+        a_terms, b_terms = (_terms(*each) for each in scales)
+
+        def ends(a: Int64Array, b: Int64Array) -> Int64Array:
+            acc = a_terms[a + 128] + b_terms[b + 128]
+            return clamped(params.out_scale.apply(acc) + params.out_zero, params.clamp)
+
+        return Range(low=ends(a.low, b.low), high=ends(a.high, b.high))
 
     def accumulator_bound(self, params: AddParams) -> Array:
         """Of the sum of both terms. [add-C4]"""

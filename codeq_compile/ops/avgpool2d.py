@@ -9,9 +9,9 @@ import numpy as np
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8, truncating_divide
-from codeq_compile.ops.base import Padding, Pair, check_clamp, image, window
+from codeq_compile.ops.base import Padding, Pair, check_clamp, clamped, image, window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,16 @@ class AvgPool2D(Op[AvgPool2DParams]):
             "clamp_min": self.clamp[0],
             "clamp_max": self.clamp[1],
         }
+
+    def output_range(
+        self,
+        params: AvgPool2DParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        # a mean lies between the smallest and the largest, and so does its nearest integer
+        return ranges[0].through(lambda end: clamped(end, self.clamp))
 
     def accumulator_bound(self, params: AvgPool2DParams) -> Array:
         """Of a window's sum and the half that rounds it. [avgpool2d-C5]"""

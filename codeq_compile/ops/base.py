@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.op import Array, CArray, CValue
-from codeq_compile.ir.types import DType, Float32Array, Packed, TensorType, Weights
+from codeq_compile.ir.types import DType, Float32Array, Packed, Range, Shape, TensorType, Weights
 from codeq_compile.numerics import (
     INT32_MAX,
     INT32_MIN,
@@ -115,6 +115,15 @@ class Requant:
             out ^= -128
 
         return apply
+
+    def output_range(self, acc: Range) -> Range:
+        """What accumulators of a range become; no step of [N4.2] ever falls."""
+        return acc.through(
+            lambda end: clamped(
+                requantize(end, self.multiplier, self.exponent) + self.zero_point,
+                (self.clamp_min, self.clamp_max),
+            )
+        )
 
     def c_params(self) -> Mapping[str, CValue]:
         """`struct cq_requant`, in the fewest bytes that hold the tables. [N4.4]"""
@@ -383,10 +392,32 @@ def window(
     )
 
 
+def clamped(values: Int64Array, clamp: Pair) -> Int64Array:
+    """Limited like an output, but not narrowed: ends of a range."""
+    result: Int64Array = np.clip(values, *clamp)
+    return result
+
+
 def check_clamp(label: str, clamp: Pair) -> None:
     """The limits of a fused activation are an interval of int8."""
     if not -128 <= clamp[0] <= clamp[1] <= 127:
         raise SpecViolation(label, f"the clamp {list(clamp)} is not an interval of int8")
+
+
+def taps_inside(
+    size: Shape, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which taps meet the image and not its border: of shapes (oh, kh) and (ow, kw)."""
+    count = window("", (size[0], size[1]), kernel, stride, dilation, padding)
+    before = (padding[0], padding[2])
+    positions = [
+        np.arange(count[axis])[:, None] * stride[axis]
+        + np.arange(kernel[axis]) * dilation[axis]
+        - before[axis]
+        for axis in (0, 1)
+    ]
+    rows, columns = ((0 <= p) & (p < n) for p, n in zip(positions, size, strict=False))
+    return rows, columns
 
 
 def taps(padded_image: Array, kernel: Pair, stride: Pair, dilation: Pair) -> Iterator[Array]:

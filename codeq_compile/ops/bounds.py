@@ -28,16 +28,24 @@ def sums(weights: Int8Array, x: Range) -> Range:
 
     Parameters
     ----------
-    weights : int8 array of shape (rows, inputs)
+    weights : int8 array of shape (rows, ...)
     x : Range
-        Of the inputs, one entry an input or one for all.
+        Of what each weight meets: arrays that broadcast against `weights`.
     """
     signed = weights.astype(np.int64)
     rising: Int64Array = np.maximum(signed, 0)
     falling: Int64Array = np.minimum(signed, 0)
     low: Int64Array = rising * x.low + falling * x.high
     high: Int64Array = rising * x.high + falling * x.low
-    return Range(low=low.sum(axis=1), high=high.sum(axis=1))
+    return Range(
+        low=low.reshape(len(weights), -1).sum(axis=1),
+        high=high.reshape(len(weights), -1).sum(axis=1),
+    )
+
+
+def accumulators(requant: Requant, weights: Int8Array, x: Range) -> Range:
+    """Every value that the accumulators of a layer can end with; parameters as for `sums`."""
+    return sums(weights, x).through(lambda end: end + requant.bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

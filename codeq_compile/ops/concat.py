@@ -10,7 +10,7 @@ import numpy as np
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CArray, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import int8_inputs
 
@@ -81,3 +81,15 @@ class Concat(Op[ConcatParams]):
             "outer": math.prod(output.shape[: params.axis]),
             "inner": CArray(name="inner", c_type="int32_t", data=inner),
         }
+
+    def output_range(
+        self,
+        params: ConcatParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        lows, highs = [x.low for x in ranges], [x.high for x in ranges]
+        if params.axis == len(output.shape) - 1:
+            return Range(low=np.concatenate(lows), high=np.concatenate(highs))
+        return Range(low=np.min(lows, axis=0), high=np.max(highs, axis=0))

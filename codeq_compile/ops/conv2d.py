@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
     Padding,
@@ -26,6 +26,7 @@ from codeq_compile.ops.base import (
     weighted_bound,
     window,
 )
+from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
 
 TILE_BYTES = 2048
@@ -182,6 +183,22 @@ class Conv2D(Op[Conv2DParams]):
         """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6]"""
         patches = 0 if self._is_pointwise(params) else self._tile(params) * _patch(params)
         return align4(patches) + row_bytes(packed, _patch(params))
+
+    def output_range(
+        self,
+        params: Conv2DParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (x,) = ranges
+        if any(self.padding):
+            x = x.including(params.in_zero)
+        rows = len(params.weights) // self.groups
+        met = x.through(
+            lambda end: end.reshape(self.groups, -1).repeat(rows, axis=0)[:, None, None]
+        )
+        return params.requant.output_range(accumulators(params.requant, params.weights, met))
 
     def accumulator_bound(self, params: Conv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)

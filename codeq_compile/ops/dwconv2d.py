@@ -9,7 +9,7 @@ import numpy as np
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
     Padding,
@@ -24,6 +24,7 @@ from codeq_compile.ops.base import (
     weighted_bound,
     window,
 )
+from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blocks, lane_dtype, padded
 
 
@@ -163,6 +164,20 @@ class DWConv2D(Op[DWConv2DParams]):
     ) -> int:
         """The decoded weights of one channel. [dwconv2d-C6]"""
         return decoded_bytes(packed, _taps(params))
+
+    def output_range(
+        self,
+        params: DWConv2DParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (x,) = ranges
+        if any(self.padding):
+            x = x.including(params.in_zero)
+        multiplier = len(params.weights) // len(x.low)
+        met = x.through(lambda end: end.repeat(multiplier)[:, None, None])
+        return params.requant.output_range(accumulators(params.requant, params.weights, met))
 
     def accumulator_bound(self, params: DWConv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)

@@ -9,7 +9,7 @@ import numpy as np
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
     Pair,
@@ -21,6 +21,7 @@ from codeq_compile.ops.base import (
     single,
     weighted_bound,
 )
+from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blas_dtype, blocks
 
 
@@ -130,6 +131,15 @@ class Linear(Op[LinearParams]):
     ) -> int:
         """The decoded weights of one output feature, in chunks. [linear-C5]"""
         return row_bytes(packed, int(params.weights.shape[1]))
+
+    def output_range(
+        self,
+        params: LinearParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        return params.requant.output_range(accumulators(params.requant, params.weights, *ranges))
 
     def accumulator_bound(self, params: LinearParams) -> Array:
         return weighted_bound(params.requant, params.weights)

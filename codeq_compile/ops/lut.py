@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CArray, CValue, Op, register
-from codeq_compile.ir.types import Grid, Packed, TensorType
+from codeq_compile.ir.types import Grid, Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import single
 from codeq_compile.ops.elementwise import INT8, lookup
@@ -84,3 +84,20 @@ class Lut(Op[LutParams]):
             "size": output.elements,
             "table": CArray(name="table", c_type="int8_t", data=params.table),
         }
+
+    def output_range(
+        self,
+        params: LutParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (x,) = ranges
+        met = [
+            params.table[low : high + 1]
+            for low, high in zip(x.low + 128, x.high + 128, strict=True)
+        ]
+        return Range(
+            low=np.array([values.min() for values in met], np.int64),
+            high=np.array([values.max() for values in met], np.int64),
+        )

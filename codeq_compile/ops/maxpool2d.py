@@ -9,9 +9,18 @@ import numpy as np
 
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
-from codeq_compile.ops.base import Padding, Pair, check_clamp, image, taps, window
+from codeq_compile.ops.base import (
+    Padding,
+    Pair,
+    check_clamp,
+    clamped,
+    image,
+    taps,
+    taps_inside,
+    window,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +100,20 @@ class MaxPool2D(Op[MaxPool2DParams]):
             "clamp_min": self.clamp[0],
             "clamp_max": self.clamp[1],
         }
+
+    def output_range(
+        self,
+        params: MaxPool2DParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (x,) = ranges
+        if not self._sees_a_pixel(inputs[0]):
+            x = x.including(-128)
+        return x.through(lambda end: clamped(end, self.clamp))
+
+    def _sees_a_pixel(self, x: TensorType) -> bool:
+        """Every window does; one that lies in the padding gives -128."""
+        seen = taps_inside(x.shape, self.kernel, self.stride, self.dilation, self.padding)
+        return all(bool(axis.any(axis=1).all()) for axis in seen)

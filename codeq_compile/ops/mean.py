@@ -8,9 +8,9 @@ import numpy as np
 
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
-from codeq_compile.numerics import Int8Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, image
+from codeq_compile.ir.types import Packed, Range, TensorType
+from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
+from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,19 @@ class Mean(Op[MeanParams]):
             "clamp_max": params.clamp[1],
             "scale": params.scale.c_params(),
         }
+
+    def output_range(
+        self,
+        params: MeanParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        def of_equal_pixels(x: Int64Array) -> Int64Array:
+            acc = (x - params.in_zero) * params.pixels
+            return clamped(params.scale.apply(acc) + params.out_zero, params.clamp)
+
+        return ranges[0].through(of_equal_pixels)
 
     def accumulator_bound(self, params: MeanParams) -> Array:
         """Of the sum, before and after the zero point leaves it. [mean-C3]"""

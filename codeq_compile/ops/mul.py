@@ -8,9 +8,9 @@ import numpy as np
 
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, int8_inputs, repeated
+from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, int8_inputs, repeated
 from codeq_compile.ops.elementwise import by_period
 
 
@@ -93,6 +93,22 @@ class Mul(Op[MulParams]):
 
     def macs(self, params: MulParams, output: TensorType) -> int:
         return output.elements
+
+    def output_range(
+        self,
+        params: MulParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (a, b), zeros = ranges, (params.a_zero, params.b_zero)
+        corners = [
+            (p - zeros[0]) * (q - zeros[1]) for p in (a.low, a.high) for q in (b.low, b.high)
+        ]
+        acc = Range(low=np.min(corners, axis=0), high=np.max(corners, axis=0))
+        return acc.through(
+            lambda end: clamped(params.scale.apply(end) + params.out_zero, params.clamp)
+        )
 
     def accumulator_bound(self, params: MulParams) -> Array:
         """Of the product of the largest distances from the zero points. [mul-C4]"""

@@ -9,7 +9,7 @@ import numpy as np
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import image
 
@@ -76,3 +76,16 @@ class Pad(Op[PadParams]):
             "before": self.before,
             "value": params.value,
         }
+
+    def output_range(
+        self,
+        params: PadParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (x,) = ranges
+        if any(self.before[:2]) or any(self.after[:2]):
+            x = x.including(params.value)
+        border = (self.before[2], self.after[2])
+        return x.through(lambda end: np.pad(end, border, constant_values=params.value))

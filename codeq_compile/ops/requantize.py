@@ -8,9 +8,9 @@ import numpy as np
 
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
-from codeq_compile.numerics import Int8Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, single
+from codeq_compile.ir.types import Packed, Range, TensorType
+from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
+from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, single
 from codeq_compile.ops.elementwise import INT8, lookup
 
 
@@ -83,6 +83,19 @@ class Requantize(Op[RequantizeParams]):
             "clamp_max": params.clamp[1],
             "scale": params.scale.c_params(),
         }
+
+    def output_range(
+        self,
+        params: RequantizeParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        def requantized(x: Int64Array) -> Int64Array:
+            scaled = params.scale.apply(x - params.in_zero) + params.out_zero
+            return clamped(scaled, params.clamp)
+
+        return ranges[0].through(requantized)
 
     def accumulator_bound(self, params: RequantizeParams) -> Array:
         """Of the largest distance from the zero point. [requantize-C3]"""

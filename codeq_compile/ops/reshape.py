@@ -5,10 +5,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, Shape, TensorType
+from codeq_compile.ir.types import Packed, Range, Shape, TensorType
 from codeq_compile.ops.base import single
 
 
@@ -65,3 +67,18 @@ class Reshape(Op[ReshapeParams]):
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
         return {}
+
+    def output_range(
+        self,
+        params: ReshapeParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        (x,) = ranges
+        channels = math.lcm(len(x.low), output.shape[-1])
+        # after so many elements both channels start again
+        low, high = (
+            np.resize(end, channels).reshape(-1, output.shape[-1]) for end in (x.low, x.high)
+        )
+        return Range(low=low.min(axis=0), high=high.max(axis=0))

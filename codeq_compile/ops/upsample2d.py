@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import Pair, image
 
@@ -63,3 +63,12 @@ class Upsample2D(Op[Upsample2DParams]):
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
         return {"in": inputs[0].shape, "factor": self.factor}
+
+    def output_range(
+        self,
+        params: Upsample2DParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        return ranges[0]
