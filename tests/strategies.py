@@ -160,6 +160,27 @@ def graphs(draw: st.DrawFn, max_nodes: int = 6) -> Graph:
     return builder.graph(*outputs)
 
 
+@st.composite
+def chains(draw: st.DrawFn, max_nodes: int = 6) -> Graph:
+    """Legal graphs whose layers read the latest tensors, and whose only output is the last one.
+
+    Convolutions stand between layers of every other kind, as in networks; the last one is one too.
+    """
+    builder = GraphBuilder(np.random.default_rng(draw(seeds())))
+    size = st.integers(1, 6)
+    x = builder.input(TensorType(shape=draw(st.tuples(size, size, size)), grid=draw(grids())))
+    for number in range(draw(st.integers(2, max_nodes))):
+        kind = builder.tensors[x]
+        if kind.dtype is not DType.S8:
+            break
+        weighted = (_conv2d, _dwconv2d) if len(kind.shape) == 3 else (_linear,)
+        others = _ANY_STEPS + (_IMAGE_STEPS if len(kind.shape) == 3 else ())
+        x = draw(st.sampled_from(others if number % 2 else weighted))(draw, builder, x)
+    if builder.tensors[x].dtype is DType.S8:
+        x = (_conv2d if len(builder.tensors[x].shape) == 3 else _linear)(draw, builder, x)
+    return builder.graph(x)
+
+
 Step = Callable[[st.DrawFn, GraphBuilder, str], str]
 
 

@@ -13,6 +13,7 @@ from codeq_compile.passes.fuse_clamp import fuse_clamp
 from codeq_compile.passes.fuse_pad import fuse_pad
 from codeq_compile.passes.fuse_tables import fuse_tables
 from codeq_compile.passes.lower import lower
+from codeq_compile.passes.remove_dead_channels import remove_dead_channels
 from codeq_compile.passes.remove_dead_nodes import remove_dead_nodes
 from codeq_compile.passes.remove_identity import remove_identity
 
@@ -20,11 +21,13 @@ __all__ = ["FLOWS", "Pass", "run"]
 
 _LOWER: tuple[Pass, ...] = (copy_outputs, lower, bound_accumulators)
 
-# The order matters: identities hide pads and clamps from the layers that could absorb them, and a
-# clamp is better in the layer before it than in a table.
+# The order matters: a pad that loses its channels may become an identity or a border that can be
+# absorbed; identities hide pads and clamps from the layers that could absorb them; and a clamp is
+# better in the layer before it than in a table.
 FLOWS: Mapping[str, tuple[Pass, ...]] = {
     "native": (
         remove_dead_nodes,
+        remove_dead_channels,
         remove_identity,
         fuse_pad,
         fuse_clamp,
