@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks of MLPerf Tiny as IR graphs: real shapes, random weights of every width and form."""
+"""The networks of MLPerf Tiny as IR graphs: real shapes, random weights of every width and form.
+
+Tests take them with weights of mixed forms; measurements take `benchmark`, which never changes.
+"""
 
 import itertools
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from codeq_compile.ir import Graph, Op, TensorType
+from codeq_compile.ir import Graph, Node, Op, TensorType, Weights
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.avgpool2d import AvgPool2D
 from codeq_compile.ops.conv2d import Conv2D
@@ -44,17 +48,35 @@ TERNARY: tuple[Form, ...] = ((2, 0, 0.5, None),)
 """What every packing can hold."""
 
 
-class NetworkBuilder(GraphBuilder):
-    """A chain of layers, each with the next form of weights."""
+Draw = Callable[[np.random.Generator, Op[Any], tuple[int, ...], bool], Weights]
+"""Weights of one layer: generator, op, shape, and whether it is the first layer of its network."""
 
-    def __init__(self, rng: np.random.Generator, name: str, forms: Sequence[Form]) -> None:
+
+def in_turn(forms: Sequence[Form]) -> Draw:
+    """Each layer gets the next form."""
+    cycle = itertools.cycle(forms)
+
+    def draw(
+        rng: np.random.Generator, op: Op[Any], shape: tuple[int, ...], is_first: bool
+    ) -> Weights:
+        bits, gap, zeros, levels = next(cycle)
+        return random_weights(rng, shape, bits=bits, gap=gap, zeros=zeros, levels=levels)
+
+    return draw
+
+
+class NetworkBuilder(GraphBuilder):
+    """A chain of layers, each with weights of its own form."""
+
+    def __init__(self, rng: np.random.Generator, name: str, forms: Sequence[Form] | Draw) -> None:
         super().__init__(rng, name)
-        self._forms = itertools.cycle(forms)
+        self._draw = forms if callable(forms) else in_turn(forms)
+        self._is_empty = True
 
     def layer(self, op: Op[Any], x: str, shape: tuple[int, ...], name: str) -> str:
         """A layer with weights and biases; its output has a zero point of -128, as after a ReLU."""
-        bits, gap, zeros, levels = next(self._forms)
-        weights = random_weights(self.rng, shape, bits=bits, gap=gap, zeros=zeros, levels=levels)
+        weights = self._draw(self.rng, op, shape, self._is_empty)
+        self._is_empty = False
         bias = random_bias(self.rng, weights)
         return self.add(op, x, weights=weights, bias=bias, name=name)
 
@@ -77,7 +99,7 @@ class NetworkBuilder(GraphBuilder):
         return self.add(Softmax(), x, name="softmax")
 
 
-def ds_cnn(rng: np.random.Generator, forms: Sequence[Form] = FORMS) -> Graph:
+def ds_cnn(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) -> Graph:
     """The keyword spotter: 49x10 MFCC, 12 classes."""
     net = NetworkBuilder(rng, "kws", forms)
     x = net.input(TensorType(shape=(49, 10, 1), grid=grid(0.58, 83)))
@@ -91,7 +113,7 @@ def ds_cnn(rng: np.random.Generator, forms: Sequence[Form] = FORMS) -> Graph:
     return replace(net.graph(net.classifier(x, len(labels))), labels=labels)
 
 
-def resnet8(rng: np.random.Generator, forms: Sequence[Form] = FORMS) -> Graph:
+def resnet8(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) -> Graph:
     """The image classifier: 32x32x3, 10 classes, three residual blocks."""
     net = NetworkBuilder(rng, "resnet8", forms)
     x = net.input(TensorType(shape=(32, 32, 3), grid=grid(1.0, -128)))
@@ -108,7 +130,7 @@ def resnet8(rng: np.random.Generator, forms: Sequence[Form] = FORMS) -> Graph:
     return net.graph(net.classifier(x, 10))
 
 
-def mobilenet_v1_025(rng: np.random.Generator, forms: Sequence[Form] = FORMS) -> Graph:
+def mobilenet_v1_025(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) -> Graph:
     """Visual wake words: 96x96x3, 2 classes, width 0.25."""
     net = NetworkBuilder(rng, "vww", forms)
     x = net.input(TensorType(shape=(96, 96, 3), grid=grid(1 / 255, -128)))
@@ -121,5 +143,92 @@ def mobilenet_v1_025(rng: np.random.Generator, forms: Sequence[Form] = FORMS) ->
     return net.graph(net.classifier(x, 2))
 
 
+def autoencoder(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) -> Graph:
+    """Anomaly detection: 640 features, ten fully connected layers, 8 in the narrowest."""
+    net = NetworkBuilder(rng, "ad", forms)
+    x = net.input(TensorType(shape=(640,), grid=grid(0.39, 90)))
+    for number, out in enumerate((128, 128, 128, 128, 8, 128, 128, 128, 128), start=1):
+        shape = (out, net.channels(x))
+        x = net.layer(Linear(clamp=(5, 127)), x, shape, f"dense{number}")
+    return net.graph(net.layer(Linear(), x, (640, net.channels(x)), "output"))
+
+
 def _same(stride: int) -> tuple[int, int, int, int]:
     return SAME if stride == 1 else SAME_STRIDED
+
+
+NETWORKS: dict[str, Callable[[np.random.Generator, Draw], Graph]] = {
+    "ic": resnet8,
+    "kws": ds_cnn,
+    "vww": mobilenet_v1_025,
+    "ad": autoencoder,
+}
+"""By the short names that MLPerf Tiny has for its tasks."""
+
+SEED = 2026
+GAP = 0
+"""Of all weights of `VARIANTS`."""
+
+
+def laplacian(
+    rng: np.random.Generator, shape: tuple[int, ...], *, bits: int, zeros: float
+) -> Weights:
+    """Weights as pruning leaves them: an independent mask, and a Laplacian beyond the dead zone.
+
+    There, magnitudes are exponential, whatever the zone's width. An eighth of the largest level as
+    their scale gives 2.3 bits of entropy a value in 4 bits and 6.4 in 8, as in trained layers. No
+    input and no output channel is dead: a weight of one level revives it.
+    """
+    top = (1 << (bits - 1)) - 1
+    magnitude = np.minimum(np.floor(1 + rng.exponential(top / 8, shape)), top)
+    codes = (magnitude * rng.choice([-1, 1], shape)).astype(np.int8)
+    codes[rng.random(shape) < zeros] = 0
+    for rows in (codes.reshape(shape[0], -1), codes.reshape(-1, shape[-1]).T):
+        for dead in np.flatnonzero(~rows.any(axis=1)):
+            rows[dead, rng.integers(rows.shape[1])] = rng.choice([-1, 1])
+    scale = rng.uniform(0.01, 0.03, shape[0]).astype(np.float32)
+    return Weights(codes=codes, bits=bits, scale=scale, gap=GAP)
+
+
+def dense8(
+    rng: np.random.Generator, op: Op[Any], shape: tuple[int, ...], is_first: bool
+) -> Weights:
+    """8 bits, no zeros."""
+    return laplacian(rng, shape, bits=8, zeros=0.0)
+
+
+def pruned(bits: int, zeros: float) -> Draw:
+    """Few bits and many zeros where pruning pays; first and depthwise convolutions are dense."""
+
+    def draw(
+        rng: np.random.Generator, op: Op[Any], shape: tuple[int, ...], is_first: bool
+    ) -> Weights:
+        if isinstance(op, DWConv2D) or (is_first and isinstance(op, Conv2D)):
+            return dense8(rng, op, shape, is_first)
+        return laplacian(rng, shape, bits=bits, zeros=zeros)
+
+    return draw
+
+
+VARIANTS: dict[str, Draw] = {
+    "dense8": dense8,
+    "sparse4": pruned(4, 0.8),
+    "ternary": pruned(2, 0.9),
+}
+"""The weights of whole-network figures: 8 bits dense; 4 bits, 80 % zeros; ternary, 90 % zeros."""
+
+
+def benchmark(network: str, variant: str) -> Graph:
+    """A graph whose figures are compared from version to version: the same bytes every time.
+
+    Multipliers are 32 bits wide, as those of imported models are.
+    """
+    seed = zlib.crc32(f"{network}/{variant}".encode())
+    graph = NETWORKS[network](np.random.default_rng([SEED, seed]), VARIANTS[variant])
+    return replace(graph, name=network, nodes=tuple(map(_wide, graph.nodes)))
+
+
+def _wide(node: Node) -> Node:
+    if isinstance(node.op, Conv2D):
+        return replace(node, op=replace(node.op, multiplier_bits=31))
+    return node
