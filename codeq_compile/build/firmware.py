@@ -26,10 +26,11 @@ from codeq_compile.errors import DoesNotFit, InputError, ToolError
 from codeq_compile.resources import targets_dir
 from codeq_compile.target import Target
 
-App = Literal["check", "footprint"]
+App = Literal["check", "footprint", "profile"]
 
 # -O3 makes the code of a small convolutional net 13 % larger (gcc 12, mps2_an386).
-COMPILE_FLAGS = ("-std=c99", "-O2", "-ffunction-sections", "-fdata-sections")
+OPTIMIZATION = "-O2"
+COMPILE_FLAGS = ("-std=c99", OPTIMIZATION, "-ffunction-sections", "-fdata-sections")
 
 # Freestanding finds gcc's own stdint.h, so that no C library is needed; builtins stay on, since
 # without them every four-byte memcpy of a kernel becomes a call.
@@ -45,7 +46,11 @@ ZIG_FLAGS = (
 )
 
 BOARD_SOURCES = ("startup.c", "fault.c", "guard.c", "stack.c", "semihost.c")
-APP_SOURCE: dict[App, str] = {"check": "main.c", "footprint": "footprint.c"}
+APP_SOURCE: dict[App, str] = {
+    "check": "main.c",
+    "footprint": "footprint.c",
+    "profile": "main.c",
+}
 
 COMPILE_TIMEOUT_S = 600
 """zig builds its runtime library the first time it meets a core."""
@@ -144,8 +149,9 @@ def build(
     target : Target
     compiler : Tool, optional
         Default: `tools.arm_cc()`.
-    app : {"check", "footprint"}
-        ``check`` runs samples from a file; ``footprint`` calls the model once, to be measured.
+    app : {"check", "footprint", "profile"}
+        ``check`` runs samples from a file and traces layers; ``footprint`` calls the model once, to
+        be measured; ``profile`` runs samples with the library's code as it ships.
 
     Raises
     ------
@@ -216,12 +222,12 @@ def sizes(elf: Path) -> Sizes:
         If the file is no ELF file.
     """
     with elf.open("rb") as file:
-        image = _open_elf(file, elf)
+        image = open_elf(file, elf)
         section = {s.name: s["sh_size"] for s in image.iter_sections()}
         weights_index = image.get_section_index(".weights")
         weights_bytes = sum(
             symbol["st_size"]
-            for symbol in _symbols(image)
+            for symbol in symbols(image)
             if symbol["st_shndx"] == weights_index and symbol.name.endswith("_weights")
         )
     input_bytes, output_bytes = _harness_bytes(elf)
@@ -326,7 +332,7 @@ def _compile(program: Program, target: Target, compiler: Tool, root: Path) -> li
     def compile_one(job: tuple[Path, str]) -> str:
         source, output = job
         command = [*compiler.command, *flags, "-c", str(source.resolve()), "-o", output]
-        _call(command, f"{source.name} does not compile", root)
+        call(command, f"{source.name} does not compile", root)
         return output
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -349,7 +355,7 @@ def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) ->
         "firmware.elf",
     ]
     try:
-        _call(command, f"the image for {target.name} does not link", root)
+        call(command, f"the image for {target.name} does not link", root)
     except ToolError as exc:
         overflows = re.findall(r"region [`'](\w+)'.{0,2} overflowed by (\d+) bytes", exc.output)
         if not overflows:
@@ -359,7 +365,14 @@ def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) ->
         raise DoesNotFit(f"the image for {target.name} overflows its {what}") from exc
 
 
-def _call(command: Sequence[str], failure: str, cwd: Path) -> None:
+def call(command: Sequence[str], failure: str, cwd: Path) -> None:
+    """Run a compiler.
+
+    Raises
+    ------
+    ToolError
+        With `failure` as its message, and what the compiler printed.
+    """
     try:
         done = subprocess.run(
             command,
@@ -377,14 +390,22 @@ def _call(command: Sequence[str], failure: str, cwd: Path) -> None:
         raise ToolError(failure, command=command, status=done.returncode, output=output)
 
 
-def _open_elf(file: BinaryIO, path: Path) -> ELFFile:
+def open_elf(file: BinaryIO, path: Path) -> ELFFile:
+    """An image, to be read.
+
+    Raises
+    ------
+    InputError
+        If the file is no ELF file.
+    """
     try:
         return ELFFile(file)
     except ELFError as exc:
         raise InputError(f"{path} is not an ELF file: {exc}") from exc
 
 
-def _symbols(image: ELFFile) -> Iterator[Symbol]:
+def symbols(image: ELFFile) -> Iterator[Symbol]:
+    """All names of an image."""
     for section in image.iter_sections():
         if isinstance(section, SymbolTableSection):
             yield from section.iter_symbols()
@@ -393,8 +414,8 @@ def _symbols(image: ELFFile) -> Iterator[Symbol]:
 def _harness_bytes(elf: Path) -> tuple[int, int]:
     """Input and output bytes of one sample, from `struct codeq_harness`; 0 without a model."""
     with elf.open("rb") as file:
-        image = _open_elf(file, elf)
-        symbol = next((s for s in _symbols(image) if s.name == "codeq_harness"), None)
+        image = open_elf(file, elf)
+        symbol = next((s for s in symbols(image) if s.name == "codeq_harness"), None)
         if symbol is None:
             return 0, 0
         section = image.get_section(symbol["st_shndx"])

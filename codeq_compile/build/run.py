@@ -79,6 +79,7 @@ def run(
     traced: int = 0,
     *,
     emulator: Tool | None = None,
+    arguments: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> RunResult:
     """Run the firmware of the app ``check`` on samples.
@@ -92,6 +93,8 @@ def run(
         Number of samples, from the first, whose layers are recorded.
     emulator : Tool, optional
         For emulated boards; default: `tools.emulator()`.
+    arguments : sequence of str
+        More words of the emulator's command line.
     timeout_s : float
         Limit of the whole run in seconds.
 
@@ -112,7 +115,9 @@ def run(
         folder = Path(name)
         header = struct.pack("<4sII", b"CQIN", len(inputs), traced)
         (folder / "in.bin").write_bytes(header + inputs.tobytes())
-        printed = execute(firmware, folder, emulator=emulator, timeout_s=timeout_s)
+        printed = execute(
+            firmware, folder, emulator=emulator, arguments=arguments, timeout_s=timeout_s
+        )
         return read_results(
             folder,
             samples=len(inputs),
@@ -127,6 +132,7 @@ def execute(
     folder: Path,
     *,
     emulator: Tool | None = None,
+    arguments: Sequence[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> str:
     """Run an image to its end.
@@ -136,7 +142,7 @@ def execute(
     firmware : Firmware
     folder : Path
         Where the firmware finds and leaves its files.
-    emulator : Tool, optional
+    emulator, arguments
         As for `run`.
     timeout_s : float
 
@@ -162,7 +168,8 @@ def execute(
         ended = EXIT.findall(printed)
         status = int(ended[-1], 16) if ended else status or -1
     else:
-        command = _emulator_command(firmware, emulator or tools.emulator())
+        emulator_command = _emulator_command(firmware, emulator or tools.emulator())
+        command = [*emulator_command, *arguments]
         status, printed = _process(command, folder, timeout_s)
     printed = EXIT.sub("", printed).strip()
     if status != 0:
