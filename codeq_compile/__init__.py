@@ -25,13 +25,16 @@ from codeq_compile.ir import Graph, load
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
 from codeq_compile.plan import AUTO, Plan, plan
+from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
+from codeq_compile.profile import Profile
+from codeq_compile.profile import profile as _profile
 from codeq_compile.report import collect
 from codeq_compile.report.collect import CheckReport, Report
 from codeq_compile.simulate import simulate as _simulate
 from codeq_compile.target import Target
 from codeq_compile.target import load as _load_target
 
-__all__ = ["Compiled", "check", "compile", "load", "run", "simulate"]
+__all__ = ["Compiled", "check", "compile", "load", "profile", "run", "simulate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +166,25 @@ def check(
     if (directory / collect.FILE_NAME).exists():
         checks = [CheckReport(**dataclasses.asdict(each)) for each in result.targets]
         collect.add_checks(directory, checks)
+    return result
+
+
+def profile(
+    directory: Path | str,
+    target: str | None = None,
+    inputs: Mapping[str, Array] | Path | None = None,
+    samples: int = PROFILE_SAMPLES,
+    seed: int = 0,
+) -> Profile:
+    """Count the instructions of each layer of an emitted library on an emulated board.
+
+    The outcome is added to ``directory/report.json``, if there is one. Parameters and errors are
+    those of `codeq_compile.profile.profile`.
+    """
+    directory = Path(directory)
+    result = _profile(directory, target, inputs, samples, seed)
+    if (directory / collect.FILE_NAME).exists():
+        collect.add_profile(directory, result)
     return result
 
 

@@ -155,7 +155,7 @@ def check(
     library = manifest.read(directory)
     boards_wanted = [targets_module.load(name) for name in targets or _default_targets(library)]
     for board in boards_wanted:
-        _check_runs_on(library, board)
+        require_instructions(library, board)
     source = ir.load(directory / library.model)
     graph = passes.run(source)
     options = []
@@ -200,13 +200,24 @@ def run(
     """
     library = manifest.read(directory)
     board = targets_module.load(library.target if target is None else target)
-    _check_runs_on(library, board)
+    require_instructions(library, board)
     graph = passes.run(ir.load(directory / library.model))
     rows = side_by_side(graph, graph.inputs, _samples(graph, inputs, samples, seed))
     result = _runner(directory, board, isolate=bool(library.changed(directory)))(rows, 0)
+    require_success(library, board, result)
+    return apart(graph, graph.outputs, result.outputs)
+
+
+def require_success(library: Manifest, board: Target, result: RunResult) -> None:
+    """Refuse results of a run in which the C reported an error.
+
+    Raises
+    ------
+    Mismatch
+        With the first sample's status.
+    """
     for sample in np.flatnonzero(result.statuses).tolist():
         raise Mismatch(f"{library.name} on {board.name}: {_ended(sample, result)}")
-    return apart(graph, graph.outputs, result.outputs)
 
 
 Runner = Callable[[Bytes2D, int], RunResult]
@@ -229,7 +240,14 @@ def _native_isas(library: Manifest) -> set[str]:
     return {isas.get(layer.kernel, "ref") for layer in library.layers} & NATIVE_ONLY
 
 
-def _check_runs_on(library: Manifest, board: Target) -> None:
+def require_instructions(library: Manifest, board: Target) -> None:
+    """Refuse a board that lacks instructions of the library's kernels.
+
+    Raises
+    ------
+    InputError
+        With the library's own target.
+    """
     missing = sorted(_native_isas(library) - set(board.isa))
     if missing:
         raise InputError(

@@ -23,6 +23,7 @@ from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
 from codeq_compile.errors import CodeqError, InputError, ToolError
 from codeq_compile.ir.op import Array
+from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.report import collect, table
 from codeq_compile.simulate import simulate
 
@@ -299,6 +300,38 @@ def run_command(
     _outputs(outputs, output, as_json)
 
 
+@main.command("profile")
+@DIRECTORY_ARGUMENT
+@click.option("--on", metavar="T", help="An emulated board.  [default: that of the library]")
+@INPUTS_OPTION
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"N random samples, always the same.  [default: {PROFILE_SAMPLES}]",
+)
+@json_option
+def profile_command(
+    directory: Path, on: str | None, inputs: Path | None, samples: int | None, as_json: bool
+) -> None:
+    """Count the instructions of each layer of the library in DIR.
+
+    Counts are exact, and the same every time; cycles are estimated from them.
+    """
+    result = codeq_compile.profile(
+        arrays.existing(directory), on, *_samples(inputs, samples, PROFILE_SAMPLES)
+    )
+    if as_json:
+        _emit(dataclasses.asdict(result))
+        return
+    show(table.profile_table(result))
+    click.echo(
+        f"{result.fewest} to {result.most} instructions over {result.samples} "
+        f"sample{'s' if result.samples > 1 else ''}; the table shows the one with the most. "
+        "Cycles are estimated, for memory without wait states."
+    )
+
+
 @main.command("simulate")
 @MODEL_ARGUMENT
 @click.option("--inputs", required=True, type=click.Path(path_type=Path), metavar="X.npy")
@@ -378,11 +411,13 @@ def _names(comma_separated: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in comma_separated.split(",") if name.strip())
 
 
-def _samples(inputs: Path | None, samples: int | None) -> tuple[Path | None, int]:
-    """Arguments of `check` and `run`: a file, or a number of random samples."""
+def _samples(
+    inputs: Path | None, samples: int | None, default: int = SAMPLES
+) -> tuple[Path | None, int]:
+    """Arguments of `check`, `run` and `profile`: a file, or a number of random samples."""
     if inputs is not None and samples is not None:
         raise click.UsageError("--inputs brings its own samples: leave --samples out")
-    return inputs, samples or SAMPLES
+    return inputs, samples or default
 
 
 def _report(directory: Path, as_json: bool) -> None:

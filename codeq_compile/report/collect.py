@@ -10,6 +10,7 @@ from codeq_compile.build.firmware import Sizes, misfits
 from codeq_compile.errors import InputError
 from codeq_compile.manifest import Manifest
 from codeq_compile.plan import Layer, Plan
+from codeq_compile.profile import Profile
 
 FORMAT_VERSION = 1
 FILE_NAME = "report.json"
@@ -161,6 +162,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         [0, 1]; filled in by those who have data.
     checks : tuple of CheckReport
         Filled in after a check.
+    profiles : tuple of Profile
+        Filled in after a profile: what was counted on each target.
     """
 
     format: int
@@ -182,6 +185,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[LayerReport, ...]
     accuracy: dict[str, dict[str, float]] = {}
     checks: tuple[CheckReport, ...] = ()
+    profiles: tuple[Profile, ...] = ()
 
 
 def collect(
@@ -265,6 +269,15 @@ def add_checks(directory: Path, checks: Sequence[CheckReport]) -> Report:
     again = {check.target for check in checks}
     kept = (check for check in old.checks if check.target not in again)
     report = msgspec.structs.replace(old, checks=(*kept, *checks))
+    write(report, directory)
+    return report
+
+
+def add_profile(directory: Path, profile: Profile) -> Report:
+    """Write a profile into the report of `directory`, in place of the same target's."""
+    old = read(directory)
+    kept = (each for each in old.profiles if each.target != profile.target)
+    report = msgspec.structs.replace(old, profiles=(*kept, profile))
     write(report, directory)
     return report
 

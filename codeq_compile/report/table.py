@@ -11,6 +11,7 @@ import rich.table
 from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
 from codeq_compile.kernels import Kernel
+from codeq_compile.profile import Part, Profile
 from codeq_compile.report.collect import CheckReport, FlashReport, LayerReport, RamReport, Report
 from codeq_compile.target import Target
 
@@ -180,6 +181,42 @@ def report_tables(report: Report) -> Iterator[Table]:
     yield _layers(report.layers)
     if report.checks:
         yield check_table(report.checks)
+    for profile in report.profiles:
+        yield profile_table(profile)
+
+
+def profile_table(profile: Profile) -> Table:
+    """One row a layer: instructions, in classes, and an estimate of cycles; glue and total last."""
+    macs = sum(layer.macs for layer in profile.layers)
+    classes = [name for name, count in profile.total.classes.items() if count]
+    rows = [
+        (f"l{layer.index:02d}", layer.name, layer.op, layer.kernel, layer.macs, layer.part)
+        for layer in profile.layers
+    ]
+    rows.append(("", f"{profile.name}_run itself", "-", "-", 0, profile.glue))
+    rows.append(("", "total", "-", "-", macs, profile.total))
+    return Table(
+        title=f"Instructions on {profile.target} ({profile.core}), {profile.compiler} "
+        f"{profile.optimization}",
+        columns=(
+            *("", "layer", "op", "kernel", "MACs", "instructions", "a MAC"),
+            *("cycles, estimated", "from", "to", *classes),
+        ),
+        rows=tuple(
+            (*texts, _count(macs) if macs else "-", *_part(part, macs, classes))
+            for *texts, macs, part in rows
+        ),
+    )
+
+
+def _part(part: Part, macs: int, classes: Iterable[str]) -> tuple[str, ...]:
+    cycles = part.estimate
+    return (
+        _count(part.instructions),
+        f"{part.instructions / macs:.2f}" if macs else "-",
+        *map(_count, (cycles.likely, cycles.low, cycles.high)),
+        *(_count(part.classes[name]) for name in classes),
+    )
 
 
 def _whole(report: Report) -> Table:

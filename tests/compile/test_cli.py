@@ -20,9 +20,21 @@ from codeq_compile.kernels import rows
 from codeq_compile.ops.linear import Linear
 from codeq_compile.simulate import simulate
 from codeq_compile.target import names
+from tests.boards import found
 from tests.graphs import one_op_graph, random_weights, s8
 
-COMMANDS = ("compile", "check", "run", "simulate", "report", "targets", "ops", "doctor", "flash")
+COMMANDS = (
+    "compile",
+    "check",
+    "run",
+    "profile",
+    "simulate",
+    "report",
+    "targets",
+    "ops",
+    "doctor",
+    "flash",
+)
 
 
 def codeq(*arguments: object) -> Result:
@@ -394,6 +406,31 @@ def test_run_takes_the_target_of_the_library(model: Path, tmp_path: Path) -> Non
     default = codeq("run", tmp_path / "x", "--samples", "2", "--json")
 
     assert (0, given.stdout) == (default.exit_code, default.stdout)
+
+
+@pytest.mark.qemu
+def test_profile_shows_every_layer_and_calls_cycles_an_estimate(library: Path) -> None:
+    """A count of instructions that is read as a time misleads whoever plans with it."""
+    found(tools.arm_cc)
+    found(tools.qemu)
+
+    shown = codeq("profile", library, "--samples", "1").output
+    told = json.loads(codeq("profile", library, "--samples", "1", "--json").output)
+
+    count = told["total"]["instructions"]
+    assert f"{count} to {count} instructions over 1 sample;" in shown
+    assert "cycles, estimated" in shown
+    assert "cq_linear_s8_w4_" in shown
+    assert "gate_run itself" in shown
+    assert told == json.loads((library / "report.json").read_text())["profiles"][0]
+
+
+def test_a_profile_of_this_machine_is_refused(library: Path) -> None:
+    """Instructions of an application core say nothing of a microcontroller's."""
+    result = codeq("profile", library, "--on", "host")
+
+    assert 2 == result.exit_code
+    assert "mps2_an386" in result.output
 
 
 def test_inputs_and_samples_exclude_each_other(library: Path, tmp_path: Path) -> None:
