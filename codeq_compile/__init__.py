@@ -119,7 +119,7 @@ def compile(
         sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
         if sizes is not None:
             budgets.check_sizes(limits, decided, sizes)
-        report = collect.collect(decided, library, sizes, compiler)
+        report = collect.collect(decided, library, sizes, compiler, source)
         collect.write(report, folder)
     return Compiled(directory=directory, manifest=library, plan=decided, report=report)
 

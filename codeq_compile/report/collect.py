@@ -8,7 +8,10 @@ import msgspec
 
 from codeq_compile.build.firmware import Sizes, misfits
 from codeq_compile.errors import InputError
+from codeq_compile.ir import Graph
 from codeq_compile.manifest import Manifest
+from codeq_compile.packing import pack
+from codeq_compile.passes.lower import lower
 from codeq_compile.plan import Layer, Plan
 from codeq_compile.profile import Profile
 
@@ -123,6 +126,25 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
 
 
+class RemovedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model had and the library has not: dead and constant channels.
+
+    Parameters
+    ----------
+    channels : int
+        Of the outputs of layers with weights.
+    weights, weights_bytes : int
+        Number of weights, and their bytes as dense streams.
+    macs : int
+        Multiply-accumulates of one inference.
+    """
+
+    channels: int = 0
+    weights: int = 0
+    weights_bytes: int = 0
+    macs: int = 0
+
+
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     """Simulation against C on one target; fields as in `check.TargetCheck`."""
 
@@ -152,6 +174,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     zeros : float
         Share of weights that are 0.
     macs, macs_done : int
+    removed : RemovedReport
+        Not counted in any of these.
     flash : FlashReport
     ram : RamReport
     misfits : tuple of str
@@ -183,13 +207,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ram: RamReport
     misfits: tuple[str, ...]
     layers: tuple[LayerReport, ...]
+    removed: RemovedReport = RemovedReport()
     accuracy: dict[str, dict[str, float]] = {}
     checks: tuple[CheckReport, ...] = ()
     profiles: tuple[Profile, ...] = ()
 
 
 def collect(
-    plan: Plan, library: Manifest, sizes: Sizes | None = None, compiler: str | None = None
+    plan: Plan,
+    library: Manifest,
+    sizes: Sizes | None = None,
+    compiler: str | None = None,
+    source: Graph | None = None,
 ) -> Report:
     """Everything that is known after a compilation.
 
@@ -202,6 +231,8 @@ def collect(
         Of the linked image.
     compiler : str, optional
         What built it.
+    source : Graph, optional
+        The model as it was given, to say what left it.
     """
     weights = [layer.node.weights for layer in plan.layers if layer.node.weights is not None]
     count = sum(each.codes.size for each in weights)
@@ -223,6 +254,7 @@ def collect(
         ram=_ram(plan, library),
         misfits=misfits(sizes, plan.target) if sizes else (),
         layers=tuple(_layer(plan, layer) for layer in plan.layers),
+        removed=RemovedReport() if source is None else _removed(source, plan.graph),
     )
 
 
@@ -280,6 +312,22 @@ def add_profile(directory: Path, profile: Profile) -> Report:
     report = msgspec.structs.replace(old, profiles=(*kept, profile))
     write(report, directory)
     return report
+
+
+def _removed(source: Graph, graph: Graph) -> RemovedReport:
+    before, after = _weighted(lower(source)), _weighted(graph)
+    return RemovedReport(**{name: before[name] - after[name] for name in before})
+
+
+def _weighted(graph: Graph) -> dict[str, int]:
+    """Sums over the layers with weights."""
+    layers = [(node, node.weights) for node in graph.nodes if node.weights is not None]
+    return {
+        "channels": sum(graph.output_type(node).shape[-1] for node, _ in layers),
+        "weights": sum(weights.codes.size for _, weights in layers),
+        "weights_bytes": sum(len(pack(weights, "dense").data) for _, weights in layers),
+        "macs": sum(node.op.macs(node.params, graph.output_type(node)) for node, _ in layers),
+    }
 
 
 def _flash(plan: Plan, sizes: Sizes | None, compiler: str | None) -> FlashReport:

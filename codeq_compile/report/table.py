@@ -12,7 +12,14 @@ from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
 from codeq_compile.kernels import Kernel
 from codeq_compile.profile import Part, Profile
-from codeq_compile.report.collect import CheckReport, FlashReport, LayerReport, RamReport, Report
+from codeq_compile.report.collect import (
+    CheckReport,
+    FlashReport,
+    LayerReport,
+    RamReport,
+    RemovedReport,
+    Report,
+)
 from codeq_compile.target import Target
 
 
@@ -174,6 +181,8 @@ def check_table(checks: Iterable[TargetCheck | CheckReport]) -> Table:
 def report_tables(report: Report) -> Iterator[Table]:
     """What `codeq report` shows: the whole, accuracy, flash, RAM, layers, checks."""
     yield _whole(report)
+    if report.removed.channels:
+        yield _removed(report.removed)
     if report.accuracy:
         yield _accuracy(report.accuracy)
     yield _flash(report.flash)
@@ -231,6 +240,24 @@ def _whole(report: Report) -> Table:
                 f"{report.zeros:.1%}",
                 _count(report.macs),
                 _count(report.macs_done),
+            ),
+        ),
+    )
+
+
+def _removed(removed: RemovedReport) -> Table:
+    return Table(
+        title="Removed: channels that are constant, or that nobody reads",
+        columns=("channels", "weights", "their bytes, dense", "MACs"),
+        rows=(
+            tuple(
+                _count(number)
+                for number in (
+                    removed.channels,
+                    removed.weights,
+                    removed.weights_bytes,
+                    removed.macs,
+                )
             ),
         ),
     )

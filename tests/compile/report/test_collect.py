@@ -8,11 +8,15 @@ import pytest
 
 import codeq_compile
 from codeq_compile.errors import InputError
+from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.linear import Linear
 from codeq_compile.plan import Plan
 from codeq_compile.report import collect
-from codeq_compile.report.collect import CheckReport, Report
+from codeq_compile.report.collect import CheckReport, RemovedReport, Report
+from tests.graphs import one_op_graph, random_weights, s8
 from tests.libraries import emitted, planned
 from tests.networks import ds_cnn
+from tests.strategies import GraphBuilder
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,32 @@ def test_ram_counts_inputs_and_outputs(plan: Plan, report: Report) -> None:
     assert (490, 12) == (ram.inputs, ram.outputs)
     assert ram.arena >= ram.lower_bound >= ram.scratch > 0
     assert ram.is_optimal == plan.memory.is_optimal
+
+
+def test_what_left_the_model_is_told(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Two of three channels are dead: the numbers of the library alone would not show it."""
+    builder = GraphBuilder(rng)
+    stem = random_weights(rng, (3, 3, 3, 2), bits=4)
+    stem.codes[[0, 2]] = 0
+    x = builder.add(Conv2D(), builder.input(s8(4, 4, 2)), weights=stem)
+    graph = builder.graph(builder.add(Conv2D(), x, weights=random_weights(rng, (5, 1, 1, 3))))
+
+    report = codeq_compile.compile(graph, tmp_path / "out", target="host").report
+
+    removed = report.removed
+    assert (2, 2 * 18 + 2 * 5) == (removed.channels, removed.weights)
+    assert 2 * 18 // 2 + 2 * 5 == removed.weights_bytes
+    assert 4 * (2 * 18 + 2 * 5) == removed.macs
+    assert 3 * 18 + 3 * 5 == report.weights + removed.weights
+    assert report == collect.read(tmp_path / "out")
+
+
+def test_a_model_without_dead_channels_loses_nothing(tmp_path: Path) -> None:
+    """Nothing is said of what did not happen."""
+    weights = random_weights(np.random.default_rng(0), (3, 4))
+    graph = one_op_graph(Linear(), [s8(4)], weights=weights)
+
+    assert RemovedReport() == codeq_compile.compile(graph, tmp_path, target="host").report.removed
 
 
 def test_packings_and_their_rivals_are_told(plan: Plan, report: Report) -> None:

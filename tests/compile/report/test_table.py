@@ -14,7 +14,7 @@ from codeq_compile import target
 from codeq_compile.build.tools import Need, Tool
 from codeq_compile.kernels import Kernel
 from codeq_compile.ops.linear import Linear
-from codeq_compile.report.collect import CheckReport, FlashReport, Report
+from codeq_compile.report.collect import CheckReport, FlashReport, RemovedReport, Report
 from codeq_compile.report.table import (
     Table,
     doctor_table,
@@ -110,6 +110,15 @@ def test_a_layer_is_told_with_its_bits_gap_zeros_packing_and_cost(report: Report
     assert ["l01", "head[0]", "linear", "s8[3]", "3", "1", f"{layer.zeros:.0%}"] == row.split()[:7]
     assert [layer.packing, str(layer.weights_bytes), str(layer.tables_bytes)] == row.split()[7:10]
     assert [str(layer.macs), str(layer.macs - layer.macs_done)] == row.split()[10:]
+
+
+def test_removed_channels_are_told_where_there_are_any(report: Report) -> None:
+    """Who wonders where half of the MACs went finds them; who lost none is not bothered."""
+    removed = RemovedReport(channels=2, weights=46, weights_bytes=28, macs=1840)
+    told = texts(msgspec.structs.replace(report, removed=removed))["Removed"]
+
+    assert ["2", "46", "28", "1", "840"] == told.splitlines()[-1].split()
+    assert "Removed" not in texts(report)
 
 
 def test_the_arena_stands_beside_its_lower_bound(report: Report) -> None:
