@@ -24,6 +24,7 @@ from codeq_compile.errors import DoesNotFit, InputError, ToolError
 from codeq_compile.ir import Graph, load
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
+from codeq_compile.memory import Io
 from codeq_compile.plan import AUTO, Plan, plan
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile
@@ -68,6 +69,7 @@ def compile(
     flash: int | None = None,
     weights: int | None = None,
     ram: int | None = None,
+    io: Io = "caller",
     samples: Mapping[str, Array] | None = None,
     command: str | None = None,
 ) -> Compiled:
@@ -88,6 +90,9 @@ def compile(
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
         arena with scratch, inputs and outputs.
+    io : {"caller", "arena"}
+        Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
+        bytes with other tensors and a run overwrites its inputs.
     samples : mapping of str to int array of shape (samples, *tensor shape), optional
         Vectors of the self-test, by input name.
     command : str, optional
@@ -110,10 +115,10 @@ def compile(
     limits = Budgets(flash=flash, weights=weights, ram=ram)
     board = _load_target(target)
     source = _named(model if isinstance(model, Graph) else load(Path(model)), name)
-    decided = plan(passes.run(source), board, packing)
+    decided = plan(passes.run(source), board, packing, io)
     budgets.check_plan(limits, decided)
     if command is None:
-        command = _command(source.name, target, packing, limits)
+        command = _command(source.name, target, packing, limits, io)
     with staging(directory) as folder:
         library = write(decided, folder, source=source, command=command, samples=samples)
         sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
@@ -196,13 +201,15 @@ def _named(graph: Graph, name: str | None) -> Graph:
     return replace(graph, name=name)
 
 
-def _command(name: str, target: str, packing: str, limits: Budgets) -> str:
+def _command(name: str, target: str, packing: str, limits: Budgets, io: Io) -> str:
     words = ["codeq", "compile", f"{name}.cq", "--target", target]
     if packing != AUTO:
         words += ["--packing", packing]
     for option, limit in dataclasses.asdict(limits).items():
         if limit is not None:
             words += [f"--{option}", str(limit)]
+    if io != "caller":
+        words += ["--io", io]
     return shlex.join(words)
 
 

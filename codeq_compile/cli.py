@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import sys
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
 from codeq_compile.errors import CodeqError, InputError, ToolError
 from codeq_compile.ir.op import Array
+from codeq_compile.memory import Io
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.report import collect, table
 from codeq_compile.simulate import simulate
@@ -223,6 +225,13 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @budget("--flash", "the whole linked image without vector table and start-up")
 @budget("--weights", "weights and tables")
 @budget("--ram", "the arena with scratch, input and output")
+@click.option(
+    "--io",
+    type=click.Choice(typing.get_args(Io)),
+    default="caller",
+    show_default=True,
+    help="Whose buffers inputs and outputs are; in the arena a run overwrites its inputs.",
+)
 @json_option
 def compile_command(
     model: Path,
@@ -233,6 +242,7 @@ def compile_command(
     flash: int | None,
     weights: int | None,
     ram: int | None,
+    io: Io,
     as_json: bool,
 ) -> None:
     """Compile MODEL, a .cq file, to a C library in a folder.
@@ -248,6 +258,7 @@ def compile_command(
         flash=flash,
         weights=weights,
         ram=ram,
+        io=io,
     )
     _report(output, as_json)
 

@@ -22,13 +22,15 @@ class TensorEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name : str
         The model's own tensor name.
     identifier : str
-        Its parameter of ``<name>_run``.
+        Its parameter of ``<name>_run``, or ``<name>_<identifier>_in(arena)``.
     dtype : DType
     shape : tuple of int
     bytes : int
     scale : float, optional
     zero_point : int, optional
         Absent for plain integers.
+    arena_offset : int, optional
+        Of its bytes in the arena; absent for a buffer of the caller.
     """
 
     name: str
@@ -38,6 +40,7 @@ class TensorEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     bytes: int
     scale: float | None
     zero_point: int | None
+    arena_offset: int | None = None
 
 
 class LayerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

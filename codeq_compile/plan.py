@@ -2,6 +2,7 @@
 """Every decision of a compilation, made once: packing, kernel, scratch and place of each layer."""
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
-from codeq_compile.memory import MemoryPlan, plan_memory
+from codeq_compile.memory import Io, MemoryPlan, plan_memory
 from codeq_compile.ops.base import align4
 from codeq_compile.packing import CODECS, applicable, pack, unpack
 from codeq_compile.target import Target
@@ -108,13 +109,18 @@ class Plan:
 
     @property
     def input_bytes(self) -> int:
-        """RAM for the caller's input buffers."""
-        return sum(self.graph.tensors[name].bytes for name in self.graph.inputs)
+        """RAM for the caller's input buffers; 0 where the inputs stand in the arena."""
+        return self._caller_bytes(self.graph.inputs)
 
     @property
     def output_bytes(self) -> int:
-        """RAM for the caller's output buffers."""
-        return sum(self.graph.tensors[name].bytes for name in self.graph.outputs)
+        """RAM for the caller's output buffers; 0 where the outputs stand in the arena."""
+        return self._caller_bytes(self.graph.outputs)
+
+    def _caller_bytes(self, names: Iterable[str]) -> int:
+        if self.memory.io == "arena":
+            return 0
+        return sum(self.graph.tensors[name].bytes for name in names)
 
     @property
     def ram_bytes(self) -> int:
@@ -132,7 +138,7 @@ class Plan:
         return sum(layer.macs_done for layer in self.layers)
 
 
-def plan(graph: Graph, target: Target, packing: str = AUTO) -> Plan:
+def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -> Plan:
     """Decide everything for a lowered graph.
 
     Parameters
@@ -143,6 +149,9 @@ def plan(graph: Graph, target: Target, packing: str = AUTO) -> Plan:
     packing : str
         ``"auto"``: the fewest bytes for each layer; else one codec for all layers whose op has
         kernels for it, dense for the others.
+    io : {"caller", "arena"}
+        Where inputs and outputs stand: in the arena they share bytes with other tensors, and a run
+        overwrites its inputs.
 
     Raises
     ------
@@ -163,7 +172,7 @@ def plan(graph: Graph, target: Target, packing: str = AUTO) -> Plan:
         target=target,
         packing=packing,
         layers=layers,
-        memory=plan_memory(graph, scratch, target.alignment),
+        memory=plan_memory(graph, scratch, target.alignment, io),
     )
 
 

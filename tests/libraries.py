@@ -14,6 +14,7 @@ from codeq_compile.build.tools import Tool
 from codeq_compile.emit import emit
 from codeq_compile.ir import Graph, TensorType, verify
 from codeq_compile.manifest import Manifest
+from codeq_compile.memory import Io
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.argmax import Argmax
 from codeq_compile.ops.concat import Concat
@@ -85,15 +86,15 @@ def renamed(graph: Graph, names: dict[str, str]) -> Graph:
     )
 
 
-def planned(graph: Graph, target: str = "host") -> Plan:
+def planned(graph: Graph, target: str = "host", io: Io = "caller") -> Plan:
     """The plan of a quantized graph."""
-    return plan(lower(graph), load_target(target))
+    return plan(lower(graph), load_target(target), io=io)
 
 
-def emitted(graph: Graph, directory: Path, target: str = "host") -> Manifest:
+def emitted(graph: Graph, directory: Path, target: str = "host", io: Io = "caller") -> Manifest:
     """Emit a library as `codeq compile` would."""
     command = f"codeq compile {graph.name}.cq --target {target}"
-    return emit(planned(graph, target), directory, source=graph, command=command)
+    return emit(planned(graph, target, io), directory, source=graph, command=command)
 
 
 def c_files(directory: Path) -> list[Path]:

@@ -201,7 +201,7 @@ def link(program: Program, target: Target, *, compiler: Tool | None = None) -> F
         (root / "board.ld").write_text(_linker_script(target))
         _link(objects, target, compiler, root)
         elf = root / "firmware.elf"
-        input_bytes, output_bytes = _harness_bytes(elf)
+        input_bytes, output_bytes, _ = _harness_bytes(elf)
         firmware = Firmware(
             elf=elf,
             target=target,
@@ -230,7 +230,7 @@ def sizes(elf: Path) -> Sizes:
             for symbol in symbols(image)
             if symbol["st_shndx"] == weights_index and symbol.name.endswith("_weights")
         )
-    input_bytes, output_bytes = _harness_bytes(elf)
+    _, _, caller_bytes = _harness_bytes(elf)
     code = section.get(".text", 0)
     constants = section.get(".rodata", 0) + section.get(".data", 0)
     weights_and_tables = section.get(".weights", 0)
@@ -241,7 +241,7 @@ def sizes(elf: Path) -> Sizes:
         tables_bytes=weights_and_tables - weights_bytes,
         code_bytes=code,
         constants_bytes=constants,
-        ram_bytes=variables + input_bytes + output_bytes,
+        ram_bytes=variables + caller_bytes,
         board_flash_bytes=section.get(".vectors", 0) + section.get(".board", 0),
         board_ram_bytes=section.get(".board_bss", 0),
     )
@@ -411,14 +411,19 @@ def symbols(image: ELFFile) -> Iterator[Symbol]:
             yield from section.iter_symbols()
 
 
-def _harness_bytes(elf: Path) -> tuple[int, int]:
-    """Input and output bytes of one sample, from `struct codeq_harness`; 0 without a model."""
+def _harness_bytes(elf: Path) -> tuple[int, int, int]:
+    """Input and output bytes of one sample, and those of them that are not in the arena.
+
+    From `struct codeq_harness`; 0 without a model.
+    """
     with elf.open("rb") as file:
         image = open_elf(file, elf)
         symbol = next((s for s in symbols(image) if s.name == "codeq_harness"), None)
         if symbol is None:
-            return 0, 0
+            return 0, 0, 0
         section = image.get_section(symbol["st_shndx"])
         offset = symbol["st_value"] - section["sh_addr"]
-        _, input_bytes, output_bytes, _ = struct.unpack_from("<4I", section.data(), offset)
-    return input_bytes, output_bytes
+        _, input_bytes, output_bytes, _, caller_bytes = struct.unpack_from(
+            "<5I", section.data(), offset
+        )
+    return input_bytes, output_bytes, caller_bytes

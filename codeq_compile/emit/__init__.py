@@ -207,6 +207,7 @@ def _tensor_entry(port: Port) -> TensorEntry:
         bytes=port.type.bytes,
         scale=grid.scale if grid else None,
         zero_point=grid.zero_point if grid else None,
+        arena_offset=port.offset,
     )
 
 

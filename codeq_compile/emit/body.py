@@ -23,16 +23,19 @@ class Step:
 
 def argument_checks(ports: Sequence[Port]) -> list[str]:
     """Lines of the ``if`` that catches a wrong call."""
-    conditions = [f"{port.identifier} == NULL" for port in ports]
+    given = [port for port in ports if port.offset is None]
+    conditions = [f"{port.identifier} == NULL" for port in given]
     conditions.append("arena == NULL")
-    aligned = [port.identifier for port in ports if port.is_wide]
+    aligned = [port.identifier for port in given if port.is_wide]
     conditions += [f"((uintptr_t){name} & 3u) != 0u" for name in (*aligned, "arena")]
     return c.condition(f"{c.INDENT}if (", conditions, ") {")
 
 
 def buffers(plan: Plan, names: Names) -> list[str]:
     """Declarations of the pointers into the arena, with their lifetimes."""
-    inside = [buffer for buffer in plan.memory.buffers if not buffer.is_scratch]
+    touched = {name for node in plan.graph.nodes for name in (*node.inputs, node.output)}
+    # an input that nobody reads needs no pointer
+    inside = [buffer for buffer in plan.memory.buffers if touched & {*buffer.tensors}]
     inside.sort(key=lambda buffer: (buffer.first, buffer.offset))
     return c.commented(
         [(_declaration(plan, names, buffer), _lifetime(plan, names, buffer)) for buffer in inside]

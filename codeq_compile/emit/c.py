@@ -53,7 +53,7 @@ class Model:
         # C has no arrays of length 0
         self.arena_bytes = max(self.alignment, plan.memory.arena_bytes)
         self.state_bytes = 0
-        self.inputs, self.outputs = ports(plan.graph, names)
+        self.inputs, self.outputs = ports(plan, names)
         self.layers = [layer_text(plan, layer, names) for layer in plan.layers]
         self.steps = body.steps(plan, names)
         self.buffers = body.buffers(plan, names)
@@ -64,6 +64,11 @@ class Model:
     @property
     def ports(self) -> list[Port]:
         return [*self.inputs, *self.outputs]
+
+    @property
+    def arguments(self) -> list[Port]:
+        """Those that the caller passes to ``<name>_run``."""
+        return [port for port in self.ports if port.offset is None]
 
     @property
     def memory_macros(self) -> list[str]:
@@ -97,21 +102,23 @@ class Model:
 
     def signature(self, end: str) -> list[str]:
         """Lines that declare the entry point."""
-        parameters = [port.parameter for port in self.ports]
+        parameters = [port.parameter for port in self.arguments]
         return c.call(f"enum cq_status {self.name}_run", [*parameters, *self._memory], end)
 
     def selftest_signature(self, end: str) -> list[str]:
         """Lines that declare the self-test."""
-        parameters = [port.parameter for port in self.outputs]
+        parameters = [port.parameter for port in self.arguments if port.direction == "output"]
         return c.call(f"int {self.name}_selftest", [*parameters, *self._memory], end)
 
     @property
     def selftest_call(self) -> list[str]:
         """Lines that run the model on a vector."""
-        inputs = [f"vectors[i].{port.identifier}" for port in self.inputs]
-        outputs = [port.identifier for port in self.outputs]
+        given = [
+            f"vectors[i].{port.identifier}" if port.direction == "input" else port.identifier
+            for port in self.arguments
+        ]
         head = f"{c.INDENT * 2}const enum cq_status status = {self.name}_run"
-        return c.call(head, [*inputs, *outputs, "arena", "state"], ";")
+        return c.call(head, [*given, "arena", "state"], ";")
 
     @property
     def selftest_comparisons(self) -> list[list[str]]:
@@ -120,13 +127,32 @@ class Model:
             c.call(
                 f"{c.INDENT * 2}if (!is_equal",
                 [
-                    port.identifier,
+                    self._buffer(port),
                     *(f"{word}vectors[i].{port.identifier}" for word in ("", "sizeof ")),
                 ],
                 ") {",
             )
             for port in self.outputs
         ]
+
+    @property
+    def selftest_copies(self) -> list[list[str]]:
+        """For every input in the arena the lines that write it."""
+        return [
+            c.call(
+                f"{c.INDENT * 2}copy",
+                [
+                    self._buffer(port),
+                    *(f"{word}vectors[i].{port.identifier}" for word in ("", "sizeof ")),
+                ],
+                ";",
+            )
+            for port in self.inputs
+            if port.offset is not None
+        ]
+
+    def _buffer(self, port: Port) -> str:
+        return port.identifier if port.offset is None else port.place(self.name, "arena")
 
     @property
     def _memory(self) -> Sequence[str]:

@@ -36,9 +36,11 @@ class Names:
     layers : mapping of str to str
         ``l02`` by layer name; views have none.
     buffers : mapping of str to str
-        ``t02`` by buffer of the arena, after the layer that writes it first.
+        ``t02`` by buffer of the arena, after the layer that writes it first; inputs that stand
+        there keep their own name.
     tensors : mapping of str to str
-        Parameter of ``<model>_run`` by graph input and output.
+        By graph input and output: the parameter of ``<model>_run``, or part of the function that
+        says where it stands in the arena.
     """
 
     model: str
@@ -80,6 +82,8 @@ def choose(plan: Plan) -> Names:
         if re.fullmatch(rf"{model}_(run|selftest|labels|l\d+_.*)", word):
             word = f"t_{word}"  # a symbol of this library
         tensors[tensor] = c.identifier(word, taken)
+        if tensor in plan.graph.inputs and plan.memory.places[tensor].kind == "arena":
+            buffers[tensor] = tensors[tensor]
     return Names(model=model, layers=layers, buffers=buffers, tensors=tensors)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from codeq_compile.emit import format as c
 from codeq_compile.emit.names import Names
-from codeq_compile.ir import DType, Graph, TensorType
+from codeq_compile.ir import DType, TensorType
+from codeq_compile.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +24,15 @@ class Port:
         Parameter of ``<name>_run``; in capitals part of its macros.
     type : TensorType
     direction : {"input", "output"}
+    offset : int, optional
+        Of its bytes in the arena; None in a buffer of the caller.
     """
 
     tensor: str
     identifier: str
     type: TensorType
     direction: Literal["input", "output"]
+    offset: int | None = None
 
     @property
     def about(self) -> str:
@@ -43,6 +47,23 @@ class Port:
         """Declaration in ``<name>_run``."""
         const = "const " if self.direction == "input" else ""
         return f"{const}{self.type.dtype.c_type} *{self.identifier}"
+
+    def accessor(self, model: str) -> list[str]:
+        """Lines of the function that says where it stands in the arena."""
+        assert self.offset is not None
+        c_type = self.type.dtype.c_type
+        place = f"(arena->words + {self.offset // 4})" if self.offset else "arena->words"
+        head = f"static inline {c_type} *{model}_{self.identifier}_in"
+        return [
+            *c.call(head, [f"struct {model}_arena *arena"], ""),
+            "{",
+            f"{c.INDENT}return ({c_type} *)(void *){place};",
+            "}",
+        ]
+
+    def place(self, model: str, arena: str) -> str:
+        """Call of its accessor."""
+        return f"{model}_{self.identifier}_in({arena})"
 
     @property
     def member(self) -> str:
@@ -74,8 +95,9 @@ class Port:
         return c.defines(macros)
 
 
-def ports(graph: Graph, names: Names) -> tuple[list[Port], list[Port]]:
+def ports(plan: Plan, names: Names) -> tuple[list[Port], list[Port]]:
     """Inputs and outputs, in the order of ``<name>_run``."""
+    graph = plan.graph
 
     def port(tensor: str, direction: Literal["input", "output"]) -> Port:
         return Port(
@@ -83,6 +105,7 @@ def ports(graph: Graph, names: Names) -> tuple[list[Port], list[Port]]:
             identifier=names.tensors[tensor],
             type=graph.tensors[tensor],
             direction=direction,
+            offset=plan.memory.places[tensor].offset if plan.memory.io == "arena" else None,
         )
 
     return (

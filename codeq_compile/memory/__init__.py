@@ -7,12 +7,14 @@ from codeq_compile.ir.graph import Graph
 from codeq_compile.memory.placement import live_bytes, place
 from codeq_compile.memory.proof import prove_no_overlap
 from codeq_compile.memory.sharing import caller_buffer, last_uses, roots_of, sharing_by_root
-from codeq_compile.memory.types import Buffer, MemoryPlan, Place
+from codeq_compile.memory.types import Buffer, Io, MemoryPlan, Place
 
-__all__ = ["Buffer", "MemoryPlan", "Place", "plan_memory", "prove_no_overlap"]
+__all__ = ["Buffer", "Io", "MemoryPlan", "Place", "plan_memory", "prove_no_overlap"]
 
 
-def plan_memory(graph: Graph, scratch: Mapping[str, int], alignment: int = 4) -> MemoryPlan:
+def plan_memory(
+    graph: Graph, scratch: Mapping[str, int], alignment: int = 4, io: Io = "caller"
+) -> MemoryPlan:
     """Place every tensor: with the caller (graph inputs and outputs) or in the arena.
 
     Parameters
@@ -22,6 +24,8 @@ def plan_memory(graph: Graph, scratch: Mapping[str, int], alignment: int = 4) ->
         Scratch bytes by layer name; 0 may be left out.
     alignment : int
         Of every buffer, in bytes.
+    io : {"caller", "arena"}
+        Where inputs and outputs stand. In the arena an input is overwritten once it has been read.
 
     Raises
     ------
@@ -29,12 +33,15 @@ def plan_memory(graph: Graph, scratch: Mapping[str, int], alignment: int = 4) ->
         Two buffers of the caller would have to be one (the pass `copy_outputs` prevents it).
     """
     roots = roots_of(graph)
-    buffers = [*_tensor_buffers(graph, roots, alignment), *_scratch(graph, scratch, alignment)]
+    buffers = [
+        *_tensor_buffers(graph, roots, alignment, io),
+        *_scratch(graph, scratch, alignment),
+    ]
     live = live_bytes(buffers, len(graph.nodes))
     lower_bound = max(live, default=0)
     placed, is_optimal = place(buffers, lower_bound)
     plan = MemoryPlan(
-        places=_places(graph, roots, placed),
+        places=_places(graph, roots, placed, io),
         scratch={buffer.name: buffer.offset for buffer in placed if buffer.is_scratch},
         buffers=placed,
         arena_bytes=max((buffer.end for buffer in placed), default=0),
@@ -42,21 +49,26 @@ def plan_memory(graph: Graph, scratch: Mapping[str, int], alignment: int = 4) ->
         peak=live.index(lower_bound) if live else 0,
         is_optimal=is_optimal,
         alignment=alignment,
+        io=io,
     )
     prove_no_overlap(graph, scratch, plan)
     return plan
 
 
-def _tensor_buffers(graph: Graph, roots: Mapping[str, str], alignment: int) -> Iterator[Buffer]:
+def _tensor_buffers(
+    graph: Graph, roots: Mapping[str, str], alignment: int, io: Io
+) -> Iterator[Buffer]:
+    end = len(graph.nodes) - 1
     produced = {node.output: position for position, node in enumerate(graph.nodes)}
     last_use = last_uses(graph)
     for root, sharing in sharing_by_root(roots).items():
-        if caller_buffer(graph, sharing) is None:
+        if caller_buffer(graph, sharing, io) is None:
             yield Buffer(
                 name=root,
                 bytes=_align(graph.tensors[root].bytes, alignment),
-                first=produced[root],
-                last=max(last_use[tensor] for tensor in sharing),
+                # inputs are there from the beginning, outputs until the end
+                first=produced.get(root, 0),
+                last=min(end, max(last_use.get(tensor, 0) for tensor in sharing)),
                 tensors=tuple(sharing),
             )
 
@@ -73,10 +85,12 @@ def _align(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def _places(graph: Graph, roots: Mapping[str, str], placed: Sequence[Buffer]) -> dict[str, Place]:
+def _places(
+    graph: Graph, roots: Mapping[str, str], placed: Sequence[Buffer], io: Io
+) -> dict[str, Place]:
     offsets = {buffer.name: buffer.offset for buffer in placed if not buffer.is_scratch}
     places = {}
     for root, sharing in sharing_by_root(roots).items():
         in_arena = Place(kind="arena", name=root, offset=offsets.get(root, 0))
-        places.update(dict.fromkeys(sharing, caller_buffer(graph, sharing) or in_arena))
+        places.update(dict.fromkeys(sharing, caller_buffer(graph, sharing, io) or in_arena))
     return {name: places[name] for name in graph.tensors if name in places}

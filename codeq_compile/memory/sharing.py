@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from codeq_compile.errors import ModelError
 from codeq_compile.ir.graph import Graph, Node
-from codeq_compile.memory.types import Place
+from codeq_compile.memory.types import Io, Place
 
 
 def roots_of(graph: Graph) -> dict[str, str]:
@@ -52,7 +52,7 @@ def _reusable(
     return None
 
 
-def caller_buffer(graph: Graph, sharing: Sequence[str]) -> Place | None:
+def caller_buffer(graph: Graph, sharing: Sequence[str], io: Io) -> Place | None:
     """The caller's buffer that these tensors stand in; None if they go into the arena."""
     owners = [
         *(Place(kind="input", name=name) for name in sharing if name in graph.inputs),
@@ -64,7 +64,7 @@ def caller_buffer(graph: Graph, sharing: Sequence[str]) -> Place | None:
             f"{names} are the same bytes but different buffers of the caller: run the pass "
             "copy_outputs first, or return the tensor once"
         )
-    return owners[0] if owners else None
+    return owners[0] if owners and io == "caller" else None
 
 
 def sharing_by_root(roots: Mapping[str, str]) -> dict[str, list[str]]:

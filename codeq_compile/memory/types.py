@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+Io = Literal["caller", "arena"]
+"""Where inputs and outputs of a model stand: in buffers of the caller, or in the arena."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffer:
@@ -84,6 +87,8 @@ class MemoryPlan:
         True if `arena_bytes` is proved to be the minimum.
     alignment : int
         Of every offset, and of the arena itself, in bytes.
+    io : {"caller", "arena"}
+        Where inputs and outputs stand.
     """
 
     places: Mapping[str, Place]
@@ -94,3 +99,4 @@ class MemoryPlan:
     peak: int
     is_optimal: bool
     alignment: int
+    io: Io = "caller"

@@ -62,7 +62,7 @@ class RamReport(msgspec.Struct, frozen=True, kw_only=True):
     scratch : int
         Most scratch of one layer; part of the arena.
     inputs, outputs : int
-        Buffers of the caller.
+        Buffers of the caller; 0 where they are parts of the arena.
     state : int
         Kept between calls.
     total : int

@@ -13,12 +13,14 @@
  * input_bytes   all inputs, one after the other, in order
  * output_bytes  all outputs, likewise
  * run           both pointers are aligned to 16 bytes
+ * caller_bytes  of the inputs and outputs that do not stand in the arena
  */
 struct codeq_harness {
     const char *name;
     uint32_t input_bytes;
     uint32_t output_bytes;
     enum cq_status (*run)(const uint8_t *inputs, uint8_t *outputs);
+    uint32_t caller_bytes;
 };
 
 extern const struct codeq_harness codeq_harness;

@@ -11,6 +11,7 @@ from codeq_compile.arrays import random_inputs, side_by_side
 from codeq_compile.build import host, tools
 from codeq_compile.check import check
 from codeq_compile.ir import Graph
+from codeq_compile.memory import Io
 from tests.libraries import emitted
 from tests.strategies import graphs
 
@@ -18,11 +19,11 @@ from tests.strategies import graphs
 SLOW_EXAMPLES = {"suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 
 
-def differing_bytes(graph: Graph, target: str) -> int:
+def differing_bytes(graph: Graph, target: str, io: Io = "caller") -> int:
     """Emit for `target`, run on this machine, compare every tensor."""
     with tempfile.TemporaryDirectory() as name:
         library = Path(name) / "library"
-        emitted(graph, library, target)
+        emitted(graph, library, target, io)
         return check(library, ["host"], samples=2).bytes_differing
 
 
@@ -31,6 +32,13 @@ def differing_bytes(graph: Graph, target: str) -> int:
 def test_c_equals_the_simulation_on_random_graphs(graph: Graph) -> None:
     """Branches, views, buffers in place, outputs that are also read: all must be planned right."""
     assert 0 == differing_bytes(graph, "host")
+
+
+@given(graph=graphs())
+@settings(max_examples=12, **SLOW_EXAMPLES)
+def test_inputs_and_outputs_in_the_arena_give_the_same(graph: Graph) -> None:
+    """An input that is overwritten too early, or an output, looks like a wrong model."""
+    assert 0 == differing_bytes(graph, "host", "arena")
 
 
 @pytest.mark.slow

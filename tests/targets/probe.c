@@ -117,4 +117,5 @@ const struct codeq_harness codeq_harness = {
     .input_bytes = BYTES,
     .output_bytes = BYTES,
     .run = run,
+    .caller_bytes = 2u * BYTES,
 };

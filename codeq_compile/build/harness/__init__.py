@@ -18,9 +18,12 @@ GUARD_STATUS = -100
 def source(library: Manifest) -> str:
     """Text of `<name>_harness.c`, which defines `codeq_harness` of targets/common/harness.h."""
     inputs, outputs = list(_slots(library.inputs)), list(_slots(library.outputs))
+    given = [
+        *(("inputs", *slot) for slot in inputs if slot[0].arena_offset is None),
+        *(("outputs", *slot) for slot in outputs if slot[0].arena_offset is None),
+    ]
     arguments = [
-        *(_pointer(tensor, start, "inputs") for tensor, start in inputs),
-        *(_pointer(tensor, start, "outputs") for tensor, start in outputs),
+        *(_pointer(tensor, start, side) for side, tensor, start in given),
         "&memory.arena",
         "NULL",
     ]
@@ -30,21 +33,24 @@ def source(library: Manifest) -> str:
         guard_status=GUARD_STATUS,
         input_bytes=library.input_bytes,
         output_bytes=library.output_bytes,
+        caller_bytes=sum(tensor.bytes for _, tensor, _ in given),
         buffers="".join(
             f"static {tensor.dtype.c_type} {_buffer(tensor)}[{tensor.bytes // 4}];\n"
-            for tensor, start in (*inputs, *outputs)
+            for _, tensor, start in given
             if _needs_buffer(tensor, start)
         ),
         before="".join(
-            _copy(f"((uint8_t *){_buffer(tensor)})[i]", f"inputs[{start}u + i]", tensor)
+            _copy(f"((uint8_t *){_place(library, tensor)})[i]", f"inputs[{start}u + i]", tensor)
             for tensor, start in inputs
-            if _needs_buffer(tensor, start)
+            if _is_copied(tensor, start)
         ),
         arguments=", ".join(arguments),
         after="".join(
-            _copy(f"outputs[{start}u + i]", f"((const uint8_t *){_buffer(tensor)})[i]", tensor)
+            _copy(
+                f"outputs[{start}u + i]", f"((const uint8_t *){_place(library, tensor)})[i]", tensor
+            )
             for tensor, start in outputs
-            if _needs_buffer(tensor, start)
+            if _is_copied(tensor, start)
         ),
     )
 
@@ -60,6 +66,17 @@ def _slots(tensors: tuple[TensorEntry, ...]) -> Iterator[tuple[TensorEntry, int]
 def _needs_buffer(tensor: TensorEntry, start: int) -> bool:
     """Its place among the others is not aligned for its elements."""
     return tensor.dtype is not DType.S8 and start % 4 != 0
+
+
+def _is_copied(tensor: TensorEntry, start: int) -> bool:
+    """The model does not work in the harness's own bytes."""
+    return tensor.arena_offset is not None or _needs_buffer(tensor, start)
+
+
+def _place(library: Manifest, tensor: TensorEntry) -> str:
+    if tensor.arena_offset is None:
+        return _buffer(tensor)
+    return f"{library.name}_{tensor.identifier}_in(&memory.arena)"
 
 
 def _buffer(tensor: TensorEntry) -> str:

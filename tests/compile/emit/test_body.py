@@ -51,7 +51,7 @@ def test_lifetimes_are_those_of_the_plan() -> None:
 def test_wide_outputs_are_checked_for_alignment() -> None:
     """An int32 result at an odd address faults on a Cortex-M0."""
     plan = planned(hostile())
-    inputs, outputs = ports.ports(plan.graph, choose(plan))
+    inputs, outputs = ports.ports(plan, choose(plan))
 
     condition = " ".join(body.argument_checks([*inputs, *outputs]))
 

@@ -16,6 +16,7 @@ from codeq_compile.build.tools import Tool
 from codeq_compile.emit import staging
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph, load, serial
+from codeq_compile.memory import Io
 from tests.boards import found
 from tests.libraries import (
     build_program,
@@ -29,6 +30,7 @@ from tests.libraries import (
 
 ROOT = Path(__file__).parents[3]
 GRAPHS: tuple[Callable[[], Graph], ...] = (small_conv, hostile)
+IO: tuple[Io, ...] = ("caller", "arena")
 COMPILERS = {"gcc": tools.host_cc, "zig": tools.zig_cc, "arm": tools.arm_cc}
 
 MAIN = """
@@ -47,16 +49,17 @@ def run_selftests(folder: Path, compiler: Tool, *directories: Path) -> list[int]
     libraries = [manifest.read(directory) for directory in directories]
     calls = []
     for library in libraries:
-        buffers = [f"{t.identifier}[{t.bytes // t.dtype.numpy.itemsize}]" for t in library.outputs]
+        given = [t for t in library.outputs if t.arena_offset is None]
+        buffers = [f"{t.identifier}[{t.bytes // t.dtype.numpy.itemsize}]" for t in given]
         lines = [
             f"    static struct {library.name}_arena {library.name};",
             *(
                 f"    static {t.dtype.c_type} {library.name}_{buffer};"
-                for t, buffer in zip(library.outputs, buffers, strict=True)
+                for t, buffer in zip(given, buffers, strict=True)
             ),
         ]
-        outputs = ", ".join(f"{library.name}_{t.identifier}" for t in library.outputs)
-        call = f"{library.name}_selftest({outputs}, &{library.name}, NULL)"
+        outputs = [f"{library.name}_{t.identifier}" for t in given]
+        call = f"{library.name}_selftest({', '.join([*outputs, f'&{library.name}'])}, NULL)"
         calls += [*lines, f'    printf("%d\\n", {call});']
     main = folder / "main.c"
     includes = "\n".join(f'#include "{library.name}.h"' for library in libraries)
@@ -86,15 +89,16 @@ def test_nothing_tells_where_or_when_it_was_made(tmp_path: Path) -> None:
         assert not re.search(r"\b20[2-9]\d-\d\d-\d\d\b|\b\d\d:\d\d:\d\d\b", text)
 
 
+@pytest.mark.parametrize("io", IO)
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize(
     "compiler", ["gcc", *(pytest.param(name, marks=pytest.mark.slow) for name in ("zig", "arm"))]
 )
 def test_every_file_compiles_without_a_warning(
-    compiler: str, graph: Callable[[], Graph], tmp_path: Path
+    compiler: str, graph: Callable[[], Graph], io: Io, tmp_path: Path
 ) -> None:
     """A user's build with -Werror must not break on our files."""
-    library = emitted(graph(), tmp_path)
+    library = emitted(graph(), tmp_path, io=io)
     tool = found(COMPILERS[compiler])
     includes = [f"-I{tmp_path / folder}" for folder in library.include]
     core = ["-mcpu=cortex-m4", "-mthumb"] if tool.name.startswith("arm") else []
@@ -112,12 +116,13 @@ def test_every_file_compiles_without_a_warning(
         assert (0, "") == (done.returncode, done.stderr)
 
 
+@pytest.mark.parametrize("io", IO)
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_the_layout_is_what_clang_format_would_make(
-    graph: Callable[[], Graph], tmp_path: Path
+    graph: Callable[[], Graph], io: Io, tmp_path: Path
 ) -> None:
     """People read this C; and a formatter in their editor must not change it."""
-    emitted(graph(), tmp_path / "library")
+    emitted(graph(), tmp_path / "library", io=io)
     files = map(str, c_files(tmp_path / "library"))
     style = f"--style=file:{ROOT / '.clang-format'}"
     command = [*found(tools.clang_format).command, style, "--dry-run", "-Werror", *files]
@@ -127,10 +132,11 @@ def test_the_layout_is_what_clang_format_would_make(
     assert "" == done.stderr
 
 
+@pytest.mark.parametrize("io", IO)
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_the_header_is_cpp_too(graph: Callable[[], Graph], tmp_path: Path) -> None:
+def test_the_header_is_cpp_too(graph: Callable[[], Graph], io: Io, tmp_path: Path) -> None:
     """Arduino, mbed and Zephyr applications call it from C++."""
-    library = emitted(graph(), tmp_path / "library")
+    library = emitted(graph(), tmp_path / "library", io=io)
     (tmp_path / "main.cpp").write_text(
         f'#include "{library.name}.h"\n'
         f"struct {library.name}_arena arena;\n"
@@ -151,12 +157,13 @@ def test_the_header_is_cpp_too(graph: Callable[[], Graph], tmp_path: Path) -> No
     assert (0, "") == (done.returncode, done.stderr)
 
 
+@pytest.mark.parametrize("io", IO)
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_the_selftest_passes_and_names_the_vector_that_does_not(
-    graph: Callable[[], Graph], tmp_path: Path
+    graph: Callable[[], Graph], io: Io, tmp_path: Path
 ) -> None:
     """It is what proves a compiler, a flag or a board to the user, without Python."""
-    library = emitted(graph(), tmp_path / "library")
+    library = emitted(graph(), tmp_path / "library", io=io)
     weights = tmp_path / "library" / f"{library.name}_weights.c"
     compiler = tools.host_cc()
 

@@ -2,6 +2,7 @@
 """The macros of inputs and outputs say what the IR says."""
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tests.libraries import hostile, planned, renamed, small_conv
 
 def macros(graph: Graph) -> dict[str, str]:
     """Value by macro, comments removed."""
-    inputs, outputs = ports(graph, choose(planned(graph)))
+    inputs, outputs = ports(plan := planned(graph), choose(plan))
     lines = [line for port in (*inputs, *outputs) for line in port.macros("NET")]
     words = (line.removeprefix("#define ").partition("/*")[0] for line in lines)
     return {name: value.strip() for name, _, value in (word.partition(" ") for word in words)}
@@ -35,12 +36,8 @@ def test_the_scale_literal_is_exactly_the_grids() -> None:
         kinds = dict(graph.tensors)
         fitted = grid(scale, -128)
         kinds["x0"] = type(kinds["x0"])(shape=kinds["x0"].shape, grid=fitted)
-        inputs, _ = ports(
-            Graph(
-                name="net", tensors=kinds, inputs=("x0",), outputs=graph.outputs, nodes=graph.nodes
-            ),
-            choose(planned(graph)),
-        )
+        plan = replace(planned(graph), graph=replace(graph, tensors=kinds))
+        inputs, _ = ports(plan, choose(plan))
 
         line = next(line for line in inputs[0].macros("NET") if "SCALE" in line)
 
@@ -61,7 +58,21 @@ def test_plain_integers_have_no_grid() -> None:
 def test_parameters_are_const_where_they_are_read() -> None:
     """Inputs may lie in flash."""
     graph = renamed(small_conv(), {"x0": "frames"})
-    inputs, outputs = ports(graph, choose(planned(graph)))
+    inputs, outputs = ports(plan := planned(graph), choose(plan))
 
     assert ["const int8_t *frames"] == [port.parameter for port in inputs]
     assert ["int8_t *head_out"] == [port.parameter for port in outputs]
+
+
+def test_in_the_arena_a_port_is_a_function_and_no_parameter() -> None:
+    """Its place is the plan's business; a caller who computes it himself would err one day."""
+    plan = planned(small_conv(), io="arena")
+    (image,), (scores,) = ports(plan, choose(plan))
+
+    assert [plan.memory.places[t].offset for t in ("x0", scores.tensor)] == [
+        image.offset,
+        scores.offset,
+    ]
+    text = " ".join(image.accessor("small"))
+    assert text.startswith("static inline int8_t *small_x0_in(struct small_arena *arena)")
+    assert str((image.offset or 0) // 4) in text or image.offset == 0

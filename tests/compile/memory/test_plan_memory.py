@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codeq_compile import passes
 from codeq_compile.ir import Graph
-from codeq_compile.memory import plan_memory
+from codeq_compile.memory import Io, plan_memory
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.reshape import Reshape
@@ -18,21 +18,25 @@ from tests.strategies import GraphBuilder, graphs
 POOL = MaxPool2D(kernel=(1, 1), stride=(1, 1))
 
 
-@given(graphs(), st.sampled_from([4, 16]), st.data())
-def test_every_tensor_has_a_place(graph: Graph, alignment: int, data: st.DataObject) -> None:
+@given(graphs(), st.sampled_from([4, 16]), st.sampled_from(["caller", "arena"]), st.data())
+def test_every_tensor_has_a_place(
+    graph: Graph, alignment: int, io: Io, data: st.DataObject
+) -> None:
     """The emitter asks for all of them; the proof inside `plan_memory` checks each."""
     graph = passes.run(graph)
     scratch = {node.name: data.draw(st.integers(0, 40)) for node in graph.nodes}
-    plan = plan_memory(graph, scratch, alignment)
+    plan = plan_memory(graph, scratch, alignment, io)
 
     assert list(graph.tensors) == list(plan.places)
     assert {name for name, size in scratch.items() if size} == set(plan.scratch)
     assert plan.lower_bound <= plan.arena_bytes
     assert 0 == plan.arena_bytes % alignment
-    for name in graph.inputs:
-        assert ("input", name) == (plan.places[name].kind, plan.places[name].name)
-    for name in graph.outputs:
-        assert ("output", name) == (plan.places[name].kind, plan.places[name].name)
+    for kind, names in (("input", graph.inputs), ("output", graph.outputs)):
+        for name in names:
+            place = plan.places[name]
+            assert (
+                place.kind == "arena" if io == "arena" else (kind, name) == (place.kind, place.name)
+            )
 
 
 def test_a_chain_needs_its_largest_pair(rng: np.random.Generator) -> None:
@@ -44,6 +48,29 @@ def test_a_chain_needs_its_largest_pair(rng: np.random.Generator) -> None:
     plan = plan_memory(builder.graph(source), {})
 
     assert (2 * 64, 2 * 64, True) == (plan.arena_bytes, plan.lower_bound, plan.is_optimal)
+
+
+def test_an_input_in_the_arena_makes_room_once_it_was_read(rng: np.random.Generator) -> None:
+    """96 x 96 pixels in front of small layers need no RAM of their own."""
+    builder = GraphBuilder(rng)
+    source = builder.input(s8(8, 8, 1))
+    for index in range(3):
+        source = builder.add(POOL, source, name=f"l{index}")
+    graph = builder.graph(source)
+
+    assert 2 * 64 == plan_memory(graph, {}, io="arena").arena_bytes
+    assert 4 * 64 == plan_memory(graph, {}).arena_bytes + 2 * 64
+
+
+def test_inputs_that_nobody_reads_have_a_place_too(rng: np.random.Generator) -> None:
+    """The caller writes them all the same."""
+    builder = GraphBuilder(rng)
+    builder.input(s8(100))
+    y = builder.add(POOL, builder.input(s8(8, 8, 1)))
+    plan = plan_memory(builder.graph(y), {}, io="arena")
+
+    assert "arena" == plan.places["x0"].kind
+    assert 100 + 2 * 64 == plan.arena_bytes
 
 
 def test_scratch_is_alive_at_its_layer_only(rng: np.random.Generator) -> None:
