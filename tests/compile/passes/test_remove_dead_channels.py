@@ -30,6 +30,7 @@ from codeq_compile.ops.upsample2d import Upsample2D
 from codeq_compile.passes.remove_dead_channels import remove_dead_channels
 from tests.compile.passes.equality import applied
 from tests.graphs import grid, random_weights, s8
+from tests.networks import NETWORKS, VARIANTS, benchmark
 from tests.strategies import GraphBuilder, chains, graphs, seeds
 
 ALIVE, SILENT, SATURATED, UNHEARD = range(4)
@@ -411,3 +412,14 @@ def test_a_border_of_channels_that_is_gone_lets_the_pad_be_absorbed(
     graph = passes.run(net.read(padded, kernel=3))
 
     assert ["conv2d", "conv2d"] == [node.op.kind for node in graph.nodes]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_nothing_leaves_the_networks_that_kernels_are_measured_with(
+    network: str, variant: str
+) -> None:
+    """Else a figure would be of another network than its name says."""
+    graph = benchmark(network, variant)
+
+    assert graph is remove_dead_channels(graph)
