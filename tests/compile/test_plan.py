@@ -19,6 +19,7 @@ from codeq_compile.packing import CODECS
 from codeq_compile.packing.rle import Rle
 from codeq_compile.plan import Layer, Plan, plan
 from tests.graphs import random_int8, random_weights, s8
+from tests.networks import VARIANTS, benchmark
 from tests.strategies import GraphBuilder, graphs
 
 HOST, M4, M55 = (target.load(name) for name in ("host", "mps2_an386", "mps3_an547"))
@@ -233,3 +234,18 @@ def test_a_plan_prints_decisions_and_no_weights(graph: Graph) -> None:
     assert all("array(" not in repr(part) and "data=" not in repr(part) for part in parts)
     assert all(layer.node.name in repr(result) for layer in result.layers)
     assert all(len(repr(layer)) < 1000 for layer in result.layers)
+
+
+RAM = {"ic": 53_000, "kws": 17_500, "vww": 58_000, "ad": 1_280}
+"""Bytes that a network of MLPerf Tiny may need: arena with scratch, inputs and outputs."""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("network", RAM)
+def test_a_known_network_needs_no_more_ram_than_its_tensors(network: str, variant: str) -> None:
+    """Scratch of a new kernel, or a worse plan, and a model misses the part it was made for."""
+    result = plan(passes.run(benchmark(network, variant)), M4, io="arena")
+
+    assert result.memory.is_optimal
+    assert result.memory.lower_bound == result.arena_bytes == result.ram_bytes
+    assert RAM[network] >= result.ram_bytes
