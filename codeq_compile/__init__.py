@@ -14,6 +14,7 @@ from pathlib import Path
 
 import codeq_compile.ops  # noqa: F401  # registers the ops
 from codeq_compile import budgets, passes
+from codeq_compile import place as places
 from codeq_compile.budgets import Budgets
 from codeq_compile.build import firmware, tools
 from codeq_compile.build.firmware import Sizes
@@ -70,6 +71,7 @@ def compile(
     weights: int | None = None,
     ram: int | None = None,
     io: Io = "caller",
+    place: str = "",
     samples: Mapping[str, Array] | None = None,
     command: str | None = None,
 ) -> Compiled:
@@ -93,6 +95,9 @@ def compile(
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
         bytes with other tensors and a run overwrites its inputs.
+    place : str
+        ``weights=flash,arena=dtcm,code=itcm``: memories of the target for weights, arena and inner
+        loops, which then have sections of their own; flash and RAM by default.
     samples : mapping of str to int array of shape (samples, *tensor shape), optional
         Vectors of the self-test, by input name.
     command : str, optional
@@ -114,13 +119,21 @@ def compile(
     directory = Path(directory)
     limits = Budgets(flash=flash, weights=weights, ram=ram)
     board = _load_target(target)
+    placement = places.parse(place, board)
     source = _named(model if isinstance(model, Graph) else load(Path(model)), name)
     decided = plan(passes.run(source), board, packing, io)
     budgets.check_plan(limits, decided)
     if command is None:
-        command = _command(source.name, target, packing, limits, io)
+        command = _command(source.name, target, packing, limits, io, place)
     with staging(directory) as folder:
-        library = write(decided, folder, source=source, command=command, samples=samples)
+        library = write(
+            decided,
+            folder,
+            source=source,
+            command=command,
+            samples=samples,
+            placement=placement,
+        )
         sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
         if sizes is not None:
             budgets.check_sizes(limits, decided, sizes)
@@ -201,7 +214,7 @@ def _named(graph: Graph, name: str | None) -> Graph:
     return replace(graph, name=name)
 
 
-def _command(name: str, target: str, packing: str, limits: Budgets, io: Io) -> str:
+def _command(name: str, target: str, packing: str, limits: Budgets, io: Io, placement: str) -> str:
     words = ["codeq", "compile", f"{name}.cq", "--target", target]
     if packing != AUTO:
         words += ["--packing", packing]
@@ -210,6 +223,8 @@ def _command(name: str, target: str, packing: str, limits: Budgets, io: Io) -> s
             words += [f"--{option}", str(limit)]
     if io != "caller":
         words += ["--io", io]
+    if placement:
+        words += ["--place", placement]
     return shlex.join(words)
 
 

@@ -232,6 +232,12 @@ def budget(name: str, what: str) -> Callable[..., Any]:
     show_default=True,
     help="Whose buffers inputs and outputs are; in the arena a run overwrites its inputs.",
 )
+@click.option(
+    "--place",
+    default="",
+    metavar="P=M,P=M",
+    help="Memories of the target for weights, arena and code (inner loops): arena=dtcm,code=itcm.",
+)
 @json_option
 def compile_command(
     model: Path,
@@ -243,6 +249,7 @@ def compile_command(
     weights: int | None,
     ram: int | None,
     io: Io,
+    place: str,
     as_json: bool,
 ) -> None:
     """Compile MODEL, a .cq file, to a C library in a folder.
@@ -259,6 +266,7 @@ def compile_command(
         weights=weights,
         ram=ram,
         io=io,
+        place=place,
     )
     _report(output, as_json)
 

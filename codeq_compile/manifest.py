@@ -99,6 +99,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         C files of the library, relative to the folder; the self-test is not among them.
     include : tuple of str
         Folders for ``-I``, relative to the folder.
+    placement : dict of str to str
+        Memory of the target by part, where `--place` named one.
     files : dict of str to str
         sha256 of every other file, by path relative to the folder.
     """
@@ -120,6 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sources: tuple[str, ...]
     include: tuple[str, ...]
     files: dict[str, str]
+    placement: dict[str, str] = {}
 
     @property
     def input_bytes(self) -> int:

@@ -2,6 +2,8 @@
 """A board as the compiler sees it: everything it knows stands in `targets/<name>/target.toml`."""
 
 import difflib
+import itertools
+import re
 import tomllib
 import typing
 from pathlib import Path
@@ -15,6 +17,26 @@ from codeq_compile.resources import targets_dir
 Isa = Literal["ref", "dsp", "mve"]
 
 
+class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One more memory of a board, where `--place` can put things.
+
+    Parameters
+    ----------
+    origin, bytes : int
+    access : {"rx", "rw"}
+        What a program may do there; what is read-only is filled at start-up.
+    """
+
+    origin: int
+    bytes: int
+    access: Literal["rx", "rw"]
+
+    def __post_init__(self) -> None:
+        for value in (self.origin, self.bytes, self.origin + self.bytes - 1):
+            if not 0 <= value <= 0xFFFF_FFFF:
+                raise ValueError(f"{value} is not a 32-bit address or size")
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address ranges of the linked image, in bytes.
 
@@ -26,6 +48,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Reserved for the stack, inside the RAM.
     real_flash_bytes, real_ram_bytes : int, optional
         Of the part itself, where the emulated one was enlarged.
+    regions : dict of str to Region
+        Further memories by name: tightly coupled ones, external flash.
     """
 
     flash_origin: int
@@ -35,14 +59,28 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stack_bytes: int
     real_flash_bytes: int | None = None
     real_ram_bytes: int | None = None
+    regions: dict[str, Region] = {}
 
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             value = getattr(self, field)
-            if value is not None and not 0 <= value <= 0xFFFF_FFFF:
+            if isinstance(value, int) and not 0 <= value <= 0xFFFF_FFFF:
                 raise ValueError(f"{field} = {value} is not a 32-bit address or size")
         if self.stack_bytes > self.ram_bytes:
             raise ValueError(f"stack_bytes = {self.stack_bytes} is more than the RAM")
+        for name in self.regions:
+            if name in {"flash", "ram"} or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f'a memory cannot be called "{name}"')
+        spans = sorted((each.origin, each.origin + each.bytes) for each in self.all.values())
+        if any(end > start for (_, end), (start, _) in itertools.pairwise(spans)):
+            raise ValueError("two memories overlap")
+
+    @property
+    def all(self) -> dict[str, Region]:
+        """Every memory by name, flash and RAM first."""
+        flash = Region(origin=self.flash_origin, bytes=self.flash_bytes, access="rx")
+        ram = Region(origin=self.ram_origin, bytes=self.ram_bytes, access="rw")
+        return {"flash": flash, "ram": ram, **self.regions}
 
     @property
     def part_flash_bytes(self) -> int:
@@ -201,7 +239,13 @@ def _check_fields(
             hint = _hint(field, tuple(hints)) or f"known are {', '.join(hints)}"
             raise InputError(f'{path}: unknown field "{where}": {hint}')
         struct = next((t for t in _alternatives(hints[field]) if _is_struct(t)), None)
-        if struct is not None and isinstance(value, dict):
+        if struct is None or not isinstance(value, dict):
+            continue
+        if typing.get_origin(hints[field]) is dict:
+            for name, entry in value.items():
+                if isinstance(entry, dict):
+                    _check_fields(path, entry, struct, f"{where}.{name}")
+        else:
             _check_fields(path, value, struct, where)
 
 

@@ -14,7 +14,7 @@ LAYERS = (
     {"errors", "resources", "numerics"},
     {"ir"},
     {"packing", "ops", "target"},
-    {"kernels", "frontends", "simulate", "ranges", "memory", "arrays", "manifest"},
+    {"kernels", "frontends", "simulate", "ranges", "memory", "arrays", "manifest", "place"},
     {"passes"},
     {"plan"},
     {"emit", "build"},

@@ -11,7 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -20,6 +20,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Symbol, SymbolTableSection
 
 from codeq_compile import manifest as manifests
+from codeq_compile import place
 from codeq_compile.build import harness, tools
 from codeq_compile.build.tools import Tool
 from codeq_compile.errors import DoesNotFit, InputError, ToolError
@@ -127,6 +128,8 @@ class Program:
         Folders of headers.
     defines : tuple of str
         Preprocessor macros.
+    placement : Placement
+        Memories of weights, arena and inner loops.
     """
 
     app: Path
@@ -135,6 +138,7 @@ class Program:
     library: tuple[Path, ...] = ()
     includes: tuple[Path, ...] = ()
     defines: tuple[str, ...] = ()
+    placement: place.Placement = field(default_factory=dict)
 
 
 def build(
@@ -174,7 +178,11 @@ def build(
             weights=tuple(path for path in sources if path == weights),
             library=tuple(path for path in sources if path != weights),
             includes=tuple(directory / folder for folder in manifest.include),
-            defines=("CODEQ_TRACE",) if app == "check" else (),
+            defines=(
+                *(("CODEQ_TRACE",) if app == "check" else ()),
+                *(f"{name}={value}" for name, value in place.macros(manifest.placement).items()),
+            ),
+            placement=manifest.placement,
         )
         return link(program, target, compiler=compiler)
 
@@ -193,12 +201,13 @@ def link(program: Program, target: Target, *, compiler: Tool | None = None) -> F
     """
     if target.is_host:
         raise InputError(f"target {target.name} has no memory map: it cannot run firmware")
+    place.check(program.placement, target)
     compiler = compiler or tools.arm_cc()
     with contextlib.ExitStack() as cleanup:
         root = Path(tempfile.mkdtemp(prefix="codeq-"))
         cleanup.callback(shutil.rmtree, root, ignore_errors=True)
         objects = _compile(program, target, compiler, root)
-        (root / "board.ld").write_text(_linker_script(target))
+        (root / "board.ld").write_text(_linker_script(target, program.placement))
         _link(objects, target, compiler, root)
         elf = root / "firmware.elf"
         input_bytes, output_bytes, _ = _harness_bytes(elf)
@@ -231,10 +240,10 @@ def sizes(elf: Path) -> Sizes:
             if symbol["st_shndx"] == weights_index and symbol.name.endswith("_weights")
         )
     _, _, caller_bytes = _harness_bytes(elf)
-    code = section.get(".text", 0)
+    code = section.get(".text", 0) + section.get(".fast", 0)
     constants = section.get(".rodata", 0) + section.get(".data", 0)
     weights_and_tables = section.get(".weights", 0)
-    variables = section.get(".data", 0) + section.get(".bss", 0)
+    variables = sum(section.get(name, 0) for name in (".data", ".bss", ".arena"))
     return Sizes(
         flash_bytes=weights_and_tables + code + constants,
         weights_bytes=weights_bytes,
@@ -293,18 +302,36 @@ def _core_flags(target: Target, compiler: Tool) -> list[str]:
     return [*core, *options.zig_flags, *ZIG_FLAGS]
 
 
-def _linker_script(target: Target) -> str:
+def _linker_script(target: Target, placement: place.Placement) -> str:
     memory = target.memory
     assert memory is not None
+    chosen = {**place.DEFAULTS, **placement}
+    others = memory.regions.values()
     return "\n".join(
         [
             "MEMORY",
             "{",
-            f"    FLASH (rx) : ORIGIN = {memory.flash_origin:#x}, LENGTH = {memory.flash_bytes:#x}",
-            f"    RAM (rwx) : ORIGIN = {memory.ram_origin:#x}, LENGTH = {memory.ram_bytes:#x}",
+            *(
+                f"    {name.upper()} : ORIGIN = {each.origin:#x}, LENGTH = {each.bytes:#x}"
+                for name, each in memory.all.items()
+            ),
             "}",
+            *(f'REGION_ALIAS("{part.upper()}", {name.upper()})' for part, name in chosen.items()),
             f"codeq_stack_bytes = {memory.stack_bytes};",
             (targets_dir() / "common" / "sections.ld").read_text(),
+            "SECTIONS",
+            "{",
+            "    .regions : /* struct codeq_region of memory_map.h */",
+            "    {",
+            "        codeq_regions_start = .;",
+            *(
+                f"        LONG({each.origin:#x}) LONG({each.origin + each.bytes:#x}) "
+                f"LONG({int(each.access == 'rw')})"
+                for each in others
+            ),
+            "        codeq_regions_end = .;",
+            "    } > FLASH",
+            "}",
         ]
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jinja2
 
-from codeq_compile import manifest, numerics
+from codeq_compile import manifest, numerics, place
 from codeq_compile.emit import runtime
 from codeq_compile.emit.c import RUNTIME_ABI, Model
 from codeq_compile.emit.ports import Port
@@ -20,6 +20,7 @@ from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import LayerEntry, Manifest, TensorEntry
+from codeq_compile.place import NOWHERE, Placement
 from codeq_compile.plan import Plan
 
 __all__ = ["emit", "generator", "staging", "write"]
@@ -49,6 +50,7 @@ def emit(
     source: Graph,
     command: str,
     samples: Mapping[str, Array] | None = None,
+    placement: Placement = NOWHERE,
 ) -> Manifest:
     """Write the library into `directory`; what was there before stays whole until all is written.
 
@@ -63,6 +65,8 @@ def emit(
         What made the library, for the banners; without absolute paths.
     samples : mapping of str to int array of shape (samples, *tensor shape), optional
         Vectors of the self-test, by input name; random ones by default.
+    placement : Placement
+        Memories of weights, arena and inner loops; flash and RAM by default.
 
     Raises
     ------
@@ -72,7 +76,9 @@ def emit(
         The model's name cannot be a prefix of symbols.
     """
     with staging(directory) as folder:
-        return write(plan, folder, source=source, command=command, samples=samples)
+        return write(
+            plan, folder, source=source, command=command, samples=samples, placement=placement
+        )
 
 
 @contextmanager
@@ -112,6 +118,7 @@ def write(
     source: Graph,
     command: str,
     samples: Mapping[str, Array] | None = None,
+    placement: Placement = NOWHERE,
 ) -> Manifest:
     """Write the library into an empty folder; parameters and errors are those of `emit`."""
     digest = serial.digest(source)
@@ -136,7 +143,9 @@ def write(
         f"{model.name}_selftest.c": _render(
             "selftest.c.j2", model=model, vectors=vectors(model, samples)
         ),
-        "CMakeLists.txt": _render("CMakeLists.txt.j2", model=model, sources=sources),
+        "CMakeLists.txt": _render(
+            "CMakeLists.txt.j2", model=model, sources=sources, macros=place.macros(placement)
+        ),
     }
     for path, text in texts.items():
         (folder / path).write_text(text, encoding="ascii", newline="\n")
@@ -146,7 +155,13 @@ def write(
         target.write_bytes(data)
     serial.save(source, folder / f"{model.name}.cq")
     described = _manifest(
-        model, plan, digest=digest, command=command, sources=sources, folder=folder
+        model,
+        plan,
+        digest=digest,
+        command=command,
+        sources=sources,
+        folder=folder,
+        placement=placement,
     )
     manifest.write(described, folder)
     return described
@@ -164,6 +179,7 @@ def _manifest(
     command: str,
     sources: tuple[str, ...],
     folder: Path,
+    placement: Placement,
 ) -> Manifest:
     return Manifest(
         format=manifest.FORMAT_VERSION,
@@ -194,6 +210,7 @@ def _manifest(
         sources=sources,
         include=(".", "runtime/include"),
         files=manifest.digests(folder),
+        placement=dict(placement),
     )
 
 

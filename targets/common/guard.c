@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MPU regions: flash, RAM, and the null page where flash starts at address 0. */
+/* MPU regions: flash, RAM, the board's other memories, and the null page where flash starts at
+ * address 0. */
 #include "guard.h"
 
 #include "memory_map.h"
@@ -35,6 +36,11 @@ static void add_regions(void)
     add_region(0, flash == 0u ? address(codeq_null_bytes) : flash, address(codeq_flash_end),
                READ_ONLY);
     add_region(1, address(codeq_ram_start), address(codeq_ram_end), READ_WRITE | EXECUTE_NEVER);
+    uint32_t number = 2;
+    for (const struct codeq_region *r = codeq_regions_start; r < codeq_regions_end; r++) {
+        const uint32_t access = r->is_writable ? READ_WRITE | EXECUTE_NEVER : READ_ONLY;
+        add_region(number++, r->start, r->end, access);
+    }
 }
 
 #else
@@ -70,6 +76,11 @@ static void add_regions(void)
     add_region(0, flash, log2_of(address(codeq_flash_end) - flash), READ_ONLY);
     add_region(1, ram, log2_of(address(codeq_ram_end) - ram), READ_WRITE | EXECUTE_NEVER);
     add_region(2, 0, log2_of(address(codeq_null_bytes)), NO_ACCESS | EXECUTE_NEVER);
+    uint32_t number = 3;
+    for (const struct codeq_region *r = codeq_regions_start; r < codeq_regions_end; r++) {
+        const uint32_t access = r->is_writable ? READ_WRITE | EXECUTE_NEVER : READ_ONLY;
+        add_region(number++, r->start, log2_of(r->end - r->start), access);
+    }
 }
 
 #endif

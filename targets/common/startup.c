@@ -39,12 +39,19 @@ static void enable_core_features(void)
 #endif
 }
 
+/* Nothing to do where it was loaded in its place. */
+static void copy(const volatile uint32_t *load, volatile uint32_t *start, const uint32_t *end)
+{
+    while (load != start && start < end) {
+        *start++ = *load++;
+    }
+}
+
 static void initialize_memory(void)
 {
-    const volatile uint32_t *load = codeq_data_load;
-    for (volatile uint32_t *p = codeq_data_start; p < codeq_data_end; p++) {
-        *p = *load++;
-    }
+    copy(codeq_data_load, codeq_data_start, codeq_data_end);
+    copy(codeq_weights_load, codeq_weights_start, codeq_weights_end);
+    copy(codeq_fast_load, codeq_fast_start, codeq_fast_end);
     for (volatile uint32_t *p = codeq_bss_start; p < codeq_bss_end; p++) {
         *p = 0;
     }

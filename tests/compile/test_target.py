@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from codeq_compile import target
@@ -26,6 +27,14 @@ gcc_flags = ["-mcpu=cortex-m4"]
 runner = "qemu"
 machine = "mps2-an386"
 """
+
+
+REGION = """
+[memory.regions.tcm]
+origin = 0x10000000
+bytes = 4096
+access = "rw"
+[build]"""
 
 
 def written(folder: Path, text: str, name: str = "board") -> Path:
@@ -74,6 +83,16 @@ def test_an_enlarged_part_knows_its_real_size(tmp_path: Path) -> None:
     assert (1000, 2000) == (board.memory.part_flash_bytes, board.memory.part_ram_bytes)
 
 
+def test_further_memories_stand_beside_flash_and_ram(tmp_path: Path) -> None:
+    """What `--place` can choose from."""
+    board = target.read(written(tmp_path, GOOD.replace("[build]", REGION)))
+
+    assert board.memory is not None
+    assert ["flash", "ram", "tcm"] == list(board.memory.all)
+    assert (0x10000000, 4096, "rw") == msgspec.structs.astuple(board.memory.all["tcm"])
+    assert (0, 65536, "rx") == msgspec.structs.astuple(board.memory.all["flash"])
+
+
 def test_vector_cores_align_to_vectors() -> None:
     """And only they: 16 bytes a buffer are too much for an M0."""
     assert 16 == target.load("mps3_an547").alignment
@@ -99,6 +118,12 @@ def test_vector_cores_align_to_vectors() -> None:
         ("cortex-m4", "host", "the host has none"),
         ('core = "', 'core = ["', "is not TOML"),
         ("[memory]", "[[memory]]", "Expected `object"),
+        ("[build]", REGION.replace("origin", "orign"), '"memory.regions.tcm.orign": did you mean'),
+        ("[build]", REGION.replace("rw", "wx"), "Invalid enum value 'wx'"),
+        ("[build]", REGION.replace("tcm", "ram"), 'a memory cannot be called "ram"'),
+        ("[build]", REGION.replace("tcm", "TCM"), 'a memory cannot be called "TCM"'),
+        ("[build]", REGION.replace("0x10000000", "0x20001000"), "two memories overlap"),
+        ("[build]", REGION.replace("4096", "0x100000000"), "is not a 32-bit address or size"),
     ],
 )
 def test_a_wrong_file_is_told_with_the_field(

@@ -17,16 +17,18 @@ TOOLCHAIN = targets_dir() / "common" / "arm-none-eabi.cmake"
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_memory_can_be_guarded(name):
-    """An Armv7-M MPU region is a power of two, at a multiple of it: else the guard leaves gaps."""
-    memory = target.load(name).memory
+    """An Armv7-M MPU region is a power of two, at a multiple of it; an Armv8-M one, of 32 bytes.
+
+    Else the guard leaves gaps.
+    """
+    board = target.load(name)
+    memory = board.memory
     assert memory is not None
 
-    for origin, size in (
-        (memory.flash_origin, memory.flash_bytes),
-        (memory.ram_origin, memory.ram_bytes),
-    ):
-        assert 0 == size & (size - 1)
-        assert 0 == origin % size
+    for region in memory.all.values():
+        granule = 32 if board.core in {"cortex-m33", "cortex-m55"} else region.bytes
+        assert 0 == granule & (granule - 1)
+        assert 0 == region.origin % granule == region.bytes % granule
     assert 0 == memory.stack_bytes % 8  # the stack pointer's alignment
 
 
@@ -57,6 +59,7 @@ def test_the_overview_explains_every_field():
     text = (targets_dir() / "README.md").read_text(encoding="utf-8")
     fields = {
         *target.Memory.__struct_fields__,
+        *target.Region.__struct_fields__,
         *target.Build.__struct_fields__,
         *target.Run.__struct_fields__,
         *target.Target.__struct_fields__,

@@ -13,6 +13,10 @@
 #define CQ_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0))
 #endif
 
+/** @brief A macro's value as a string: part of the names of sections. */
+#define CQ_STRING(value)  CQ_STRING_(value)
+#define CQ_STRING_(value) #value
+
 /**
  * @brief Attribute of the inner loops and decoders: where the time goes.
  *

@@ -216,6 +216,37 @@ def test_cmake_projects_use_two_libraries_as_they_are(tmp_path: Path) -> None:
     assert 0 == subprocess.run([str(tmp_path / "build" / "main")], check=False).returncode
 
 
+@pytest.mark.slow
+def test_cmake_defines_the_sections_of_a_placed_library(tmp_path: Path) -> None:
+    """Quotes and brackets must pass CMake, make and the shell."""
+    cmake = found(tools.cmake)
+    graph = small_conv()
+    placement = {"weights": "flash", "arena": "ram", "code": "flash"}
+    emit.emit(
+        planned(graph), tmp_path / "small", source=graph, command="codeq", placement=placement
+    )
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.16)\nproject(app LANGUAGES C)\n"
+        "add_subdirectory(small)\nadd_executable(main main.c)\ntarget_link_libraries(main small)\n"
+    )
+    (tmp_path / "main.c").write_text(
+        '#include "small.h"\nstruct small_arena arena CQ_ARENA_SECTION;\nint8_t scores[3];\n'
+        "int main(void)\n{\n    return small_selftest(scores, &arena, NULL);\n}\n"
+    )
+    for arguments in (("-S", ".", "-B", "build"), ("--build", "build")):
+        subprocess.run(
+            [*cmake.command, *arguments], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL
+        )
+
+    assert 0 == subprocess.run([str(tmp_path / "build" / "main")], check=False).returncode
+    sections = set()
+    for path in tmp_path.glob("build/**/*.o"):
+        with path.open("rb") as file:
+            sections |= {section.name for section in ELFFile(file).iter_sections()}
+    assert {".rodata.codeq_weights", ".bss.codeq_arena"} <= sections
+    assert any(name.startswith(".text.codeq_code.") for name in sections)
+
+
 def test_weights_go_where_the_user_puts_them(tmp_path: Path) -> None:
     """External flash, a bank of its own: a macro decides, not an edit of generated files."""
     library = emitted(small_conv(), tmp_path)
