@@ -219,7 +219,9 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
         packed=packed,
         costs={name: packed.bytes for name, (_, packed) in candidates.items() if packed},
         note=note,
-        scratch_bytes=node.op.scratch_bytes(node.params, inputs, output, packed, kernel.family),
+        scratch_bytes=node.op.scratch_bytes(
+            node.params, inputs, output, packed, kernel.family, kernel.isa
+        ),
         tables_bytes=sum(array.bytes for array in arrays if array.name != "weights"),
         padding_bytes=sum(align4(array.bytes) - array.bytes for array in arrays),
         macs=macs,

@@ -144,8 +144,9 @@ class Op(ABC, Generic[Params]):
         output: TensorType,
         packed: Packed | None,
         family: str,
+        isa: str = "ref",
     ) -> int:
-        """Bytes of scratch that kernels of `family` use; a multiple of 4."""
+        """Bytes of scratch that kernels of `family` for `isa` use; a multiple of 4."""
         return 0
 
     def output_range(

@@ -28,6 +28,8 @@ Padding = tuple[int, int, int, int]
 
 CHUNK = 256
 """Weights that a kernel decodes at a time; CQ_CHUNK of runtime_c."""
+ROW_CACHE = 1152
+"""Weights of a row that dsp kernels hold decoded at a time; CQ_ROW_CACHE of runtime_c."""
 _EXACT_PRODUCT = 2.0**52
 
 
@@ -320,6 +322,11 @@ def decoded_bytes(packed: Packed | None, count: int) -> int:
         return 0
     each = 1 if packed.packing in {"dense", "ternary"} else 2
     return align4(each * count)
+
+
+def row_cache_bytes(row: int) -> int:
+    """Scratch for four decoded rows of 16 bits a weight, in steps of eight weights. [F3]"""
+    return 8 * 8 * -(-min(row, ROW_CACHE) // 8)
 
 
 def single(label: str, inputs: tuple[TensorType, ...]) -> TensorType:

@@ -14,15 +14,18 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
+    ROW_CACHE,
     Padding,
     Pair,
     Requant,
     align4,
     c_weights,
     check_clamp,
+    decoded_bytes,
     image,
     make_requant,
     row_bytes,
+    row_cache_bytes,
     weighted_bound,
     window,
 )
@@ -179,8 +182,11 @@ class Conv2D(Op[Conv2DParams]):
         output: TensorType,
         packed: Packed | None,
         family: str,
+        isa: str = "ref",
     ) -> int:
-        """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6]"""
+        """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6] [conv2d-C7]"""
+        if isa == "dsp":
+            return self._dsp_scratch_bytes(params, packed, output)
         patches = 0 if self._is_pointwise(params) else self._tile(params) * _patch(params)
         return align4(patches) + row_bytes(packed, _patch(params))
 
@@ -207,6 +213,23 @@ class Conv2D(Op[Conv2DParams]):
         """The input's pixels are the patches: nothing is gathered."""
         plain = (self.stride, self.padding, self.groups) == ((1, 1), (0, 0, 0, 0), 1)
         return plain and params.weights.shape[1:3] == (1, 1)
+
+    def _dsp_scratch_bytes(
+        self, params: Conv2DParams, packed: Packed | None, output: TensorType
+    ) -> int:
+        """Four cached rows, and sums of taps or patches. [conv2d-C7]"""
+        kh, kw, channels = params.weights.shape[1:]
+        length = _patch(params)
+        decoded = decoded_bytes(packed, min(length, ROW_CACHE))
+        cache = row_cache_bytes(length)
+        is_read_in_place = (
+            (self.groups, self.dilation[1], channels % 8) == (1, 1, 0) and length <= ROW_CACHE
+        )
+        if is_read_in_place:
+            return cache + (16 * kh * kw if any(self.padding) else 0) + decoded
+        patch = 8 * -(-length // 8)
+        tile = min(max(TILE_BYTES // patch, 4), output.shape[0] * output.shape[1])
+        return cache + tile * patch + decoded
 
     @staticmethod
     def _tile(params: Conv2DParams) -> int:

@@ -161,6 +161,7 @@ class DWConv2D(Op[DWConv2DParams]):
         output: TensorType,
         packed: Packed | None,
         family: str,
+        isa: str = "ref",
     ) -> int:
         """The decoded weights of one channel. [dwconv2d-C6]"""
         return decoded_bytes(packed, _taps(params))

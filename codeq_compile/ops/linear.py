@@ -128,6 +128,7 @@ class Linear(Op[LinearParams]):
         output: TensorType,
         packed: Packed | None,
         family: str,
+        isa: str = "ref",
     ) -> int:
         """The decoded weights of one output feature, in chunks. [linear-C5]"""
         return row_bytes(packed, int(params.weights.shape[1]))

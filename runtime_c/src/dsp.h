@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The packed 16-bit arithmetic of Armv7E-M and Armv8-M with DSP, one instruction a function; other
+/* The instructions of Armv7E-M and Armv8-M with DSP that C cannot name, one a function; other
  * machines run the C twin, so that dsp kernels are tested on the host. */
 #ifndef CODEQ_SRC_DSP_H
 #define CODEQ_SRC_DSP_H
 
 #include <stdint.h>
+
+#include "bytes.h"
+#include "numerics.h"
+
+/* Four words that one LDM loads. */
+struct cq_words {
+    uint32_t w0, w1, w2, w3;
+};
 
 #if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)
 
@@ -24,15 +32,110 @@ static inline uint32_t cq_sxtb16_ror8(uint32_t x)
     return lanes;
 }
 
+/** @brief Lanes of acc plus bytes 0 and 2 of x. */
+static inline uint32_t cq_sxtab16(uint32_t acc, uint32_t x)
+{
+    uint32_t lanes;
+    __asm__("sxtab16 %0, %1, %2" : "=r"(lanes) : "r"(acc), "r"(x));
+    return lanes;
+}
+
+/** @brief Lanes of acc plus bytes 1 and 3 of x. */
+static inline uint32_t cq_sxtab16_ror8(uint32_t acc, uint32_t x)
+{
+    uint32_t lanes;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(lanes) : "r"(acc), "r"(x));
+    return lanes;
+}
+
+/** @brief Lower lane of low, lower lane of high above it. */
+static inline uint32_t cq_pkhbt(uint32_t low, uint32_t high)
+{
+    uint32_t lanes;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(lanes) : "r"(low), "r"(high));
+    return lanes;
+}
+
 /** @brief acc plus the products of both pairs of 16-bit lanes. */
 static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
 {
+    __asm__("smlad %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));
+    return acc;
+}
+
+/** @brief acc plus lower lane of a times upper lane of b. */
+static inline int32_t cq_smlabt(uint32_t a, uint32_t b, int32_t acc)
+{
     int32_t sum;
-    __asm__("smlad %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
+    __asm__("smlabt %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
     return sum;
 }
 
+/** @brief acc plus upper lane of a times lower lane of b. */
+static inline int32_t cq_smlatb(uint32_t a, uint32_t b, int32_t acc)
+{
+    int32_t sum;
+    __asm__("smlatb %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
+    return sum;
+}
+
+/** @brief (a * b + 2^31) >> 32. */
+static inline int32_t cq_smmulr(int32_t a, int32_t b)
+{
+    int32_t high;
+    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+    return high;
+}
+
+/** @brief acc + ((a * b + 2^31) >> 32). */
+static inline int32_t cq_smmlar(int32_t a, int32_t b, int32_t acc)
+{
+    int32_t high;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(high) : "r"(a), "r"(b), "r"(acc));
+    return high;
+}
+
+/** @brief x limited to int8. */
+static inline int32_t cq_ssat8(int32_t x)
+{
+    int32_t limited;
+    __asm__("ssat %0, #8, %1" : "=r"(limited) : "r"(x));
+    return limited;
+}
+
+/** @brief The four words at *from, which moves behind them.  One LDM wants ascending registers, so
+ * that they have names. */
+static inline struct cq_words cq_next_words(const uint32_t **from)
+{
+    const uint32_t *at = *from;
+    register uint32_t w0 __asm__("r4");
+    register uint32_t w1 __asm__("r5");
+    register uint32_t w2 __asm__("r6");
+    register uint32_t w3 __asm__("r8");
+    __asm__ volatile("ldmia %0!, {%1, %2, %3, %4}"
+            : "+r"(at), "=r"(w0), "=r"(w1), "=r"(w2), "=r"(w3)
+            : "m"(*(const struct cq_words *)at));
+    *from = at;
+    const struct cq_words words = {w0, w1, w2, w3};
+    return words;
+}
+
 #else
+
+static inline int32_t cq_low_lane(uint32_t lanes)
+{
+    return (int32_t)((lanes & 0xffffu) ^ 0x8000u) - 0x8000;
+}
+
+static inline int32_t cq_high_lane(uint32_t lanes)
+{
+    return cq_low_lane(lanes >> 16);
+}
+
+static inline uint32_t cq_add_lanes(uint32_t a, uint32_t b)
+{
+    return ((a + b) & 0xffffu) | ((a & 0xffff0000u) + (b & 0xffff0000u));
+}
 
 static inline uint32_t cq_sxtb16(uint32_t x)
 {
@@ -46,15 +149,105 @@ static inline uint32_t cq_sxtb16_ror8(uint32_t x)
     return cq_sxtb16(x >> 8);
 }
 
+static inline uint32_t cq_sxtab16(uint32_t acc, uint32_t x)
+{
+    return cq_add_lanes(acc, cq_sxtb16(x));
+}
+
+static inline uint32_t cq_sxtab16_ror8(uint32_t acc, uint32_t x)
+{
+    return cq_add_lanes(acc, cq_sxtb16_ror8(x));
+}
+
+static inline uint32_t cq_pkhbt(uint32_t low, uint32_t high)
+{
+    return (low & 0xffffu) | high << 16;
+}
+
 static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
 {
-    const int32_t low = ((int32_t)((a & 0xffffu) ^ 0x8000u) - 0x8000) *
-                        ((int32_t)((b & 0xffffu) ^ 0x8000u) - 0x8000);
-    const int32_t high =
-        ((int32_t)(a >> 16 ^ 0x8000u) - 0x8000) * ((int32_t)(b >> 16 ^ 0x8000u) - 0x8000);
-    return acc + low + high;
+    return acc + cq_low_lane(a) * cq_low_lane(b) + cq_high_lane(a) * cq_high_lane(b);
+}
+
+static inline int32_t cq_smlabt(uint32_t a, uint32_t b, int32_t acc)
+{
+    return acc + cq_low_lane(a) * cq_high_lane(b);
+}
+
+static inline int32_t cq_smlatb(uint32_t a, uint32_t b, int32_t acc)
+{
+    return acc + cq_high_lane(a) * cq_low_lane(b);
+}
+
+static inline int32_t cq_smmulr(int32_t a, int32_t b)
+{
+    /* 2^62 lifts every product above zero, and leaves as 2^30 after the shift */
+    const int64_t lifted = (int64_t)a * b + (INT64_C(1) << 31) + (INT64_C(1) << 62);
+    return (int32_t)((lifted >> 32) - (INT64_C(1) << 30));
+}
+
+static inline int32_t cq_smmlar(int32_t a, int32_t b, int32_t acc)
+{
+    return cq_to_signed((uint32_t)acc + (uint32_t)cq_smmulr(a, b));
+}
+
+static inline int32_t cq_ssat8(int32_t x)
+{
+    return cq_limit(x, INT8_MIN, INT8_MAX);
+}
+
+static inline struct cq_words cq_next_words(const uint32_t **from)
+{
+    const uint32_t *const at = *from;
+    const struct cq_words words = {at[0], at[1], at[2], at[3]};
+    *from = at + 4;
+    return words;
 }
 
 #endif
+
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED)
+
+/** @brief The four bytes at *from, at any address, which moves behind them. */
+static inline uint32_t cq_next4(const int8_t **from)
+{
+    const int8_t *at = *from;
+    uint32_t word;
+    __asm__ volatile("ldr %1, [%0], #4" : "+r"(at), "=r"(word) : "m"(*(const uint32_t *)(const void *)at));
+    *from = at;
+    return word;
+}
+
+#else
+
+static inline uint32_t cq_next4(const int8_t **from)
+{
+    const uint32_t word = cq_load4(*from);
+    *from += 4;
+    return word;
+}
+
+#endif
+
+/**
+ * @brief Copy `count` >= 0 bytes between any addresses; returns the byte behind them.
+ *
+ * In words and in place: most copies here are of a few pixels, for which a call is too long.
+ */
+static inline int8_t *cq_copy_dsp(int8_t *to, const int8_t *from, int32_t count)
+{
+    for (; count >= 4; count -= 4, to += 4) {
+        const uint32_t word = cq_next4(&from);
+#ifdef __GNUC__
+        __builtin_memcpy(to, &word, sizeof word);
+#else
+        memcpy(to, &word, sizeof word);
+#endif
+    }
+    for (; count > 0; --count) {
+        *to++ = *from++;
+    }
+    return to;
+}
 
 #endif

@@ -55,7 +55,12 @@ class Job:
     @property
     def scratch_bytes(self) -> int:
         return self.node.op.scratch_bytes(
-            self.node.params, self.input_types, self.output_type, self.packed, self.kernel.family
+            self.node.params,
+            self.input_types,
+            self.output_type,
+            self.packed,
+            self.kernel.family,
+            self.kernel.isa,
         )
 
     def __str__(self) -> str:

@@ -18,6 +18,13 @@
 /** Vectors (pixels, rows) that share one decoding of the weights at most. */
 #define CQ_MAX_TILE 8
 
+/** Weights of a row that dsp kernels hold decoded at a time: 8 bytes each for four rows. [F3] */
+#define CQ_ROW_CACHE 1152
+
+/** Bytes of gathered patches in a dsp kernel, or four patches if they are longer. */
+#define CQ_TILE_BYTES 2048
+#define CQ_MAX_LONG_TILE 4
+
 /*
  * Rules of every kernel `cq_<family>_<act>[_w<bits>_<packing>]_<isa>(params, in..., out, scratch)`
  *

@@ -5,51 +5,9 @@
 
 #include <codeq/conv2d.h>
 
-#include "../bytes.h"
 #include "../conv2d_1x1/body.h"
 #include "../product.h"
-
-/* One row of a patch: kernel.w pixels of `channels` values from column x on. */
-static int8_t *cq_conv2d_gather_row(const struct cq_conv2d_params *params, const int8_t *in_row,
-                                    int32_t x, int32_t channels, int8_t *to)
-{
-    const int32_t width = params->kernel.w;
-    const int32_t pixel = params->in.c;
-    if (params->dilation.w == 1 && channels == pixel) {
-        /* the pixels are neighbours in memory: padding, one copy, padding */
-        const int32_t left = cq_limit(-x, 0, width);
-        const int32_t right = cq_limit(x + width - params->in.w, 0, width);
-        to = cq_fill(to, params->in_zero, left * pixel);
-        if (left + right < width) {
-            to = cq_copy(to, in_row + (x + left) * pixel, (width - left - right) * pixel);
-        }
-        return cq_fill(to, params->in_zero, right * pixel);
-    }
-    for (int32_t kx = 0; kx < width; ++kx, x += params->dilation.w) {
-        if (x >= 0 && x < params->in.w) {
-            to = cq_copy(to, in_row + x * pixel, channels);
-        } else {
-            to = cq_fill(to, params->in_zero, channels);
-        }
-    }
-    return to;
-}
-
-/* The inputs of one output pixel in the order of the weights: kh, kw, channel of the group. */
-static void cq_conv2d_gather(const struct cq_conv2d_params *params, const int8_t *in_group,
-                             int32_t out_pixel, int32_t channels, int8_t *to)
-{
-    const int32_t x = out_pixel % params->out.w * params->stride.w - params->pad.w;
-    int32_t y = out_pixel / params->out.w * params->stride.h - params->pad.h;
-    for (int32_t ky = 0; ky < params->kernel.h; ++ky, y += params->dilation.h) {
-        if (y >= 0 && y < params->in.h) {
-            const int8_t *const in_row = in_group + y * params->in.w * params->in.c;
-            to = cq_conv2d_gather_row(params, in_row, x, channels, to);
-        } else {
-            to = cq_fill(to, params->in_zero, params->kernel.w * channels);
-        }
-    }
-}
+#include "gather.h"
 
 /* Any convolution: group by group, tile by tile; the patches of a tile lie in front of the chunk.
  */

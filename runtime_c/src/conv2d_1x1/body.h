@@ -7,15 +7,7 @@
 
 #include "../numerics.h"
 #include "../product.h"
-
-/* True where an output pixel's patch is the input pixel at the same place. */
-static inline int cq_conv2d_is_1x1(const struct cq_conv2d_params *params)
-{
-    /* stride 1 and equal extents leave no room for padding */
-    return params->kernel.h == 1 && params->kernel.w == 1 && params->groups == 1 &&
-           params->stride.h == 1 && params->stride.w == 1 && params->in.h == params->out.h &&
-           params->in.w == params->out.w;
-}
+#include "pointwise.h"
 
 /*
  * The input is the matrix, its pixels are the vectors.  Each tile walks the whole weight stream, so

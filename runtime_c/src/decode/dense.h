@@ -36,6 +36,16 @@ CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int3
     return chunk;
 }
 
+/** @brief To weight `index`, from the first one. */
+static inline void cq_dense_seek(struct cq_cursor *cursor, uint32_t index)
+{
+    const uint32_t bit = index * cursor->map.width;
+    cursor->codes = cq_bits_at(cursor->codes.at + bit / 8u);
+    if (bit % 8u != 0u) {
+        (void)cq_bits_take(&cursor->codes, bit % 8u);
+    }
+}
+
 static const struct cq_decoder cq_dense = {cq_dense_init, cq_dense_next};
 
 #endif

@@ -37,6 +37,16 @@ CQ_FAST_CODE static struct cq_chunk cq_ternary_next(struct cq_cursor *cursor, in
     return chunk;
 }
 
+/** @brief To weight `index`, from the first one. */
+static inline void cq_ternary_seek(struct cq_cursor *cursor, uint32_t index)
+{
+    int8_t skipped[4];
+    cursor->codes.at += index / 5u;
+    if (index % 5u != 0u) {
+        (void)cq_ternary_next(cursor, (int32_t)(index % 5u), skipped);
+    }
+}
+
 static const struct cq_decoder cq_ternary = {cq_ternary_init, cq_ternary_next};
 
 #endif
