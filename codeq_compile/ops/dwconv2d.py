@@ -27,6 +27,11 @@ from codeq_compile.ops.base import (
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blocks, lane_dtype, padded
 
+PLANES_BYTES = 960
+"""Bound of the planes of a dsp kernel, beyond a band of BAND_ROWS; CQ_PLANES_BYTES of runtime_c."""
+BAND_ROWS = 4
+"""Rows of outputs that are computed at a time at least; CQ_BAND_ROWS of runtime_c."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DWConv2DParams:
@@ -35,6 +40,7 @@ class DWConv2DParams:
     weights: Int8Array = field(repr=False)
     requant: Requant
     in_zero: int
+    in_channels: int
 
 
 @register("dwconv2d")
@@ -106,6 +112,7 @@ class DWConv2D(Op[DWConv2DParams]):
                 multiplier_bits=self.multiplier_bits,
             ),
             in_zero=inputs[0].zero_point,
+            in_channels=inputs[0].shape[2],
         )
 
     def simulate(self, params: DWConv2DParams, *inputs: Array) -> Int8Array:
@@ -151,6 +158,12 @@ class DWConv2D(Op[DWConv2DParams]):
             "requant": params.requant.c_params(),
         }
 
+    def families(self, params: DWConv2DParams) -> tuple[str, ...]:
+        plain = (self.dilation, params.weights.shape[1:]) == ((1, 1), (3, 3))
+        is_one_to_one = params.in_channels == len(params.weights) >= 4
+        special = plain and is_one_to_one and self.stride[1] <= 2
+        return ("dwconv2d_3x3", "dwconv2d") if special else ("dwconv2d",)
+
     def macs(self, params: DWConv2DParams, output: TensorType) -> int:
         return output.elements * _taps(params)
 
@@ -163,7 +176,9 @@ class DWConv2D(Op[DWConv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """The decoded weights of one channel. [dwconv2d-C6]"""
+        """The decoded weights of one channel, or two widened planes. [dwconv2d-C6]"""
+        if (family, isa) == ("dwconv2d_3x3", "dsp"):
+            return self._planes_bytes(output)
         return decoded_bytes(packed, _taps(params))
 
     def output_range(
@@ -182,6 +197,15 @@ class DWConv2D(Op[DWConv2DParams]):
 
     def accumulator_bound(self, params: DWConv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)
+
+
+    def _planes_bytes(self, output: TensorType) -> int:
+        """A band of rows of four channels, 16 bits a pixel. [dwconv2d-C7]"""
+        h, w = output.shape[:2]
+        words = -(-w // 2) + 1 if self.stride[1] == 1 else w + 1
+        fitting = (PLANES_BYTES // (16 * words) - 3) // self.stride[0] + 1
+        out_rows = min(h, max(fitting, BAND_ROWS))
+        return 16 * words * ((out_rows - 1) * self.stride[0] + 3)
 
 
 def _taps(params: DWConv2DParams) -> int:

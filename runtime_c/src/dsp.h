@@ -14,6 +14,11 @@ struct cq_words {
     uint32_t w0, w1, w2, w3;
 };
 
+/* Two words that one LDRD loads. */
+struct cq_pair_of_words {
+    uint32_t w0, w1;
+};
+
 #if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32)
 
 /** @brief Bytes 0 and 2, each sign-extended to a 16-bit lane. */
@@ -56,6 +61,14 @@ static inline uint32_t cq_pkhbt(uint32_t low, uint32_t high)
     return lanes;
 }
 
+/** @brief Upper lane of low, upper lane of high above it. */
+static inline uint32_t cq_pkhtb(uint32_t low, uint32_t high)
+{
+    uint32_t lanes;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(lanes) : "r"(high), "r"(low));
+    return lanes;
+}
+
 /** @brief acc plus the products of both pairs of 16-bit lanes. */
 static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
 {
@@ -66,9 +79,8 @@ static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
 /** @brief acc plus lower lane of a times upper lane of b. */
 static inline int32_t cq_smlabt(uint32_t a, uint32_t b, int32_t acc)
 {
-    int32_t sum;
-    __asm__("smlabt %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
-    return sum;
+    __asm__("smlabt %0, %1, %2, %0" : "+r"(acc) : "r"(a), "r"(b));
+    return acc;
 }
 
 /** @brief acc plus upper lane of a times lower lane of b. */
@@ -120,6 +132,30 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     return words;
 }
 
+/** @brief The word at *from, which moves behind it, and the next one. */
+static inline struct cq_pair_of_words cq_next_of_two(const uint32_t **from)
+{
+    const uint32_t *at = *from;
+    struct cq_pair_of_words pair;
+    __asm__ volatile("ldrd %1, %2, [%0], #4"
+                     : "+r"(at), "=r"(pair.w0), "=r"(pair.w1)
+                     : "m"(*(const struct cq_pair_of_words *)at));
+    *from = at;
+    return pair;
+}
+
+/** @brief The two words at *from, which moves behind them. */
+static inline struct cq_pair_of_words cq_next_two(const uint32_t **from)
+{
+    const uint32_t *at = *from;
+    struct cq_pair_of_words pair;
+    __asm__ volatile("ldrd %1, %2, [%0], #8"
+                     : "+r"(at), "=r"(pair.w0), "=r"(pair.w1)
+                     : "m"(*(const struct cq_pair_of_words *)at));
+    *from = at;
+    return pair;
+}
+
 #else
 
 static inline int32_t cq_low_lane(uint32_t lanes)
@@ -164,6 +200,11 @@ static inline uint32_t cq_pkhbt(uint32_t low, uint32_t high)
     return (low & 0xffffu) | high << 16;
 }
 
+static inline uint32_t cq_pkhtb(uint32_t low, uint32_t high)
+{
+    return low >> 16 | (high & 0xffff0000u);
+}
+
 static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
 {
     return acc + cq_low_lane(a) * cq_low_lane(b) + cq_high_lane(a) * cq_high_lane(b);
@@ -202,6 +243,22 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     const struct cq_words words = {at[0], at[1], at[2], at[3]};
     *from = at + 4;
     return words;
+}
+
+static inline struct cq_pair_of_words cq_next_of_two(const uint32_t **from)
+{
+    const uint32_t *const at = *from;
+    const struct cq_pair_of_words pair = {at[0], at[1]};
+    *from = at + 1;
+    return pair;
+}
+
+static inline struct cq_pair_of_words cq_next_two(const uint32_t **from)
+{
+    const uint32_t *const at = *from;
+    const struct cq_pair_of_words pair = {at[0], at[1]};
+    *from = at + 2;
+    return pair;
 }
 
 #endif

@@ -6,22 +6,12 @@
 
 #include <codeq/types.h>
 
-#include "decode/dense.h"
-#include "decode/ternary.h"
 #include "dsp.h"
-#include "requant_dsp.h"
+#include "quad_dsp.h"
+#include "rows_dsp.h"
 
 /* Inputs of a loop step: two words of a vector. */
 #define CQ_STEP 8
-
-/* A packing whose rows are found without decoding those before them. */
-struct cq_row_reader {
-    const struct cq_decoder *decoder;
-    void (*seek)(struct cq_cursor *cursor, uint32_t index); /* to a weight, from the first one */
-};
-
-static const struct cq_row_reader cq_dense_rows = {&cq_dense, cq_dense_seek};
-static const struct cq_row_reader cq_ternary_rows = {&cq_ternary, cq_ternary_seek};
 
 /* Weights of a layer: rows of `length`. */
 struct cq_rows {
@@ -146,11 +136,11 @@ static inline void cq_store_sums(struct cq_sums sums, const struct cq_factor *fa
 {
     const uint32_t *factors = (const uint32_t *)(const void *)factor;
     struct cq_words f = cq_next_words(&factors);
-    out[0] = cq_requantize_short(sums.s0, f.w0, f.w1, zero_point);
-    out[1] = cq_requantize_short(sums.s1, f.w2, f.w3, zero_point);
+    out[0] = (int8_t)cq_requantize_short(sums.s0, f.w0, f.w1, zero_point);
+    out[1] = (int8_t)cq_requantize_short(sums.s1, f.w2, f.w3, zero_point);
     f = cq_next_words(&factors);
-    out[2] = cq_requantize_short(sums.s2, f.w0, f.w1, zero_point);
-    out[3] = cq_requantize_short(sums.s3, f.w2, f.w3, zero_point);
+    out[2] = (int8_t)cq_requantize_short(sums.s2, f.w0, f.w1, zero_point);
+    out[3] = (int8_t)cq_requantize_short(sums.s3, f.w2, f.w3, zero_point);
 }
 
 /*
@@ -158,7 +148,38 @@ static inline void cq_store_sums(struct cq_sums sums, const struct cq_factor *fa
  * 4 extensions and 16 SMLAD, with the loop 28 instructions (Cortex-M4, gcc 12); nothing is spilled
  * in it.
  */
-CQ_FAST_CODE static void cq_multiply_span(const struct cq_span *span, const struct cq_quad *quad)
+static inline struct cq_sums cq_multiply_run(struct cq_sums sums, const int8_t **x,
+                                             const uint32_t **weights, const uint32_t *end)
+{
+    do {
+        sums = cq_multiply_word(sums, x, weights);
+        sums = cq_multiply_word(sums, x, weights);
+    } while (*weights != end);
+    return sums;
+}
+
+/* Vectors in one piece, one behind the other, with short factors: pointwise convolutions. */
+CQ_FAST_CODE static void cq_multiply_matrix(const struct cq_span *span, const struct cq_quad *quad)
+{
+    const uint32_t *const first = span->weights;
+    const uint32_t *const end = first + 16 * span->steps;
+    const int32_t out_step = span->out_step;
+    const int32_t *const start = span->start;
+    const int32_t zero_point = quad->requant->zero_point;
+    const int8_t *x = span->x;
+    int8_t *out = span->out;
+    const int8_t *const out_end = out + span->count * out_step;
+    do {
+        const uint32_t *weights = first;
+        struct cq_sums sums = {start[0], start[1], start[2], start[3]};
+        sums = cq_multiply_run(sums, &x, &weights, end);
+        cq_store_sums(sums, quad->factor, zero_point, out);
+        out += out_step;
+    } while (out != out_end);
+}
+
+/* Any vectors. */
+CQ_FAST_CODE static void cq_multiply_pieces(const struct cq_span *span, const struct cq_quad *quad)
 {
     const int32_t run_words = 16 * span->steps;
     const int32_t weights_skip = span->weights_skip;
@@ -168,19 +189,14 @@ CQ_FAST_CODE static void cq_multiply_span(const struct cq_span *span, const stru
     const int32_t out_step = span->out_step;
     const int32_t *const start = span->start;
     const int32_t zero_point = quad->requant->zero_point;
+    const int8_t *x = span->x;
     int8_t *out = span->out;
     const int8_t *const out_end = out + span->count * out_step;
-    const int8_t *x = span->x;
-    CQ_ASSERT(span->count >= 1 && span->runs >= 1 && span->steps >= 1);
     do {
         const uint32_t *weights = span->weights;
         struct cq_sums sums = {start[0], start[1], start[2], start[3]};
         do {
-            const uint32_t *const end = weights + run_words;
-            do {
-                sums = cq_multiply_word(sums, &x, &weights);
-                sums = cq_multiply_word(sums, &x, &weights);
-            } while (weights != end);
+            sums = cq_multiply_run(sums, &x, &weights, weights + run_words);
             weights += weights_skip;
             x += run_skip;
         } while (weights != last);
@@ -192,6 +208,16 @@ CQ_FAST_CODE static void cq_multiply_span(const struct cq_span *span, const stru
         }
         out += out_step;
     } while (out != out_end);
+}
+
+static void cq_multiply_span(const struct cq_span *span, const struct cq_quad *quad)
+{
+    CQ_ASSERT(span->count >= 1 && span->runs >= 1 && span->steps >= 1);
+    if (quad->is_short && span->runs == 1 && span->x_step == CQ_STEP * span->steps) {
+        cq_multiply_matrix(span, quad);
+    } else {
+        cq_multiply_pieces(span, quad);
+    }
 }
 
 #endif

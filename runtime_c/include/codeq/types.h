@@ -25,6 +25,10 @@
 #define CQ_TILE_BYTES 2048
 #define CQ_MAX_LONG_TILE 4
 
+/** Bytes of the widened planes of a depthwise dsp kernel, or a band of four rows of outputs. */
+#define CQ_PLANES_BYTES 960
+#define CQ_BAND_ROWS 4
+
 /*
  * Rules of every kernel `cq_<family>_<act>[_w<bits>_<packing>]_<isa>(params, in..., out, scratch)`
  *
