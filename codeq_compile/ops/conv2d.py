@@ -220,7 +220,7 @@ class Conv2D(Op[Conv2DParams]):
         """Four cached rows, and sums of taps or patches. [conv2d-C7]"""
         kh, kw, channels = params.weights.shape[1:]
         length = _patch(params)
-        decoded = decoded_bytes(packed, min(length, ROW_CACHE))
+        decoded = 2 * decoded_bytes(packed, min(length, ROW_CACHE))
         cache = row_cache_bytes(length)
         is_read_in_place = (
             (self.groups, self.dilation[1], channels % 8) == (1, 1, 0) and length <= ROW_CACHE

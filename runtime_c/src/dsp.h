@@ -132,6 +132,12 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     return words;
 }
 
+/** @brief Write two words. */
+static inline void cq_put_two(uint32_t *to, uint32_t w0, uint32_t w1)
+{
+    __asm__("strd %1, %2, %0" : "=m"(*(struct cq_pair_of_words *)to) : "r"(w0), "r"(w1));
+}
+
 /** @brief The word at *from, which moves behind it, and the next one. */
 static inline struct cq_pair_of_words cq_next_of_two(const uint32_t **from)
 {
@@ -245,6 +251,12 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     return words;
 }
 
+static inline void cq_put_two(uint32_t *to, uint32_t w0, uint32_t w1)
+{
+    to[0] = w0;
+    to[1] = w1;
+}
+
 static inline struct cq_pair_of_words cq_next_of_two(const uint32_t **from)
 {
     const uint32_t *const at = *from;
@@ -286,25 +298,37 @@ static inline uint32_t cq_next4(const int8_t **from)
 
 #endif
 
+/** @brief Write four bytes to any address. */
+static inline void cq_store4(int8_t *to, uint32_t word)
+{
+#ifdef __GNUC__
+    __builtin_memcpy(to, &word, sizeof word);
+#else
+    memcpy(to, &word, sizeof word);
+#endif
+}
+
 /**
  * @brief Copy `count` >= 0 bytes between any addresses; returns the byte behind them.
  *
- * In words and in place: most copies here are of a few pixels, for which a call is too long.
+ * In words and in place: most copies here are of a few pixels, for which a call is too long.  The
+ * last word may overlap the one before.
  */
 static inline int8_t *cq_copy_dsp(int8_t *to, const int8_t *from, int32_t count)
 {
-    for (; count >= 4; count -= 4, to += 4) {
-        const uint32_t word = cq_next4(&from);
-#ifdef __GNUC__
-        __builtin_memcpy(to, &word, sizeof word);
-#else
-        memcpy(to, &word, sizeof word);
-#endif
+    if (count < 4) {
+        for (; count > 0; --count) {
+            *to++ = *from++;
+        }
+        return to;
     }
-    for (; count > 0; --count) {
-        *to++ = *from++;
+    const int8_t *const last = from + count - 4;
+    int8_t *const end = to + count;
+    for (; from < last; to += 4) {
+        cq_store4(to, cq_next4(&from));
     }
-    return to;
+    cq_store4(end - 4, cq_load4(last));
+    return end;
 }
 
 #endif

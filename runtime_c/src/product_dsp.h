@@ -38,44 +38,61 @@ static uint32_t cq_last_bytes(const int8_t *from, int32_t count)
 }
 
 /*
- * One row into the cache, 16 bits a weight, where the four rows alternate and come in the order that
+ * Two rows into the cache, 16 bits a weight, where four rows alternate and come in the order that
  * SXTB16 makes of four bytes: w0 w2 of rows 0 to 3, then w1 w3 of rows 0 to 3.  One LDM then loads
  * what a pair of inputs needs.
  */
-CQ_FAST_CODE static void cq_widen_row(const int8_t *weight, int32_t count, uint32_t *to)
+CQ_FAST_CODE static void cq_widen_rows(const int8_t *row0, const int8_t *row1, int32_t count,
+                                       uint32_t *to)
 {
     const uint32_t *const end = to + 16 * cq_steps(count);
     for (; count >= CQ_STEP; count -= CQ_STEP, to += 16) {
-        const uint32_t first = cq_next4(&weight);
-        const uint32_t second = cq_next4(&weight);
-        to[0] = cq_sxtb16(first);
-        to[4] = cq_sxtb16_ror8(first);
-        to[8] = cq_sxtb16(second);
-        to[12] = cq_sxtb16_ror8(second);
+        uint32_t word0 = cq_next4(&row0);
+        uint32_t word1 = cq_next4(&row1);
+        cq_put_two(to, cq_sxtb16(word0), cq_sxtb16(word1));
+        cq_put_two(to + 4, cq_sxtb16_ror8(word0), cq_sxtb16_ror8(word1));
+        word0 = cq_next4(&row0);
+        word1 = cq_next4(&row1);
+        cq_put_two(to + 8, cq_sxtb16(word0), cq_sxtb16(word1));
+        cq_put_two(to + 12, cq_sxtb16_ror8(word0), cq_sxtb16_ror8(word1));
     }
-    for (; to != end; to += 8, weight += 4, count -= 4) {
-        const uint32_t word = cq_last_bytes(weight, count);
-        to[0] = cq_sxtb16(word);
-        to[4] = cq_sxtb16_ror8(word);
+    for (; to != end; to += 8, row0 += 4, row1 += 4, count -= 4) {
+        const uint32_t word0 = cq_last_bytes(row0, count);
+        const uint32_t word1 = cq_last_bytes(row1, count);
+        cq_put_two(to, cq_sxtb16(word0), cq_sxtb16(word1));
+        cq_put_two(to + 4, cq_sxtb16_ror8(word0), cq_sxtb16_ror8(word1));
     }
+}
+
+/* `count` weights of a row from `first` on, decoded. */
+static const int8_t *cq_read_row(const struct cq_rows *rows, int32_t row, int32_t first,
+                                 int32_t count, int8_t *decoded)
+{
+    struct cq_cursor cursor;
+    rows->reader->decoder->init(&cursor, rows->weights, rows->bits, 0);
+    rows->reader->seek(&cursor, (uint32_t)(row * rows->length + first));
+    return rows->reader->decoder->next(&cursor, count, decoded).data;
 }
 
 /**
  * @brief Fill the cache with weights first..first + count - 1 of four rows from `row` on.
  *
  * @param channels  rows that there are, 1..4; the last one is repeated
- * @param decoded   `count` bytes; not used where bytes in flash are the weights
+ * @param decoded   twice `count` bytes, each filled up to 4; not used where bytes in flash are the
+ *                  weights
  * @param cache     16 words for CQ_STEP weights, the last step filled up with zeros
  */
 static void cq_cache_rows(const struct cq_rows *rows, int32_t row, int32_t channels, int32_t first,
                           int32_t count, int8_t *decoded, uint32_t *cache)
 {
-    for (int32_t i = 0; i < 4; ++i) {
-        struct cq_cursor cursor;
-        const int32_t index = (row + cq_limit(i, 0, channels - 1)) * rows->length + first;
-        rows->reader->decoder->init(&cursor, rows->weights, rows->bits, 0);
-        rows->reader->seek(&cursor, (uint32_t)index);
-        cq_widen_row(rows->reader->decoder->next(&cursor, count, decoded).data, count, cache + i);
+    const int32_t last = row + channels - 1;
+    int8_t *const other = decoded + (count + 3) / 4 * 4;
+    for (int32_t i = 0; i < 4; i += 2) {
+        const int32_t row0 = cq_limit(row + i, row, last);
+        const int32_t row1 = cq_limit(row + i + 1, row, last);
+        const int8_t *const weight0 = cq_read_row(rows, row0, first, count, decoded);
+        const int8_t *const weight1 = cq_read_row(rows, row1, first, count, other);
+        cq_widen_rows(weight0, weight1, count, cache + i);
     }
 }
 
@@ -119,7 +136,7 @@ static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t 
     return sums;
 }
 
-/* What cq_store_sums() cannot: fewer channels, other factors, sums that are not complete. */
+/* What cq_store_short() cannot: fewer channels, other factors, sums that are not complete. */
 static void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
 {
     const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
@@ -128,19 +145,6 @@ static void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, in
     } else {
         cq_store_quad(quad, acc, out);
     }
-}
-
-/* Outputs of four channels in 7 instructions each. */
-static inline void cq_store_sums(struct cq_sums sums, const struct cq_factor *factor,
-                                 int32_t zero_point, int8_t *out)
-{
-    const uint32_t *factors = (const uint32_t *)(const void *)factor;
-    struct cq_words f = cq_next_words(&factors);
-    out[0] = (int8_t)cq_requantize_short(sums.s0, f.w0, f.w1, zero_point);
-    out[1] = (int8_t)cq_requantize_short(sums.s1, f.w2, f.w3, zero_point);
-    f = cq_next_words(&factors);
-    out[2] = (int8_t)cq_requantize_short(sums.s2, f.w0, f.w1, zero_point);
-    out[3] = (int8_t)cq_requantize_short(sums.s3, f.w2, f.w3, zero_point);
 }
 
 /*
@@ -158,25 +162,47 @@ static inline struct cq_sums cq_multiply_run(struct cq_sums sums, const int8_t *
     return sums;
 }
 
+/* Outputs of four channels in 6 or 7 instructions each. */
+#define CQ_STORE_SUMS(form)                                                                        \
+    static inline void cq_store_##form(struct cq_sums sums, const struct cq_factor *factor,        \
+                                       int32_t zero_point, int8_t *out)                            \
+    {                                                                                              \
+        const uint32_t *factors = (const uint32_t *)(const void *)factor;                          \
+        struct cq_words f = cq_next_words(&factors);                                               \
+        out[0] = (int8_t)cq_requantize_##form(sums.s0, f.w0, f.w1, zero_point);                    \
+        out[1] = (int8_t)cq_requantize_##form(sums.s1, f.w2, f.w3, zero_point);                    \
+        f = cq_next_words(&factors);                                                               \
+        out[2] = (int8_t)cq_requantize_##form(sums.s2, f.w0, f.w1, zero_point);                    \
+        out[3] = (int8_t)cq_requantize_##form(sums.s3, f.w2, f.w3, zero_point);                    \
+    }
+
+CQ_STORE_SUMS(short)
+CQ_STORE_SUMS(relu)
+
 /* Vectors in one piece, one behind the other, with short factors: pointwise convolutions. */
-CQ_FAST_CODE static void cq_multiply_matrix(const struct cq_span *span, const struct cq_quad *quad)
-{
-    const uint32_t *const first = span->weights;
-    const uint32_t *const end = first + 16 * span->steps;
-    const int32_t out_step = span->out_step;
-    const int32_t *const start = span->start;
-    const int32_t zero_point = quad->requant->zero_point;
-    const int8_t *x = span->x;
-    int8_t *out = span->out;
-    const int8_t *const out_end = out + span->count * out_step;
-    do {
-        const uint32_t *weights = first;
-        struct cq_sums sums = {start[0], start[1], start[2], start[3]};
-        sums = cq_multiply_run(sums, &x, &weights, end);
-        cq_store_sums(sums, quad->factor, zero_point, out);
-        out += out_step;
-    } while (out != out_end);
-}
+#define CQ_MULTIPLY_MATRIX(form)                                                                   \
+    CQ_FAST_CODE static void cq_multiply_matrix_##form(const struct cq_span *span,                 \
+                                                       const struct cq_quad *quad)                 \
+    {                                                                                              \
+        const uint32_t *const first = span->weights;                                               \
+        const uint32_t *const end = first + 16 * span->steps;                                      \
+        const int32_t out_step = span->out_step;                                                   \
+        const int32_t *const start = span->start;                                                  \
+        const int32_t zero_point = quad->requant->zero_point;                                      \
+        const int8_t *x = span->x;                                                                 \
+        int8_t *out = span->out;                                                                   \
+        const int8_t *const out_end = out + span->count * out_step;                                \
+        do {                                                                                       \
+            const uint32_t *weights = first;                                                       \
+            struct cq_sums sums = {start[0], start[1], start[2], start[3]};                        \
+            sums = cq_multiply_run(sums, &x, &weights, end);                                       \
+            cq_store_##form(sums, quad->factor, zero_point, out);                                  \
+            out += out_step;                                                                       \
+        } while (out != out_end);                                                                  \
+    }
+
+CQ_MULTIPLY_MATRIX(short)
+CQ_MULTIPLY_MATRIX(relu)
 
 /* Any vectors. */
 CQ_FAST_CODE static void cq_multiply_pieces(const struct cq_span *span, const struct cq_quad *quad)
@@ -202,7 +228,7 @@ CQ_FAST_CODE static void cq_multiply_pieces(const struct cq_span *span, const st
         } while (weights != last);
         x += x_skip;
         if (quad->is_short) {
-            cq_store_sums(sums, quad->factor, zero_point, out);
+            cq_store_short(sums, quad->factor, zero_point, out);
         } else {
             cq_finish_slowly(quad, sums, out);
         }
@@ -213,10 +239,12 @@ CQ_FAST_CODE static void cq_multiply_pieces(const struct cq_span *span, const st
 static void cq_multiply_span(const struct cq_span *span, const struct cq_quad *quad)
 {
     CQ_ASSERT(span->count >= 1 && span->runs >= 1 && span->steps >= 1);
-    if (quad->is_short && span->runs == 1 && span->x_step == CQ_STEP * span->steps) {
-        cq_multiply_matrix(span, quad);
-    } else {
+    if (!quad->is_short || span->runs > 1 || span->x_step != CQ_STEP * span->steps) {
         cq_multiply_pieces(span, quad);
+    } else if (cq_is_relu(quad->requant)) {
+        cq_multiply_matrix_relu(span, quad);
+    } else {
+        cq_multiply_matrix_short(span, quad);
     }
 }
 

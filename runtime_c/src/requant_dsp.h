@@ -32,6 +32,24 @@ static inline int32_t cq_requantize_short(int32_t acc, uint32_t multiplier, uint
     return cq_ssat8(cq_smmlar(y - is_negative, (int32_t)scale, zero_point));
 }
 
+/**
+ * @brief The same where nothing below the zero point is seen, clamp_min >= zero_point.
+ *
+ * Negative y may then be rounded up as well: what they become is limited to clamp_min.
+ */
+static inline int32_t cq_requantize_relu(int32_t acc, uint32_t multiplier, uint32_t scale,
+                                         int32_t zero_point)
+{
+    const int32_t y = cq_smmlar(acc, cq_to_signed(multiplier), acc);
+    return cq_ssat8(cq_smmlar(y, (int32_t)scale, zero_point));
+}
+
+/** @brief True where cq_requantize_relu() serves. */
+static inline int cq_is_relu(const struct cq_requant *requant)
+{
+    return requant->clamp_min >= requant->zero_point;
+}
+
 /** @brief True if a factor has the short form: nothing is rounded twice where nothing is left. */
 static inline uint32_t cq_has_short_factor(int32_t multiplier, int32_t exponent)
 {

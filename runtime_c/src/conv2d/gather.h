@@ -43,20 +43,24 @@ static int8_t *cq_conv2d_gather_row(const struct cq_conv2d_params *params, const
 static void cq_conv2d_gather(const struct cq_conv2d_params *params, const int8_t *in_group,
                              int32_t out_pixel, int32_t channels, int8_t *to)
 {
-    const int32_t row = params->in.w * params->in.c;
     const int32_t x = out_pixel % params->out.w * params->stride.w - params->pad.w;
     int32_t y = out_pixel / params->out.w * params->stride.h - params->pad.h;
-    const int is_inside = channels == params->in.c && params->dilation.w == 1 && x >= 0 &&
-                          x + params->kernel.w <= params->in.w && y >= 0 &&
-                          y + (params->kernel.h - 1) * params->dilation.h < params->in.h;
-    for (int32_t ky = 0; ky < params->kernel.h; ++ky, y += params->dilation.h) {
-        const int8_t *const in_row = in_group + y * row;
-        if (is_inside) {
-            to = CQ_COPY(to, in_row + x * channels, params->kernel.w * channels);
-        } else if (y >= 0 && y < params->in.h) {
+    const int32_t last_y = y + (params->kernel.h - 1) * params->dilation.h;
+    const int32_t row_step = params->dilation.h * params->in.w * params->in.c;
+    const int32_t run = params->kernel.w * channels;
+    const int8_t *in_row = in_group + y * params->in.w * params->in.c;
+    if (channels == params->in.c && params->dilation.w == 1 && x >= 0 &&
+        x + params->kernel.w <= params->in.w && y >= 0 && last_y < params->in.h) {
+        for (int32_t ky = params->kernel.h; ky > 0; --ky, in_row += row_step) {
+            to = CQ_COPY(to, in_row + x * channels, run);
+        }
+        return;
+    }
+    for (; y <= last_y; y += params->dilation.h, in_row += row_step) {
+        if (y >= 0 && y < params->in.h) {
             to = cq_conv2d_gather_row(params, in_row, x, channels, to);
         } else {
-            to = cq_fill(to, params->in_zero, params->kernel.w * channels);
+            to = cq_fill(to, params->in_zero, run);
         }
     }
 }

@@ -51,35 +51,29 @@ static inline void cq_dwconv2d_put(struct cq_dwconv2d_source *source, uint32_t l
     *source->to3++ = cq_sxtb16_ror8(high);
 }
 
-/* The pixels x and x + 1, of which some are outside. */
-static inline void cq_dwconv2d_put_border(struct cq_dwconv2d_source *source, const int8_t *in_row,
-                                          int32_t x)
-{
-    const uint32_t width = (uint32_t)source->width;
-    const int8_t *const at = in_row + x * source->pixel;
-    const uint32_t left = (uint32_t)x < width ? cq_load4(at) : source->padding;
-    const uint32_t right =
-        (uint32_t)x + 1u < width ? cq_load4(at + source->pixel) : source->padding;
-    cq_dwconv2d_put(source, left, right);
-}
-
 /* One row of the image, from column x <= 0 on, until the first plane is at `end`: 15 instructions for
  * 8 pixels (Cortex-M4, gcc 12). */
 CQ_FAST_CODE static void cq_dwconv2d_widen_row(struct cq_dwconv2d_source *source,
                                                const int8_t *in_row, int32_t x, const uint32_t *end)
 {
     struct cq_dwconv2d_source s = *source;
-    for (; x < 0 && s.to0 != end; x += 2) {
-        cq_dwconv2d_put_border(&s, in_row, x);
+    for (; x < -1 && s.to0 != end; x += 2) {
+        cq_dwconv2d_put(&s, s.padding, s.padding);
+    }
+    if (x < 0 && s.to0 != end) {
+        cq_dwconv2d_put(&s, s.padding, cq_load4(in_row));
+        x = 1;
     }
     const int8_t *at = in_row + x * s.pixel;
-    const int32_t left = (int32_t)(end - s.to0);
-    const int32_t inside = cq_limit((s.width - x) / 2, 0, left);
-    for (const uint32_t *const inside_end = s.to0 + inside; s.to0 != inside_end; at += 2 * s.pixel) {
+    const uint32_t *const inside_end = s.to0 + cq_limit((s.width - x) / 2, 0, (int32_t)(end - s.to0));
+    for (; s.to0 != inside_end; at += 2 * s.pixel) {
         cq_dwconv2d_put(&s, cq_load4(at), cq_load4(at + s.pixel));
     }
-    for (x += 2 * inside; s.to0 != end; x += 2) {
-        cq_dwconv2d_put_border(&s, in_row, x);
+    if (((s.width - x) & 1) != 0 && s.to0 != end) {
+        cq_dwconv2d_put(&s, cq_load4(at), s.padding);
+    }
+    while (s.to0 != end) {
+        cq_dwconv2d_put(&s, s.padding, s.padding);
     }
     *source = s;
 }
@@ -137,12 +131,6 @@ static inline struct cq_two cq_dwconv2d_step2(struct cq_two two, const uint32_t 
     return two;
 }
 
-static inline int32_t cq_dwconv2d_requantize(int32_t acc, const struct cq_dwconv2d_channel *channel)
-{
-    return cq_requantize_short(acc, channel->factor.multiplier, channel->factor.scale,
-                               channel->zero_point);
-}
-
 /* One output: its window starts in the lower lane of `row`, or in the upper one. */
 static int32_t cq_dwconv2d_one(const uint32_t *row, int32_t words, int is_upper,
                                const struct cq_dwconv2d_channel *channel)
@@ -162,8 +150,8 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
 
 /* All outputs of one channel of a band, in pairs: 39 instructions for 18 products (Cortex-M4,
  * gcc 12). */
-#define CQ_DWCONV2D_BAND(stride_w)                                                                 \
-    CQ_FAST_CODE static void cq_dwconv2d_band_s##stride_w(                                         \
+#define CQ_DWCONV2D_BAND(stride_w, form)                                                           \
+    CQ_FAST_CODE static void cq_dwconv2d_band_s##stride_w##_##form(                                \
         const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
         const struct cq_dwconv2d_channel *channel, int8_t *out)                                    \
     {                                                                                              \
@@ -187,8 +175,11 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
                 two = cq_dwconv2d_step##stride_w(two, &row0, w0, w1);                              \
                 two = cq_dwconv2d_step##stride_w(two, &row1, w2, w3);                              \
                 two = cq_dwconv2d_step##stride_w(two, &row2, w4, w5);                              \
-                const int32_t y0 = cq_dwconv2d_requantize(two.acc0, channel);                      \
-                const int32_t y1 = cq_dwconv2d_requantize(two.acc1, channel);                      \
+                const struct cq_factor f = channel->factor;                                        \
+                const int32_t y0 = cq_requantize_##form(two.acc0, f.multiplier, f.scale,           \
+                                                        channel->zero_point);                      \
+                const int32_t y1 = cq_requantize_##form(two.acc1, f.multiplier, f.scale,           \
+                                                        channel->zero_point);                      \
                 out[0] = (int8_t)y0;                                                               \
                 out[out_step] = (int8_t)y1;                                                        \
                 out += 2 * out_step;                                                               \
@@ -200,7 +191,9 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
                 acc = cq_smlabt(row1[1], w3, acc);                                                 \
                 acc = cq_smlad(row2[0], w4, acc);                                                  \
                 acc = cq_smlabt(row2[1], w5, acc);                                                 \
-                out[0] = (int8_t)cq_dwconv2d_requantize(acc, channel);                             \
+                const struct cq_factor f = channel->factor;                                        \
+                out[0] = (int8_t)cq_requantize_##form(acc, f.multiplier, f.scale,                  \
+                                                      channel->zero_point);                        \
                 out += out_step;                                                                   \
             }                                                                                      \
             row0 += row_skip;                                                                      \
@@ -209,8 +202,10 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
         }                                                                                          \
     }
 
-CQ_DWCONV2D_BAND(1)
-CQ_DWCONV2D_BAND(2)
+CQ_DWCONV2D_BAND(1, short)
+CQ_DWCONV2D_BAND(1, relu)
+CQ_DWCONV2D_BAND(2, short)
+CQ_DWCONV2D_BAND(2, relu)
 
 /* The same one at a time, for any factor. */
 static void cq_dwconv2d_band_slowly(const struct cq_dwconv2d_band *band, const uint32_t *plane,
@@ -226,6 +221,19 @@ static void cq_dwconv2d_band_slowly(const struct cq_dwconv2d_band *band, const u
     }
 }
 
+/* What serves a channel. */
+static cq_dwconv2d_band_fn *cq_dwconv2d_form(const struct cq_dwconv2d_params *params,
+                                             const struct cq_dwconv2d_channel *channel)
+{
+    if (!cq_has_short_factor(channel->general.multiplier, channel->general.exponent)) {
+        return cq_dwconv2d_band_slowly;
+    }
+    if (cq_is_relu(&params->requant)) {
+        return params->stride.w == 1 ? cq_dwconv2d_band_s1_relu : cq_dwconv2d_band_s2_relu;
+    }
+    return params->stride.w == 1 ? cq_dwconv2d_band_s1_short : cq_dwconv2d_band_s2_short;
+}
+
 /* Nine int8 weights as pairs of lanes. */
 static void cq_dwconv2d_load_weights(const int8_t *weight, uint32_t *pairs)
 {
@@ -235,16 +243,14 @@ static void cq_dwconv2d_load_weights(const int8_t *weight, uint32_t *pairs)
     }
 }
 
-static void cq_dwconv2d_load_channel(const struct cq_row_reader *reader, uint32_t bits,
-                                     const struct cq_dwconv2d_params *params, int32_t oc,
+/* The channel whose weights the cursor is at. */
+static void cq_dwconv2d_load_channel(const struct cq_decoder *decoder, struct cq_cursor *cursor,
+                                     const struct cq_requant *requant, int32_t oc,
                                      struct cq_dwconv2d_channel *channel)
 {
     int8_t decoded[12];
-    struct cq_cursor cursor;
-    reader->decoder->init(&cursor, &params->weights, bits, 0);
-    reader->seek(&cursor, (uint32_t)oc * 9u);
-    cq_dwconv2d_load_weights(reader->decoder->next(&cursor, 9, decoded).data, channel->weight);
-    channel->general = cq_load_channel(&params->requant, oc);
+    cq_dwconv2d_load_weights(decoder->next(cursor, 9, decoded).data, channel->weight);
+    channel->general = cq_load_channel(requant, oc);
     channel->start = channel->general.bias;
     channel->factor = cq_short_factor(channel->general.multiplier, channel->general.exponent);
     channel->zero_point = channel->general.zero_point;
@@ -279,11 +285,7 @@ static void cq_dwconv2d_four_channels(const struct cq_dwconv2d_params *params,
                           y + ready);
         for (int32_t i = 0; i < 4; ++i) {
             const struct cq_dwconv2d_channel *const channel = &channels[i];
-            cq_dwconv2d_band_fn *const multiply =
-                !cq_has_short_factor(channel->general.multiplier, channel->general.exponent)
-                    ? cq_dwconv2d_band_slowly
-                : band.stride.w == 1 ? cq_dwconv2d_band_s1
-                                     : cq_dwconv2d_band_s2;
+            cq_dwconv2d_band_fn *const multiply = cq_dwconv2d_form(params, channel);
             multiply(&band, band.plane[i], channel, out + oy * params->out.w * params->out.c + i);
         }
         if (oy + band_rows < params->out.h) {
@@ -316,8 +318,12 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
         /* where there are not four left, some are computed again */
         const int32_t first = cq_limit(c, 0, params->in.c - 4);
         struct cq_dwconv2d_channel channels[4];
+        struct cq_cursor cursor;
+        reader->decoder->init(&cursor, &params->weights, bits, 0);
+        reader->seek(&cursor, (uint32_t)first * 9u);
         for (int32_t i = 0; i < 4; ++i) {
-            cq_dwconv2d_load_channel(reader, bits, params, first + i, &channels[i]);
+            cq_dwconv2d_load_channel(reader->decoder, &cursor, &params->requant, first + i,
+                                     &channels[i]);
         }
         cq_dwconv2d_four_channels(params, band, channels, in + first, out + first);
     }
