@@ -107,6 +107,28 @@ static inline int32_t cq_smmlar(int32_t a, int32_t b, int32_t acc)
     return high;
 }
 
+/** @brief The larger of each two signed bytes.  Two instructions, which flags connect. */
+static inline uint32_t cq_max_s8x4(uint32_t a, uint32_t b)
+{
+    uint32_t larger;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(larger) : "r"(a), "r"(b) : "cc");
+    return larger;
+}
+
+/** @brief The smaller of each two signed bytes. */
+static inline uint32_t cq_min_s8x4(uint32_t a, uint32_t b)
+{
+    uint32_t smaller;
+    __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(smaller) : "r"(a), "r"(b) : "cc");
+    return smaller;
+}
+
+/** @brief x / 2^shift, down; shift is 0..31. */
+static inline int32_t cq_asr(int32_t x, int32_t shift)
+{
+    return x >> shift; /* arithmetic, as these compilers promise */
+}
+
 /** @brief x limited to int8. */
 static inline int32_t cq_ssat8(int32_t x)
 {
@@ -236,6 +258,28 @@ static inline int32_t cq_smmulr(int32_t a, int32_t b)
 static inline int32_t cq_smmlar(int32_t a, int32_t b, int32_t acc)
 {
     return cq_to_signed((uint32_t)acc + (uint32_t)cq_smmulr(a, b));
+}
+
+static inline uint32_t cq_max_s8x4(uint32_t a, uint32_t b)
+{
+    uint32_t larger = 0u;
+    for (uint32_t bit = 0u; bit < 32u; bit += 8u) {
+        /* signed order is unsigned order with the other sign bit */
+        const uint32_t x = (a >> bit & 0xffu) ^ 0x80u;
+        const uint32_t y = (b >> bit & 0xffu) ^ 0x80u;
+        larger |= ((x > y ? x : y) ^ 0x80u) << bit;
+    }
+    return larger;
+}
+
+static inline uint32_t cq_min_s8x4(uint32_t a, uint32_t b)
+{
+    return ~cq_max_s8x4(~a, ~b);
+}
+
+static inline int32_t cq_asr(int32_t x, int32_t shift)
+{
+    return x < 0 ? ~(~x >> shift) : x >> shift;
 }
 
 static inline int32_t cq_ssat8(int32_t x)

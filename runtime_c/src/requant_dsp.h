@@ -64,16 +64,19 @@ static inline struct cq_factor cq_short_factor(int32_t multiplier, int32_t expon
     return factor;
 }
 
-/** @brief Limits of the fused activation over outputs that are limited to int8 only. */
-CQ_FAST_CODE static void cq_clamp_dsp(const struct cq_requant *requant, int8_t *out, int32_t count)
+/** @brief Limit outputs, which are limited to int8 already, to those of a fused activation. */
+CQ_FAST_CODE static void cq_clamp_dsp(int8_t *out, int32_t count, int32_t low, int32_t high)
 {
-    const int32_t low = requant->clamp_min;
-    const int32_t high = requant->clamp_max;
     if (low == INT8_MIN && high == INT8_MAX) {
         return;
     }
-    for (int32_t i = 0; i < count; ++i) {
-        out[i] = cq_clamp_to_int8(out[i], low, high);
+    const uint32_t lows = (uint8_t)low * UINT32_C(0x01010101);
+    const uint32_t highs = (uint8_t)high * UINT32_C(0x01010101);
+    for (; count >= 4; count -= 4, out += 4) {
+        cq_store4(out, cq_min_s8x4(cq_max_s8x4(cq_load4(out), lows), highs));
+    }
+    for (; count > 0; --count, ++out) {
+        *out = cq_clamp_to_int8(*out, low, high);
     }
 }
 

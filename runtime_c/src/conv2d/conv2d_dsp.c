@@ -279,7 +279,8 @@ static enum cq_status cq_conv2d_dsp(const struct cq_row_reader *reader, uint32_t
     } else {
         cq_conv2d_patches(params, &rows, in, out, scratch);
     }
-    cq_clamp_dsp(&params->requant, out, params->out.h * params->out.w * params->out.c);
+    cq_clamp_dsp(out, params->out.h * params->out.w * params->out.c, params->requant.clamp_min,
+                 params->requant.clamp_max);
     return CQ_OK;
 }
 

@@ -327,7 +327,8 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
         }
         cq_dwconv2d_four_channels(params, band, channels, in + first, out + first);
     }
-    cq_clamp_dsp(&params->requant, out, params->out.h * params->out.w * params->out.c);
+    cq_clamp_dsp(out, params->out.h * params->out.w * params->out.c, params->requant.clamp_min,
+                 params->requant.clamp_max);
     return CQ_OK;
 }
 
