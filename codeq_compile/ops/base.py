@@ -28,6 +28,10 @@ Padding = tuple[int, int, int, int]
 
 CHUNK = 256
 """Weights that a kernel decodes at a time; CQ_CHUNK of runtime_c."""
+TILE_BYTES = 2048
+"""Bound of the gathered patches, or widened vectors, of one tile; CQ_TILE_BYTES of runtime_c."""
+MAX_TILE = 8
+"""Pixels or vectors that share one decoding of the weights; CQ_MAX_TILE of runtime_c."""
 ROW_CACHE = 1152
 """Weights of a row that dsp kernels hold decoded at a time; CQ_ROW_CACHE of runtime_c."""
 _EXACT_PRODUCT = 2.0**52

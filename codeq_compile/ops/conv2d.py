@@ -14,7 +14,9 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
+    MAX_TILE,
     ROW_CACHE,
+    TILE_BYTES,
     Padding,
     Pair,
     Requant,
@@ -31,12 +33,6 @@ from codeq_compile.ops.base import (
 )
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
-
-TILE_BYTES = 2048
-"""Bound of the gathered patches of one tile."""
-MAX_TILE = 8
-"""Pixels that share one decoding of the weights; CQ_MAX_TILE of runtime_c."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Conv2DParams:

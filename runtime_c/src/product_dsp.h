@@ -13,28 +13,10 @@
 /* Inputs of a loop step: two words of a vector. */
 #define CQ_STEP 8
 
-/* Weights of a layer: rows of `length`. */
-struct cq_rows {
-    const struct cq_row_reader *reader;
-    const struct cq_weights *weights;
-    uint32_t bits;
-    int32_t length;
-};
-
 /* Inputs of one step, rounded up: what lies behind a vector's end is multiplied with zeros. */
 static inline int32_t cq_steps(int32_t length)
 {
     return (length + CQ_STEP - 1) / CQ_STEP;
-}
-
-/* Up to four of the last `count` bytes of a row, then zeros. */
-static uint32_t cq_last_bytes(const int8_t *from, int32_t count)
-{
-    uint32_t word = 0u;
-    for (int32_t i = 0; i < count && i < 4; ++i) {
-        word |= (uint32_t)(uint8_t)from[i] << 8 * i;
-    }
-    return word;
 }
 
 /*
@@ -62,16 +44,6 @@ CQ_FAST_CODE static void cq_widen_rows(const int8_t *row0, const int8_t *row1, i
         cq_put_two(to, cq_sxtb16(word0), cq_sxtb16(word1));
         cq_put_two(to + 4, cq_sxtb16_ror8(word0), cq_sxtb16_ror8(word1));
     }
-}
-
-/* `count` weights of a row from `first` on, decoded. */
-static const int8_t *cq_read_row(const struct cq_rows *rows, int32_t row, int32_t first,
-                                 int32_t count, int8_t *decoded)
-{
-    struct cq_cursor cursor;
-    rows->reader->decoder->init(&cursor, rows->weights, rows->bits, 0);
-    rows->reader->seek(&cursor, (uint32_t)(row * rows->length + first));
-    return rows->reader->decoder->next(&cursor, count, decoded).data;
 }
 
 /**

@@ -16,6 +16,15 @@ struct cq_quad {
     uint32_t is_short; /* cq_requantize_short() serves four complete sums */
 };
 
+/*
+ * The first of the next four channels: where there are not four left, some are computed again, which
+ * is cheaper than a second inner loop.
+ */
+static inline int32_t cq_quad_at(int32_t channel, int32_t channels)
+{
+    return cq_limit(channel, 0, cq_limit(channels - 4, 0, channels));
+}
+
 /** @brief Unpack the tables of `channels` (1..4) channels from `first` on. [N4.4] */
 static void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
                          int32_t channels)

@@ -7,15 +7,6 @@
 #define CQ_COPY cq_copy_dsp
 #include "gather.h"
 
-/*
- * The first of the next four channels: where there are not four left, some are computed again, which
- * is cheaper than a second inner loop.
- */
-static inline int32_t cq_conv2d_quad_at(int32_t channel, int32_t channels)
-{
-    return cq_limit(channel, 0, cq_limit(channels - 4, 0, channels));
-}
-
 /* What all channels of a convolution share that reads its windows from the image. */
 struct cq_conv2d_image {
     const struct cq_conv2d_params *params;
@@ -177,7 +168,7 @@ static void cq_conv2d_image(const struct cq_conv2d_params *params, const struct 
         (int8_t *)(sums + (is_padded ? 4 * params->kernel.h * params->kernel.w : 0));
     const struct cq_conv2d_image image = {params, in, cache, sums};
     for (int32_t channel = 0; channel < params->out.c; channel += 4) {
-        const int32_t oc = cq_conv2d_quad_at(channel, params->out.c);
+        const int32_t oc = cq_quad_at(channel, params->out.c);
         struct cq_quad quad;
         cq_load_quad(&quad, &params->requant, oc, channels);
         cq_cache_rows(rows, oc, channels, 0, rows->length, decoded, cache);
@@ -223,7 +214,7 @@ static void cq_conv2d_tile(const struct cq_rows *rows, struct cq_span *span,
     const int32_t channels = cq_limit(out_channels, 1, 4);
     int8_t *const out = span->out;
     for (int32_t channel = 0; channel < out_channels; channel += 4) {
-        const int32_t oc = cq_conv2d_quad_at(channel, out_channels);
+        const int32_t oc = cq_quad_at(channel, out_channels);
         struct cq_quad quad;
         cq_load_quad(&quad, requant, first_channel + oc, channels);
         span->start = quad.start;

@@ -243,13 +243,11 @@ static void cq_dwconv2d_load_weights(const int8_t *weight, uint32_t *pairs)
     }
 }
 
-/* The channel whose weights the cursor is at. */
-static void cq_dwconv2d_load_channel(const struct cq_decoder *decoder, struct cq_cursor *cursor,
-                                     const struct cq_requant *requant, int32_t oc,
-                                     struct cq_dwconv2d_channel *channel)
+static void cq_dwconv2d_load_channel(const struct cq_rows *rows, const struct cq_requant *requant,
+                                     int32_t oc, struct cq_dwconv2d_channel *channel)
 {
     int8_t decoded[12];
-    cq_dwconv2d_load_weights(decoder->next(cursor, 9, decoded).data, channel->weight);
+    cq_dwconv2d_load_weights(cq_read_row(rows, oc, 0, rows->length, decoded), channel->weight);
     channel->general = cq_load_channel(requant, oc);
     channel->start = channel->general.bias;
     channel->factor = cq_short_factor(channel->general.multiplier, channel->general.exponent);
@@ -313,17 +311,14 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
         params->out.c,
         params->stride,
     };
+    const struct cq_rows rows = {reader, &params->weights, bits, 9};
     CQ_ASSERT(params->in.c == params->out.c && params->in.c >= 4 && params->stride.w <= 2);
     for (int32_t c = 0; c < params->in.c; c += 4) {
         /* where there are not four left, some are computed again */
         const int32_t first = cq_limit(c, 0, params->in.c - 4);
         struct cq_dwconv2d_channel channels[4];
-        struct cq_cursor cursor;
-        reader->decoder->init(&cursor, &params->weights, bits, 0);
-        reader->seek(&cursor, (uint32_t)first * 9u);
         for (int32_t i = 0; i < 4; ++i) {
-            cq_dwconv2d_load_channel(reader->decoder, &cursor, &params->requant, first + i,
-                                     &channels[i]);
+            cq_dwconv2d_load_channel(&rows, &params->requant, first + i, &channels[i]);
         }
         cq_dwconv2d_four_channels(params, band, channels, in + first, out + first);
     }

@@ -8,7 +8,8 @@ import pytest
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir import Packed, TensorType
-from codeq_compile.ops.conv2d import MAX_TILE, TILE_BYTES, Conv2D, Conv2DParams
+from codeq_compile.ops.base import MAX_TILE, TILE_BYTES
+from codeq_compile.ops.conv2d import Conv2D, Conv2DParams
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, WeightSpec, grid, lowered, one_op_graph, random_weights, s8
 from tests.literal import to_int8, window_pixels
