@@ -13,8 +13,6 @@ from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
     CHUNK,
-    MAX_TILE,
-    TILE_BYTES,
     Pair,
     Requant,
     align4,
@@ -137,7 +135,7 @@ class Linear(Op[LinearParams]):
     ) -> int:
         """The decoded weights of one output feature, in chunks. [linear-C5] [linear-C6]"""
         if isa == "dsp":
-            return _dsp_scratch_bytes(params, inputs[0], packed)
+            return _dsp_scratch_bytes(params, packed)
         return row_bytes(packed, int(params.weights.shape[1]))
 
     def output_range(
@@ -153,9 +151,6 @@ class Linear(Op[LinearParams]):
         return weighted_bound(params.requant, params.weights)
 
 
-def _dsp_scratch_bytes(params: LinearParams, x: TensorType, packed: Packed | None) -> int:
-    """A tile of vectors of 16 bits a value, then four decoded chunks. [linear-C6]"""
-    in_features = int(params.weights.shape[1])
-    vector = 2 * align4(in_features)
-    vectors = max(1, min(TILE_BYTES // vector, MAX_TILE, x.elements // in_features))
-    return vectors * vector + (4 * CHUNK if decoded_bytes(packed, 1) else 0)
+def _dsp_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
+    """A vector of 16 bits a value, then four decoded chunks. [linear-C6]"""
+    return 2 * align4(int(params.weights.shape[1])) + (CHUNK * 4 if decoded_bytes(packed, 1) else 0)

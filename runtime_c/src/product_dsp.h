@@ -83,11 +83,6 @@ struct cq_span {
     int32_t out_step;
 };
 
-/* Accumulators of four rows; by value, so that they stay in registers. */
-struct cq_sums {
-    int32_t s0, s1, s2, s3;
-};
-
 /* Four inputs times four rows. */
 static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t **x,
                                               const uint32_t **weights)
@@ -108,17 +103,6 @@ static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t 
     return sums;
 }
 
-/* What cq_store_short() cannot: fewer channels, other factors, sums that are not complete. */
-static void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
-{
-    const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
-    if (quad->partial != NULL) {
-        memcpy(quad->partial, acc, sizeof acc);
-    } else {
-        cq_store_quad(quad, acc, out);
-    }
-}
-
 /*
  * Four rows and one vector at a time: a step of 32 products is 2 loads of inputs, 4 of weights (LDM),
  * 4 extensions and 16 SMLAD, with the loop 28 instructions (Cortex-M4, gcc 12); nothing is spilled
@@ -133,23 +117,6 @@ static inline struct cq_sums cq_multiply_run(struct cq_sums sums, const int8_t *
     } while (*weights != end);
     return sums;
 }
-
-/* Outputs of four channels in 6 or 7 instructions each. */
-#define CQ_STORE_SUMS(form)                                                                        \
-    static inline void cq_store_##form(struct cq_sums sums, const struct cq_factor *factor,        \
-                                       int32_t zero_point, int8_t *out)                            \
-    {                                                                                              \
-        const uint32_t *factors = (const uint32_t *)(const void *)factor;                          \
-        struct cq_words f = cq_next_words(&factors);                                               \
-        out[0] = (int8_t)cq_requantize_##form(sums.s0, f.w0, f.w1, zero_point);                    \
-        out[1] = (int8_t)cq_requantize_##form(sums.s1, f.w2, f.w3, zero_point);                    \
-        f = cq_next_words(&factors);                                                               \
-        out[2] = (int8_t)cq_requantize_##form(sums.s2, f.w0, f.w1, zero_point);                    \
-        out[3] = (int8_t)cq_requantize_##form(sums.s3, f.w2, f.w3, zero_point);                    \
-    }
-
-CQ_STORE_SUMS(short)
-CQ_STORE_SUMS(relu)
 
 /* Vectors in one piece, one behind the other, with short factors: pointwise convolutions. */
 #define CQ_MULTIPLY_MATRIX(form)                                                                   \

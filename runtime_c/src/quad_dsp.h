@@ -25,6 +25,51 @@ static inline int32_t cq_quad_at(int32_t channel, int32_t channels)
     return cq_limit(channel, 0, cq_limit(channels - 4, 0, channels));
 }
 
+/* Starts of the accumulators of four channels. [N4.4] */
+static void cq_load_starts(const struct cq_requant *requant, int32_t first, int32_t *start)
+{
+    const uint32_t shift = requant->bias_shift;
+    if (requant->bias_bytes == 1u) {
+        const int8_t *const bias = (const int8_t *)requant->bias + first;
+        for (int32_t i = 0; i < 4; ++i) {
+            start[i] = cq_shift_left(bias[i], shift);
+        }
+    } else if (requant->bias_bytes == 2u) {
+        const int16_t *const bias = (const int16_t *)requant->bias + first;
+        for (int32_t i = 0; i < 4; ++i) {
+            start[i] = cq_shift_left(bias[i], shift);
+        }
+    } else {
+        memcpy(start, (const int32_t *)requant->bias + first, 4 * sizeof *start);
+    }
+}
+
+/* Factors of four channels; true if all of them are short. */
+static uint32_t cq_load_factors(const struct cq_requant *requant, int32_t first,
+                                struct cq_factor *factor)
+{
+    uint32_t is_short = 1u;
+    if (requant->per_channel == 0u) {
+        struct cq_channel channel;
+        cq_load_factor(requant, 0, &channel);
+        is_short = cq_short_factor(channel.multiplier, channel.exponent, &factor[0]);
+        factor[1] = factor[2] = factor[3] = factor[0];
+    } else if (requant->exponent != NULL && requant->multiplier_bytes == 4u) {
+        const int32_t *const multiplier = (const int32_t *)requant->multiplier + first;
+        const int8_t *const exponent = requant->exponent + first;
+        for (int32_t i = 0; i < 4; ++i) {
+            is_short &= cq_short_factor(multiplier[i], exponent[i], &factor[i]);
+        }
+    } else {
+        for (int32_t i = 0; i < 4; ++i) {
+            struct cq_channel channel;
+            cq_load_factor(requant, first + i, &channel);
+            is_short &= cq_short_factor(channel.multiplier, channel.exponent, &factor[i]);
+        }
+    }
+    return is_short;
+}
+
 /** @brief Unpack the tables of `channels` (1..4) channels from `first` on. [N4.4] */
 static void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
                          int32_t channels)
@@ -33,13 +78,14 @@ static void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant,
     quad->first = first;
     quad->channels = channels;
     quad->partial = NULL;
-    quad->is_short = channels == 4;
-    for (int32_t i = 0; i < 4; ++i) {
-        const struct cq_channel channel =
-            cq_load_channel(requant, first + cq_limit(i, 0, channels - 1));
-        quad->start[i] = channel.bias;
-        quad->factor[i] = cq_short_factor(channel.multiplier, channel.exponent);
-        quad->is_short &= cq_has_short_factor(channel.multiplier, channel.exponent);
+    quad->is_short = 0u;
+    if (channels == 4) {
+        cq_load_starts(requant, first, quad->start);
+        quad->is_short = cq_load_factors(requant, first, quad->factor);
+    } else {
+        for (int32_t i = 0; i < 4; ++i) {
+            quad->start[i] = cq_load_bias(requant, first + cq_limit(i, 0, channels - 1));
+        }
     }
 }
 
@@ -50,5 +96,38 @@ static void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t
         out[i] = cq_requantize_channel(acc[i], cq_load_channel(quad->requant, quad->first + i));
     }
 }
+
+/* Accumulators of four rows; by value, so that they stay in registers. */
+struct cq_sums {
+    int32_t s0, s1, s2, s3;
+};
+
+/* What cq_store_short() cannot: fewer channels, other factors, sums that are not complete. */
+static void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
+{
+    const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
+    if (quad->partial != NULL) {
+        memcpy(quad->partial, acc, sizeof acc);
+    } else {
+        cq_store_quad(quad, acc, out);
+    }
+}
+
+/* Outputs of four channels in 6 or 7 instructions each. */
+#define CQ_STORE_SUMS(form)                                                                        \
+    static inline void cq_store_##form(struct cq_sums sums, const struct cq_factor *factor,        \
+                                       int32_t zero_point, int8_t *out)                            \
+    {                                                                                              \
+        const uint32_t *factors = (const uint32_t *)(const void *)factor;                          \
+        struct cq_words f = cq_next_words(&factors);                                               \
+        out[0] = (int8_t)cq_requantize_##form(sums.s0, f.w0, f.w1, zero_point);                    \
+        out[1] = (int8_t)cq_requantize_##form(sums.s1, f.w2, f.w3, zero_point);                    \
+        f = cq_next_words(&factors);                                                               \
+        out[2] = (int8_t)cq_requantize_##form(sums.s2, f.w0, f.w1, zero_point);                    \
+        out[3] = (int8_t)cq_requantize_##form(sums.s3, f.w2, f.w3, zero_point);                    \
+    }
+
+CQ_STORE_SUMS(short)
+CQ_STORE_SUMS(relu)
 
 #endif

@@ -50,18 +50,21 @@ static inline int cq_is_relu(const struct cq_requant *requant)
     return requant->clamp_min >= requant->zero_point;
 }
 
-/** @brief True if a factor has the short form: nothing is rounded twice where nothing is left. */
-static inline uint32_t cq_has_short_factor(int32_t multiplier, int32_t exponent)
+/**
+ * @brief Twice the multiplier and the scale of a factor, if it has the short form; else 0.
+ *
+ * An exponent above -2 leaves nothing to round a second time; a multiplier of 0 has any exponent.
+ */
+static inline uint32_t cq_short_factor(int32_t multiplier, int32_t exponent,
+                                       struct cq_factor *factor)
 {
-    return exponent <= -2 || multiplier == 0;
-}
-
-static inline struct cq_factor cq_short_factor(int32_t multiplier, int32_t exponent)
-{
-    const uint32_t shift = (uint32_t)(32 + exponent) & 31u;
-    const struct cq_factor factor = {(uint32_t)multiplier << 1,
-                                     multiplier == 0 ? 0u : UINT32_C(1) << shift};
-    return factor;
+    factor->multiplier = (uint32_t)multiplier << 1;
+    if (exponent > -2) {
+        factor->scale = 0u;
+        return multiplier == 0;
+    }
+    factor->scale = UINT32_C(1) << (32 + exponent);
+    return 1u;
 }
 
 /** @brief Limit outputs, which are limited to int8 already, to those of a fused activation. */

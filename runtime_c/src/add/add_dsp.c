@@ -27,9 +27,10 @@ static inline int cq_is_half(struct cq_scale scale)
     return scale.multiplier == INT32_C(1) << 30 && scale.exponent == 0;
 }
 
-/* The terms of an input of factor 1/2 and of another one; the sum has a short factor. */
+/* The terms of an input of factor 1/2 and of another one, and the factor of their sum. */
 static struct cq_add_form cq_add_form(const struct cq_add_params *params, int32_t half_zero,
-                                      int32_t other_zero, struct cq_scale other)
+                                      int32_t other_zero, struct cq_scale other,
+                                      struct cq_factor sum)
 {
     /* a factor of 1/2 is one of 1, halved: with nothing to round, both forms agree */
     const int32_t shift = other.exponent == 0 ? 1 : -other.exponent;
@@ -41,7 +42,7 @@ static struct cq_add_form cq_add_form(const struct cq_add_params *params, int32_
         other.multiplier,
         (int32_t)(UINT32_C(1) << (uint32_t)(shift - 1)),
         shift,
-        cq_short_factor(params->out_scale.multiplier, params->out_scale.exponent),
+        sum,
         params->out_zero,
     };
     return form;
@@ -70,14 +71,15 @@ enum cq_status cq_add_s8_dsp(const struct cq_add_params *params, const int8_t *a
     (void)scratch;
     const int is_a_half = cq_is_half(params->a_scale);
     const int is_b_half = cq_is_half(params->b_scale);
+    struct cq_factor sum;
     if ((!is_a_half && !is_b_half) || params->b_size < CQ_ADD_MIN_PERIOD ||
-        !cq_has_short_factor(params->out_scale.multiplier, params->out_scale.exponent)) {
+        !cq_short_factor(params->out_scale.multiplier, params->out_scale.exponent, &sum)) {
         cq_add_any(params, a, b, out);
         return CQ_OK;
     }
     const struct cq_add_form form =
-        is_a_half ? cq_add_form(params, params->a_zero, params->b_zero, params->b_scale)
-                  : cq_add_form(params, params->b_zero, params->a_zero, params->a_scale);
+        is_a_half ? cq_add_form(params, params->a_zero, params->b_zero, params->b_scale, sum)
+                  : cq_add_form(params, params->b_zero, params->a_zero, params->a_scale, sum);
     for (int32_t i = 0; i < params->size; i += params->b_size) {
         cq_add_run(&form, is_a_half ? a + i : b, is_a_half ? b : a + i, out + i, params->b_size);
     }

@@ -29,6 +29,7 @@ struct cq_dwconv2d_channel {
     int32_t start;
     struct cq_factor factor;
     int32_t zero_point;
+    uint32_t is_short; /* factor serves */
     struct cq_channel general;
 };
 
@@ -225,7 +226,7 @@ static void cq_dwconv2d_band_slowly(const struct cq_dwconv2d_band *band, const u
 static cq_dwconv2d_band_fn *cq_dwconv2d_form(const struct cq_dwconv2d_params *params,
                                              const struct cq_dwconv2d_channel *channel)
 {
-    if (!cq_has_short_factor(channel->general.multiplier, channel->general.exponent)) {
+    if (!channel->is_short) {
         return cq_dwconv2d_band_slowly;
     }
     if (cq_is_relu(&params->requant)) {
@@ -250,7 +251,8 @@ static void cq_dwconv2d_load_channel(const struct cq_rows *rows, const struct cq
     cq_dwconv2d_load_weights(cq_read_row(rows, oc, 0, rows->length, decoded), channel->weight);
     channel->general = cq_load_channel(requant, oc);
     channel->start = channel->general.bias;
-    channel->factor = cq_short_factor(channel->general.multiplier, channel->general.exponent);
+    channel->is_short = cq_short_factor(channel->general.multiplier, channel->general.exponent,
+                                        &channel->factor);
     channel->zero_point = channel->general.zero_point;
 }
 
