@@ -57,9 +57,10 @@ static uint32_t cq_load_factors(const struct cq_requant *requant, int32_t first,
     } else if (requant->exponent != NULL && requant->multiplier_bytes == 4u) {
         const int32_t *const multiplier = (const int32_t *)requant->multiplier + first;
         const int8_t *const exponent = requant->exponent + first;
-        for (int32_t i = 0; i < 4; ++i) {
-            is_short &= cq_short_factor(multiplier[i], exponent[i], &factor[i]);
-        }
+        is_short = cq_short_factor(multiplier[0], exponent[0], &factor[0]);
+        is_short &= cq_short_factor(multiplier[1], exponent[1], &factor[1]);
+        is_short &= cq_short_factor(multiplier[2], exponent[2], &factor[2]);
+        is_short &= cq_short_factor(multiplier[3], exponent[3], &factor[3]);
     } else {
         for (int32_t i = 0; i < 4; ++i) {
             struct cq_channel channel;

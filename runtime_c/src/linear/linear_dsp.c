@@ -35,44 +35,63 @@ static inline struct cq_sums cq_linear_step(struct cq_sums sums, const uint32_t 
 }
 
 /*
- * One vector times rows that are `step` apart, as many as there are up to four: 44 instructions for 32
- * products (Cortex-M4, gcc 12).  A weight is used once: it is not worth a cache.
+ * One vector times four rows that are `step` apart: 44 instructions for 32 products (Cortex-M4, gcc
+ * 12).  A weight is used once: it is not worth a cache.
  */
 CQ_FAST_CODE static void cq_linear_dot(const uint32_t *x, const int8_t *row0, int32_t step,
-                                       int32_t channels, int32_t length, struct cq_sums *acc)
+                                       int32_t length, int32_t *acc)
 {
-    const int8_t *row1 = row0 + (channels > 1 ? step : 0);
-    const int8_t *row2 = row1 + (channels > 2 ? step : 0);
-    const int8_t *row3 = row2 + (channels > 3 ? step : 0);
-    struct cq_sums sums = *acc;
-    const uint32_t *const end = x + length / 4 * 2;
-    if (length / 4 % 2 != 0) {
+    const uint32_t words = (uint32_t)length / 4u;
+    const uint32_t *const end = x + 2u * words;
+    const int8_t *row1 = row0 + step;
+    const int8_t *row2 = row1 + step;
+    const int8_t *row3 = row2 + step;
+    struct cq_sums sums = {acc[0], acc[1], acc[2], acc[3]};
+    if ((words & 1u) != 0u) {
         sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
     }
     while (x != end) {
         sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
         sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
     }
-    if (length % 4 != 0) {
+    acc[0] = sums.s0;
+    acc[1] = sums.s1;
+    acc[2] = sums.s2;
+    acc[3] = sums.s3;
+    const int32_t rest = length & 3;
+    if (rest != 0) {
         const struct cq_pair_of_words values = {x[0], x[1]};
-        sums.s0 = cq_linear_word(values, cq_last_bytes(row0, length % 4), sums.s0);
-        sums.s1 = cq_linear_word(values, cq_last_bytes(row1, length % 4), sums.s1);
-        sums.s2 = cq_linear_word(values, cq_last_bytes(row2, length % 4), sums.s2);
-        sums.s3 = cq_linear_word(values, cq_last_bytes(row3, length % 4), sums.s3);
+        for (int32_t i = 0; i < 4; ++i, row0 += step) {
+            acc[i] = cq_linear_word(values, cq_last_bytes(row0, rest), acc[i]);
+        }
     }
-    *acc = sums;
 }
 
-/* The same for rows that are decoded a chunk at a time. */
-static void cq_linear_decode(const struct cq_rows *rows, const uint32_t *x, int32_t first_row,
-                             int32_t channels, int8_t *decoded, struct cq_sums *acc)
+/* The same for one row. */
+static int32_t cq_linear_dot1(const uint32_t *x, const int8_t *row, int32_t length, int32_t start)
+{
+    int32_t acc[4] = {start, 0, 0, 0};
+    cq_linear_dot(x, row, 0, length, acc);
+    return acc[0];
+}
+
+/* The same for rows that are decoded a chunk at a time, or for fewer than four. */
+static void cq_linear_rows(const struct cq_rows *rows, const uint32_t *x, struct cq_quad *quad,
+                           int8_t *decoded)
 {
     for (int32_t first = 0; first < rows->length; first += CQ_CHUNK) {
         const int32_t count = cq_limit(rows->length - first, 1, CQ_CHUNK);
-        for (int32_t i = 0; i < channels; ++i) {
-            (void)cq_read_row(rows, first_row + i, first, count, decoded + i * CQ_CHUNK);
+        const uint32_t *const at = x + first / 2;
+        for (int32_t i = 0; i < quad->channels; ++i) {
+            const int8_t *const row =
+                cq_read_row(rows, quad->first + i, first, count, decoded + i * CQ_CHUNK);
+            if (quad->channels < 4) {
+                quad->start[i] = cq_linear_dot1(at, row, count, quad->start[i]);
+            }
         }
-        cq_linear_dot(x + first / 2, decoded, CQ_CHUNK, channels, count, acc);
+        if (quad->channels == 4) {
+            cq_linear_dot(at, decoded, CQ_CHUNK, count, quad->start);
+        }
     }
 }
 
@@ -81,18 +100,18 @@ static void cq_linear_vector(const struct cq_rows *rows, const struct cq_requant
                              const uint32_t *x, int32_t features, int8_t *decoded, int8_t *out)
 {
     const int32_t channels = cq_limit(features, 1, 4);
-    const int8_t *const bytes = cq_rows_are_bytes(rows) ? (const int8_t *)rows->weights->data : NULL;
+    const int8_t *const bytes =
+        cq_rows_are_bytes(rows) && channels == 4 ? (const int8_t *)rows->weights->data : NULL;
     for (int32_t feature = 0; feature < features; feature += 4) {
         const int32_t first = cq_quad_at(feature, features);
         struct cq_quad quad;
         cq_load_quad(&quad, requant, first, channels);
-        struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2], quad.start[3]};
         if (bytes != NULL) {
-            cq_linear_dot(x, bytes + first * rows->length, rows->length, channels, rows->length,
-                          &sums);
+            cq_linear_dot(x, bytes + first * rows->length, rows->length, rows->length, quad.start);
         } else {
-            cq_linear_decode(rows, x, first, channels, decoded, &sums);
+            cq_linear_rows(rows, x, &quad, decoded);
         }
+        const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2], quad.start[3]};
         if (quad.is_short) {
             cq_store_short(sums, quad.factor, requant->zero_point, out + first);
         } else {
