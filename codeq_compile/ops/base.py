@@ -28,10 +28,6 @@ Padding = tuple[int, int, int, int]
 
 CHUNK = 256
 """Weights that a kernel decodes at a time; CQ_CHUNK of runtime_c."""
-TILE_BYTES = 2048
-"""Bound of the gathered patches, or widened vectors, of one tile; CQ_TILE_BYTES of runtime_c."""
-MAX_TILE = 8
-"""Pixels or vectors that share one decoding of the weights; CQ_MAX_TILE of runtime_c."""
 ROW_CACHE = 1152
 """Weights of a row that dsp kernels hold decoded at a time; CQ_ROW_CACHE of runtime_c."""
 _EXACT_PRODUCT = 2.0**52
@@ -329,7 +325,7 @@ def decoded_bytes(packed: Packed | None, count: int) -> int:
 
 
 def row_cache_bytes(row: int) -> int:
-    """Scratch for four decoded rows of 16 bits a weight, in steps of eight weights. [F3]"""
+    """Scratch for four decoded rows of 16 bits a weight, in steps of eight weights. [conv2d-C8]"""
     return 8 * 8 * -(-min(row, ROW_CACHE) // 8)
 
 

@@ -14,9 +14,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
-    MAX_TILE,
     ROW_CACHE,
-    TILE_BYTES,
     Padding,
     Pair,
     Requant,
@@ -33,6 +31,16 @@ from codeq_compile.ops.base import (
 )
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
+
+TILE_BYTES = 2048
+"""Bound of the gathered patches of one tile."""
+MAX_TILE = 8
+"""Pixels that share one decoding of the weights; CQ_MAX_TILE of runtime_c."""
+PATCHES_BYTES = 1024
+"""Bound of a dsp kernel's patches, if MIN_PATCHES are less; CQ_PATCHES_BYTES of runtime_c."""
+MIN_PATCHES = 4
+"""Patches that share one decoding of the weights at least; CQ_MIN_PATCHES of runtime_c."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Conv2DParams:
@@ -180,7 +188,7 @@ class Conv2D(Op[Conv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6] [conv2d-C7]"""
+        """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6] [conv2d-C8]"""
         if isa == "dsp":
             return self._dsp_scratch_bytes(params, packed, output)
         patches = 0 if self._is_pointwise(params) else self._tile(params) * _patch(params)
@@ -213,18 +221,20 @@ class Conv2D(Op[Conv2DParams]):
     def _dsp_scratch_bytes(
         self, params: Conv2DParams, packed: Packed | None, output: TensorType
     ) -> int:
-        """Four cached rows, and sums of taps or patches. [conv2d-C7]"""
+        """Four cached rows, and sums of taps or patches. [conv2d-C8]"""
         kh, kw, channels = params.weights.shape[1:]
         length = _patch(params)
         decoded = 2 * decoded_bytes(packed, min(length, ROW_CACHE))
         cache = row_cache_bytes(length)
-        is_read_in_place = (
-            (self.groups, self.dilation[1], channels % 8) == (1, 1, 0) and length <= ROW_CACHE
-        )
+        is_read_in_place = (self.groups, self.dilation[1], channels % 8) == (
+            1,
+            1,
+            0,
+        ) and length <= ROW_CACHE
         if is_read_in_place:
             return cache + (16 * kh * kw if any(self.padding) else 0) + decoded
         patch = 8 * -(-length // 8)
-        tile = min(max(TILE_BYTES // patch, 4), output.shape[0] * output.shape[1])
+        tile = min(max(PATCHES_BYTES // patch, MIN_PATCHES), output.shape[0] * output.shape[1])
         return cache + tile * patch + decoded
 
     @staticmethod

@@ -27,10 +27,10 @@ from codeq_compile.ops.base import (
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blocks, lane_dtype, padded
 
-PLANES_BYTES = 960
-"""Bound of the planes of a dsp kernel, beyond a band of BAND_ROWS; CQ_PLANES_BYTES of runtime_c."""
-BAND_ROWS = 4
-"""Rows of outputs that are computed at a time at least; CQ_BAND_ROWS of runtime_c."""
+BAND_BYTES = 960
+"""Bound of the widened rows of a dsp kernel, if MIN_BAND are less; CQ_BAND_BYTES of runtime_c."""
+MIN_BAND = 4
+"""Rows of outputs that are computed at a time at least; CQ_MIN_BAND of runtime_c."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,9 +176,9 @@ class DWConv2D(Op[DWConv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """The decoded weights of one channel, or two widened planes. [dwconv2d-C6]"""
+        """The decoded weights of one channel [dwconv2d-C6], or a widened band. [dwconv2d-C7]"""
         if (family, isa) == ("dwconv2d_3x3", "dsp"):
-            return self._planes_bytes(output)
+            return self._band_bytes(output)
         return decoded_bytes(packed, _taps(params))
 
     def output_range(
@@ -198,13 +198,12 @@ class DWConv2D(Op[DWConv2DParams]):
     def accumulator_bound(self, params: DWConv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)
 
-
-    def _planes_bytes(self, output: TensorType) -> int:
+    def _band_bytes(self, output: TensorType) -> int:
         """A band of rows of four channels, 16 bits a pixel. [dwconv2d-C7]"""
         h, w = output.shape[:2]
         words = -(-w // 2) + 1 if self.stride[1] == 1 else w + 1
-        fitting = (PLANES_BYTES // (16 * words) - 3) // self.stride[0] + 1
-        out_rows = min(h, max(fitting, BAND_ROWS))
+        fitting = (BAND_BYTES // (16 * words) - 3) // self.stride[0] + 1
+        out_rows = min(h, max(fitting, MIN_BAND))
         return 16 * words * ((out_rows - 1) * self.stride[0] + 3)
 
 

@@ -147,8 +147,8 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     register uint32_t w2 __asm__("r6");
     register uint32_t w3 __asm__("r8");
     __asm__ volatile("ldmia %0!, {%1, %2, %3, %4}"
-            : "+r"(at), "=r"(w0), "=r"(w1), "=r"(w2), "=r"(w3)
-            : "m"(*(const struct cq_words *)at));
+                     : "+r"(at), "=r"(w0), "=r"(w1), "=r"(w2), "=r"(w3)
+                     : "m"(*(const struct cq_words *)at));
     *from = at;
     const struct cq_words words = {w0, w1, w2, w3};
     return words;
@@ -251,8 +251,9 @@ static inline int32_t cq_smlatb(uint32_t a, uint32_t b, int32_t acc)
 static inline int32_t cq_smmulr(int32_t a, int32_t b)
 {
     /* 2^62 lifts every product above zero, and leaves as 2^30 after the shift */
-    const int64_t lifted = (int64_t)a * b + (INT64_C(1) << 31) + (INT64_C(1) << 62);
-    return (int32_t)((lifted >> 32) - (INT64_C(1) << 30));
+    const uint64_t product = (uint64_t)((int64_t)a * b);
+    const uint64_t lifted = product + (UINT64_C(1) << 31) + (UINT64_C(1) << 62);
+    return cq_to_signed((uint32_t)(lifted >> 32) - (UINT32_C(1) << 30));
 }
 
 static inline int32_t cq_smmlar(int32_t a, int32_t b, int32_t acc)
@@ -326,7 +327,9 @@ static inline uint32_t cq_next4(const int8_t **from)
 {
     const int8_t *at = *from;
     uint32_t word;
-    __asm__ volatile("ldr %1, [%0], #4" : "+r"(at), "=r"(word) : "m"(*(const uint32_t *)(const void *)at));
+    __asm__ volatile("ldr %1, [%0], #4"
+                     : "+r"(at), "=r"(word)
+                     : "m"(*(const uint32_t *)(const void *)at));
     *from = at;
     return word;
 }

@@ -70,10 +70,10 @@ static void cq_cache_rows(const struct cq_rows *rows, int32_t row, int32_t chann
 
 /* Vectors that meet the same four rows.  Each is `runs` pieces of `steps` steps. */
 struct cq_span {
-    const int8_t *x; /* at any address */
-    int32_t x_step;  /* from one vector to the next */
-    int32_t count;   /* of vectors, >= 1 */
-    int32_t runs;    /* >= 1 */
+    const int8_t *x;         /* at any address */
+    int32_t x_step;          /* from one vector to the next */
+    int32_t count;           /* of vectors, >= 1 */
+    int32_t runs;            /* >= 1 */
     int32_t run_step;        /* from one piece of a vector to the next */
     int32_t steps;           /* >= 1 */
     const uint32_t *weights; /* in the cache */
@@ -104,9 +104,9 @@ static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t 
 }
 
 /*
- * Four rows and one vector at a time: a step of 32 products is 2 loads of inputs, 4 of weights (LDM),
- * 4 extensions and 16 SMLAD, with the loop 28 instructions (Cortex-M4, gcc 12); nothing is spilled
- * in it.
+ * Four rows and one vector at a time: a step of 32 products is 2 loads of inputs, 4 of weights
+ * (LDM), 4 extensions and 16 SMLAD, with the loop 28 instructions (Cortex-M4, gcc 12); nothing is
+ * spilled in it.
  */
 static inline struct cq_sums cq_multiply_run(struct cq_sums sums, const int8_t **x,
                                              const uint32_t **weights, const uint32_t *end)

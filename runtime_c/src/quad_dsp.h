@@ -17,8 +17,8 @@ struct cq_quad {
 };
 
 /*
- * The first of the next four channels: where there are not four left, some are computed again, which
- * is cheaper than a second inner loop.
+ * The first of the next four channels: where there are not four left, some are computed again,
+ * which is cheaper than a second inner loop.
  */
 static inline int32_t cq_quad_at(int32_t channel, int32_t channels)
 {

@@ -10,8 +10,8 @@
 #include "requant.h"
 
 /*
- * A factor as two high products: acc * 2^-32 * twice its multiplier, a number from 2^31 on, of which
- * int32 holds what is left after 2^32, so that acc itself is added; then a power of two.
+ * A factor as two high products: acc * 2^-32 * twice its multiplier, a number from 2^31 on, of
+ * which int32 holds what is left after 2^32, so that acc itself is added; then a power of two.
  */
 struct cq_factor {
     uint32_t multiplier; /* 2 * multiplier - 2^32 */
@@ -21,8 +21,8 @@ struct cq_factor {
 /**
  * @brief Zero point plus the rescaled accumulator, limited to int8. [N4.2]
  *
- * The first SMMLAR rounds half up [N2.4].  The second rounding is half away from zero [N2.5]: what is
- * negative goes down by one, then half up gives the same.
+ * The first SMMLAR rounds half up [N2.4].  The second rounding is half away from zero [N2.5]: what
+ * is negative goes down by one, then half up gives the same.
  */
 static inline int32_t cq_requantize_short(int32_t acc, uint32_t multiplier, uint32_t scale,
                                           int32_t zero_point)

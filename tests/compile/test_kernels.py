@@ -102,7 +102,7 @@ def test_the_best_instruction_set_wins(rng: np.random.Generator) -> None:
 
     assert [
         "cq_conv2d_s8_w4_dense_ref",
-        "cq_conv2d_1x1_s8_w4_dense_dsp",
+        "cq_conv2d_s8_w4_dense_dsp",
         "cq_conv2d_1x1_s8_w4_dense_mve",
     ] == symbols
 
@@ -111,7 +111,7 @@ def test_a_special_family_is_used_only_where_it_applies(rng: np.random.Generator
     """The pointwise kernel reads pixels as patches: a 3x3 window would be wrong."""
     node, packed = conv(rng, 3, "dense")
 
-    assert "cq_conv2d_s8_w4_dense_ref" == select(node.op, node.params, packed, M4).symbol
+    assert "cq_conv2d_s8_w4_dense_dsp" == select(node.op, node.params, packed, M55).symbol
 
 
 def test_a_layer_without_a_kernel_is_told_with_the_nearest_rows(rng: np.random.Generator) -> None:
@@ -133,4 +133,4 @@ def test_unweighted_ops_have_one_kernel(rng: np.random.Generator) -> None:
     graph = lowered(one_op_graph(Add(), [s8(4), s8(4)], s8(4).grid))
     (node,) = graph.nodes
 
-    assert "cq_add_s8_ref" == select(node.op, node.params, None, M55).symbol
+    assert "cq_add_s8_dsp" == select(node.op, node.params, None, M55).symbol

@@ -97,6 +97,54 @@ def test_requantization_equals_its_twin(shim, rng):
         )
 
 
+@pytest.mark.parametrize("form", ["short", "relu"])
+def test_the_short_requantization_equals_the_rule(shim, rng, form):
+    """Four instructions instead of twenty must not be off by one anywhere. [N4.2]
+
+    Accumulators are of every magnitude, at the ties of both roundings and next to them; in the form
+    for ReLU nothing below the zero point is seen.
+    """
+    multipliers = np.array([1 << 30, (1 << 30) + 1, (1 << 31) - 1, 0x5555_5555, 0xFFFF << 15])
+    for exponent in range(-31, -1):
+        ties = (np.arange(-300, 300)[:, None] << -exponent) + (1 << -exponent - 1)
+        near = (ties + np.arange(-2, 3)).ravel() * 3 // 2
+        near = near[(INT32[0] < near) & (near <= INT32[1])]
+        acc = np.concatenate([EDGES[1:], near, wide(rng, INT32[0] + 1, INT32[1], 300)])
+        acc, multiplier = (axis.ravel() for axis in np.meshgrid(acc, multipliers))
+        exponents = np.full(len(acc), exponent)
+        zero_point = rng.choice([-128, 0, 5, 127], len(acc))
+        low = zero_point if form == "relu" else -128
+        rescaled = numerics.requantize(acc, multiplier, exponents) + zero_point
+
+        actual = shim(f"requantize_{form}", acc, multiplier, exponents, zero_point, result="int8")
+
+        np.testing.assert_array_equal(
+            np.clip(rescaled, low, 127), np.maximum(actual, low), err_msg=f"exponent {exponent}"
+        )
+
+
+def test_a_factor_without_a_short_form_is_told(shim):
+    """An exponent above -2 has nothing to round twice; a factor of 0 is short whatever it is."""
+    acc, zero_point = np.full(4, 40), np.full(4, -7)
+    multiplier = np.array([1 << 30, 1 << 30, 0, 1 << 30])
+    exponent = np.array([-2, -1, 0, 3])
+
+    assert [-2, 1, -7, 1] == list(
+        shim("requantize_short", acc, multiplier, exponent, zero_point, result="int8")
+    )
+
+
+@pytest.mark.parametrize("limits", [(-128, 127), (5, 127), (-128, 90), (-3, 2), (7, 7)])
+def test_the_limits_of_four_outputs_at_a_time_are_those_of_one(shim, limits):
+    """Bytes that are compared in one word must not see each other. [N4.2]"""
+    x = np.arange(-128, 128).repeat(2)[1:]
+    low, high = (np.full(len(x), limit) for limit in limits)
+
+    np.testing.assert_array_equal(
+        np.clip(x, *limits), shim("clamp_dsp", x, low, high, result="int8")
+    )
+
+
 def test_the_zero_point_never_overflows(shim, rng):
     """x + zero point may leave int32; the clamped sum must not wrap around. [N4.2]"""
     x, zero_point, low, high = np.array(

@@ -26,7 +26,8 @@ struct cq_dwconv2d_params {
 typedef enum cq_status cq_dwconv2d_fn(const struct cq_dwconv2d_params *params, const int8_t *in,
                                       int8_t *out, void *scratch);
 
-/** @brief The same for kernel 3x3, dilation 1, columns of stride 1 or 2, in.c == out.c >= 4. */
+/** @brief The same, with a band of widened rows in scratch [dwconv2d-C7], for kernel 3x3, dilation
+ * 1, columns of stride 1 or 2, in.c == out.c >= 4. */
 typedef cq_dwconv2d_fn cq_dwconv2d_3x3_fn;
 
 #define CQ_DECLARE_dwconv2d

@@ -18,16 +18,20 @@
 /** Vectors (pixels, rows) that share one decoding of the weights at most. */
 #define CQ_MAX_TILE 8
 
-/** Weights of a row that dsp kernels hold decoded at a time: 8 bytes each for four rows. [F3] */
+/*
+ * Sizes of the scratch of dsp kernels.
+ */
+
+/** Weights of a row that are decoded at a time: four rows of them, 2 bytes each. [conv2d-C8] */
 #define CQ_ROW_CACHE 1152
 
-/** Bytes of gathered patches in a dsp kernel, or four patches if they are longer. */
-#define CQ_TILE_BYTES 2048
-#define CQ_MAX_LONG_TILE 4
+/** Bytes of gathered patches, unless CQ_MIN_PATCHES are larger. [conv2d-C8] */
+#define CQ_PATCHES_BYTES 1024
+#define CQ_MIN_PATCHES   4
 
-/** Bytes of the widened planes of a depthwise dsp kernel, or a band of four rows of outputs. */
-#define CQ_PLANES_BYTES 960
-#define CQ_BAND_ROWS 4
+/** Bytes of widened rows, unless those of CQ_MIN_BAND output rows are larger. [dwconv2d-C7] */
+#define CQ_BAND_BYTES 960
+#define CQ_MIN_BAND   4
 
 /*
  * Rules of every kernel `cq_<family>_<act>[_w<bits>_<packing>]_<isa>(params, in..., out, scratch)`

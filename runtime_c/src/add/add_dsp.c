@@ -8,17 +8,17 @@
 
 /*
  * The input of the larger scale has the factor 1/2, for which nothing is rounded: its term is
- * (x - zero) * 2^19.  The other one's first rounding is SMMULR of the doubled value, the second one as
- * in cq_requantize_short(), with an exponent of -1 as well.
+ * (x - zero) * 2^19.  The other one's first rounding is SMMULR of the doubled value, the second one
+ * as in cq_requantize_short(), with an exponent of -1 as well.
  */
 struct cq_add_form {
-    int32_t half_offset;          /* -zero * 2^19 */
-    int32_t other_step;           /* 2^21, or 2^22 where the exponent was 0 */
-    int32_t other_offset;         /* -zero * other_step */
+    int32_t half_offset;  /* -zero * 2^19 */
+    int32_t other_step;   /* 2^21, or 2^22 where the exponent was 0 */
+    int32_t other_offset; /* -zero * other_step */
     int32_t other_multiplier;
-    int32_t other_nudge;          /* 2^(other_shift - 1) */
-    int32_t other_shift;          /* 1..31 */
-    struct cq_factor factor;      /* of the sum */
+    int32_t other_nudge;     /* 2^(other_shift - 1) */
+    int32_t other_shift;     /* 1..31 */
+    struct cq_factor factor; /* of the sum */
     int32_t zero_point;
 };
 
@@ -60,8 +60,8 @@ CQ_FAST_CODE static void cq_add_run(const struct cq_add_form *form, const int8_t
         const int32_t is_negative = (int32_t)((uint32_t)y >> 31);
         const int32_t term = cq_asr(y - is_negative + f.other_nudge, f.other_shift);
         const int32_t sum = *half++ * (INT32_C(1) << 19) + f.half_offset + term;
-        *out++ = (int8_t)cq_requantize_short(sum, f.factor.multiplier, f.factor.scale,
-                                             f.zero_point);
+        *out++ =
+            (int8_t)cq_requantize_short(sum, f.factor.multiplier, f.factor.scale, f.zero_point);
     }
 }
 

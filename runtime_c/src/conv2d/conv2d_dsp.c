@@ -87,8 +87,8 @@ static int32_t cq_conv2d_image_span(const struct cq_conv2d_image *image, const s
     const struct cq_conv2d_params *const params = image->params;
     const int32_t pixel = params->in.c;
     const int32_t row = params->in.w * pixel;
-    const struct cq_window columns = cq_window_at(ox, params->stride.w, params->pad.w,
-                                                  params->kernel.w, 1, params->in.w);
+    const struct cq_window columns =
+        cq_window_at(ox, params->stride.w, params->pad.w, params->kernel.w, 1, params->in.w);
     const int32_t run = (columns.end - columns.first) * pixel;
     const int32_t left_out = params->kernel.w * pixel - run;
     const int is_whole = left_out == 0 && rows.end - rows.first == params->kernel.h;
@@ -126,17 +126,24 @@ static void cq_conv2d_image_quad(const struct cq_conv2d_image *image, const stru
 {
     const struct cq_conv2d_params *const params = image->params;
     if (cq_conv2d_is_1x1(params)) {
-        const struct cq_span span = {image->in,    params->in.c, params->out.h * params->out.w,
-                                     1,            0,            params->in.c / CQ_STEP,
-                                     image->cache, 0,            quad->start,
-                                     out,          params->out.c};
+        const struct cq_span span = {image->in,
+                                     params->in.c,
+                                     params->out.h * params->out.w,
+                                     1,
+                                     0,
+                                     params->in.c / CQ_STEP,
+                                     image->cache,
+                                     0,
+                                     quad->start,
+                                     out,
+                                     params->out.c};
         cq_multiply_span(&span, quad);
         return;
     }
     for (int32_t oy = 0; oy < params->out.h; ++oy) {
-        const struct cq_window rows = cq_window_at(oy, params->stride.h, params->pad.h,
-                                                   params->kernel.h, params->dilation.h,
-                                                   params->in.h);
+        const struct cq_window rows =
+            cq_window_at(oy, params->stride.h, params->pad.h, params->kernel.h, params->dilation.h,
+                         params->in.h);
         for (int32_t ox = 0; ox < params->out.w;) {
             const int32_t count = cq_conv2d_image_span(image, quad, rows, ox, out);
             out += count * params->out.c;
@@ -187,8 +194,8 @@ static void cq_conv2d_long_rows(const struct cq_rows *rows, struct cq_span span,
     const int32_t tile = span.count;
     const uint32_t is_short = quad->is_short;
     int8_t *const out = span.out;
-    int32_t partial[4 * CQ_MAX_LONG_TILE];
-    CQ_ASSERT(tile <= CQ_MAX_LONG_TILE);
+    int32_t partial[4 * CQ_MIN_PATCHES];
+    CQ_ASSERT(tile <= CQ_MIN_PATCHES);
     span.count = 1;
     for (int32_t first = 0; first < rows->length; first += CQ_ROW_CACHE) {
         const int32_t count = cq_limit(rows->length - first, 1, CQ_ROW_CACHE);
@@ -237,12 +244,12 @@ static void cq_conv2d_patches(const struct cq_conv2d_params *params, const struc
     const int32_t out_channels = params->out.c / params->groups;
     const int32_t patch = CQ_STEP * cq_steps(rows->length);
     const int32_t tile =
-        cq_limit(cq_limit(CQ_TILE_BYTES / patch, CQ_MAX_LONG_TILE, CQ_TILE_BYTES), 1, pixels);
+        cq_limit(cq_limit(CQ_PATCHES_BYTES / patch, CQ_MIN_PATCHES, CQ_PATCHES_BYTES), 1, pixels);
     int8_t *const patches = scratch;
     uint32_t *const cache = (uint32_t *)scratch + tile * patch / 4;
     int8_t *const decoded = (int8_t *)(cache + 2 * cq_limit(patch, 0, CQ_ROW_CACHE));
-    struct cq_span span = {patches, patch, 0, 1, 0, patch / CQ_STEP, cache, 0, NULL, out,
-                           params->out.c};
+    struct cq_span span = {patches, patch,        0, 1, 0, patch / CQ_STEP, cache, 0, NULL,
+                           out,     params->out.c};
     for (int32_t group = 0; group < params->groups; ++group) {
         const int32_t first_channel = group * out_channels;
         for (int32_t pixel = 0; pixel < pixels; pixel += tile) {

@@ -6,8 +6,8 @@
 #include "../rows_dsp.h"
 
 /*
- * Neighbouring pixels of a channel stand in the lanes of a word: x0 x1, x2 x3, ...  With the weights
- * of a kernel row as w0 w1 and w1 w2, its products with two words are
+ * Neighbouring pixels of a channel stand in the lanes of a word: x0 x1, x2 x3, ...  With the
+ * weights of a kernel row as w0 w1 and w1 w2, its products with two words are
  *
  *     x0 w0 + x1 w1 + x2 w2     SMLAD (x0 x1)(w0 w1), SMLABT (x2 x3)(w1 w2)
  *     x1 w0 + x2 w1 + x3 w2     SMLATB (x0 x1)(w0 w1), SMLAD (x2 x3)(w1 w2)
@@ -16,10 +16,10 @@
  */
 struct cq_dwconv2d_band {
     uint32_t *plane[4];
-    int32_t words;      /* of a row */
+    int32_t words; /* of a row */
     int32_t out_rows;
     int32_t out_width;
-    int32_t out_step;   /* from one output to its right neighbour */
+    int32_t out_step; /* from one output to its right neighbour */
     struct cq_pair stride;
 };
 
@@ -52,8 +52,8 @@ static inline void cq_dwconv2d_put(struct cq_dwconv2d_source *source, uint32_t l
     *source->to3++ = cq_sxtb16_ror8(high);
 }
 
-/* One row of the image, from column x <= 0 on, until the first plane is at `end`: 15 instructions for
- * 8 pixels (Cortex-M4, gcc 12). */
+/* One row of the image, from column x <= 0 on, until the first plane is at `end`: 15 instructions
+ * for 8 pixels (Cortex-M4, gcc 12). */
 CQ_FAST_CODE static void cq_dwconv2d_widen_row(struct cq_dwconv2d_source *source,
                                                const int8_t *in_row, int32_t x, const uint32_t *end)
 {
@@ -66,7 +66,8 @@ CQ_FAST_CODE static void cq_dwconv2d_widen_row(struct cq_dwconv2d_source *source
         x = 1;
     }
     const int8_t *at = in_row + x * s.pixel;
-    const uint32_t *const inside_end = s.to0 + cq_limit((s.width - x) / 2, 0, (int32_t)(end - s.to0));
+    const uint32_t *const inside_end =
+        s.to0 + cq_limit((s.width - x) / 2, 0, (int32_t)(end - s.to0));
     for (; s.to0 != inside_end; at += 2 * s.pixel) {
         cq_dwconv2d_put(&s, cq_load4(at), cq_load4(at + s.pixel));
     }
@@ -86,8 +87,12 @@ static void cq_dwconv2d_widen(const struct cq_dwconv2d_params *params, const int
 {
     const int32_t written = first * band->words;
     struct cq_dwconv2d_source source = {
-        band->plane[0] + written, band->plane[1] + written, band->plane[2] + written,
-        band->plane[3] + written, params->in.w,             params->in.c,
+        band->plane[0] + written,
+        band->plane[1] + written,
+        band->plane[2] + written,
+        band->plane[3] + written,
+        params->in.w,
+        params->in.c,
         (uint8_t)params->in_zero * UINT32_C(0x01010101),
     };
     for (int32_t row = first; row < end; ++row, ++y) {
@@ -177,10 +182,10 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
                 two = cq_dwconv2d_step##stride_w(two, &row1, w2, w3);                              \
                 two = cq_dwconv2d_step##stride_w(two, &row2, w4, w5);                              \
                 const struct cq_factor f = channel->factor;                                        \
-                const int32_t y0 = cq_requantize_##form(two.acc0, f.multiplier, f.scale,           \
-                                                        channel->zero_point);                      \
-                const int32_t y1 = cq_requantize_##form(two.acc1, f.multiplier, f.scale,           \
-                                                        channel->zero_point);                      \
+                const int32_t y0 =                                                                 \
+                    cq_requantize_##form(two.acc0, f.multiplier, f.scale, channel->zero_point);    \
+                const int32_t y1 =                                                                 \
+                    cq_requantize_##form(two.acc1, f.multiplier, f.scale, channel->zero_point);    \
                 out[0] = (int8_t)y0;                                                               \
                 out[out_step] = (int8_t)y1;                                                        \
                 out += 2 * out_step;                                                               \
@@ -193,8 +198,8 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
                 acc = cq_smlad(row2[0], w4, acc);                                                  \
                 acc = cq_smlabt(row2[1], w5, acc);                                                 \
                 const struct cq_factor f = channel->factor;                                        \
-                out[0] = (int8_t)cq_requantize_##form(acc, f.multiplier, f.scale,                  \
-                                                      channel->zero_point);                        \
+                out[0] =                                                                           \
+                    (int8_t)cq_requantize_##form(acc, f.multiplier, f.scale, channel->zero_point); \
                 out += out_step;                                                                   \
             }                                                                                      \
             row0 += row_skip;                                                                      \
@@ -251,8 +256,8 @@ static void cq_dwconv2d_load_channel(const struct cq_rows *rows, const struct cq
     cq_dwconv2d_load_weights(cq_read_row(rows, oc, 0, rows->length, decoded), channel->weight);
     channel->general = cq_load_channel(requant, oc);
     channel->start = channel->general.bias;
-    channel->is_short = cq_short_factor(channel->general.multiplier, channel->general.exponent,
-                                        &channel->factor);
+    channel->is_short =
+        cq_short_factor(channel->general.multiplier, channel->general.exponent, &channel->factor);
     channel->zero_point = channel->general.zero_point;
 }
 
@@ -300,9 +305,9 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
                                       int8_t *out, void *scratch)
 {
     const int32_t words = params->stride.w == 1 ? (params->out.w + 1) / 2 + 1 : params->out.w + 1;
-    const int32_t fitting = (CQ_PLANES_BYTES / (16 * words) - 3) / params->stride.h + 1;
-    const int32_t out_rows = cq_limit(cq_limit(fitting, CQ_BAND_ROWS, params->out.h), 1,
-                                      params->out.h);
+    const int32_t fitting = (CQ_BAND_BYTES / (16 * words) - 3) / params->stride.h + 1;
+    const int32_t out_rows =
+        cq_limit(cq_limit(fitting, CQ_MIN_BAND, params->out.h), 1, params->out.h);
     const int32_t plane_words = ((out_rows - 1) * params->stride.h + 3) * words;
     uint32_t *const plane = scratch;
     const struct cq_dwconv2d_band band = {

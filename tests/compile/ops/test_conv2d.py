@@ -8,8 +8,8 @@ import pytest
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir import Packed, TensorType
-from codeq_compile.ops.base import MAX_TILE, TILE_BYTES
-from codeq_compile.ops.conv2d import Conv2D, Conv2DParams
+from codeq_compile.ops.base import ROW_CACHE
+from codeq_compile.ops.conv2d import MAX_TILE, TILE_BYTES, Conv2D, Conv2DParams
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, WeightSpec, grid, lowered, one_op_graph, random_weights, s8
 from tests.literal import to_int8, window_pixels
@@ -149,6 +149,48 @@ CASES = [
     *(
         _pixels(3, WeightSpec(shape=(2, 1, 2, c)), f"gather-c{c}")
         for c in (1, 8, 16, 17, 127, 128, 129)
+    ),
+    # windows read from the image by the DSP kernels: eight channels, or sixteen
+    *(
+        Case(
+            name=f"c{c}-{name}",
+            op=op,
+            inputs=(s8(h, w, c, zero_point=z),),
+            weights=WeightSpec(shape=(oc, kh, kw, c), bits=b),
+        )
+        for name, op, (h, w), z, c, (oc, kh, kw), b in [
+            ("3x3-same", Conv2D(padding=SAME), (5, 7), -128, 8, (4, 3, 3), 8),
+            ("3x3-same-w3", Conv2D(padding=SAME), (3, 6), 127, 8, (6, 3, 3), 3),
+            ("3x3-valid", Conv2D(), (3, 4), -3, 16, (9, 3, 3), 8),
+            ("3x3-s2", Conv2D(stride=(2, 2), padding=(0, 1, 0, 1)), (6, 8), 4, 8, (5, 3, 3), 8),
+            ("3x3-s12", Conv2D(stride=(1, 2), padding=SAME), (4, 7), 4, 16, (3, 3, 3), 8),
+            ("5x5-one-pixel", Conv2D(padding=(2, 2, 2, 2)), (1, 1), 9, 8, (4, 5, 5), 8),
+            ("beyond-kernel", Conv2D(padding=(4, 5, 4, 3)), (2, 3), 9, 8, (4, 3, 3), 8),
+            (
+                "dilated-rows",
+                Conv2D(dilation=(3, 1), padding=(3, 3, 1, 1)),
+                (5, 4),
+                7,
+                8,
+                (5, 3, 3),
+                8,
+            ),
+            ("dilated-columns", Conv2D(dilation=(1, 2), padding=SAME), (4, 6), 7, 8, (5, 3, 3), 8),
+            ("1x1-s2", Conv2D(stride=(2, 2)), (5, 6), 7, 16, (7, 1, 1), 8),
+            ("1x1-padded", Conv2D(padding=SAME), (2, 3), 7, 8, (4, 1, 1), 8),
+            ("1x1-w5", Conv2D(), (3, 3), 7, 24, (2, 1, 1), 5),
+            ("one-column", Conv2D(padding=(1, 1, 1, 1)), (6, 1), 7, 8, (4, 3, 3), 8),
+        ]
+    ),
+    # rows of weights below, at and above what the DSP kernels cache
+    *(
+        _pixels(pixels, WeightSpec(shape=(oc, 1, 3, c), bits=b), f"row-{3 * c}-oc{oc}-w{b}")
+        for c, oc, pixels, b in [
+            (ROW_CACHE // 3, 4, 4, 8),
+            (ROW_CACHE // 3 + 1, 5, 8, 8),
+            (ROW_CACHE, 3, 3, 8),
+            (ROW_CACHE, 6, 9, 4),
+        ]
     ),
     # every width and sparsity
     *(
@@ -318,3 +360,31 @@ def test_scratch_holds_the_tile_and_one_decoded_chunk(packing, each):
         *args, "conv2d"
     )
     assert 6 * 5 * 6 * patch == node.op.macs(node.params, graph.tensors["y"])
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("c8-3x3-same", 16 * 9),  # sums of the taps
+        ("c16-3x3-valid", 0),
+        ("c16-1x1-s2", 0),
+        ("3x3-same", 21 * 48),  # patches of 45 inputs, filled up to eight
+        ("kws-first-layer", 15 * 40),  # all pixels
+        (f"row-{3 * ROW_CACHE}-oc3-w8", 3 * ROW_CACHE),  # one pixel
+    ],
+)
+def test_dsp_kernels_have_room_for_four_rows(name, extra):
+    """Too little scratch is a buffer overflow on the device. [conv2d-C8]"""
+    case = next(case for case in CASES if case.name == name)
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+    length = node.params.weights[0].size
+
+    def scratch(bits: int) -> int:
+        packed = Packed(packing="dense", bits=bits, data=b"")
+        args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+        return int(node.op.scratch_bytes(*args, "conv2d", "dsp"))
+
+    cached = min(length, ROW_CACHE)
+    assert 64 * -(-cached // 8) + extra == scratch(8)
+    assert scratch(8) + 2 * (-(-cached // 4) * 4) == scratch(4)

@@ -84,6 +84,26 @@ CASES = [
         )
         for c in (1, 2, 3, 4, 15, 16, 17, 33)
     ),
+    # bands of the DSP kernel: rows that two of them share, one output in a row, pairs of them
+    *(
+        Case(
+            name=f"band-{h}x{w}-s{stride[0]}{stride[1]}-c{c}",
+            op=DWConv2D(stride=stride, padding=padding),
+            inputs=(s8(h, w, c),),
+            weights=WeightSpec(shape=(c, 3, 3)),
+        )
+        for h, w, stride, padding, c in [
+            (23, 9, (1, 1), SAME, 4),
+            (24, 8, (1, 1), SAME, 6),
+            (40, 3, (2, 1), SAME, 4),
+            (25, 14, (2, 2), (0, 1, 0, 1), 5),
+            (21, 13, (2, 2), SAME, 4),
+            (17, 12, (3, 2), SAME, 4),
+            (30, 5, (4, 1), (1, 1, 2, 3), 4),
+            (3, 1, (1, 1), SAME, 8),
+            (1, 2, (1, 2), (3, 4, 5, 2), 4),
+        ]
+    ),
     # the chunk of decoded weights
     *(
         Case(
@@ -211,3 +231,35 @@ def test_scratch_holds_one_decoded_channel(bits, expected):
 
     assert expected == node.op.scratch_bytes(*args)  # 9 weights, filled up to a word
     assert 4 * 3 * 6 * 9 == node.op.macs(node.params, graph.tensors["y"])
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "words"),
+    [
+        ("band-23x9-s11-c4", 10, 6),  # 960 bytes hold ten rows of 96
+        ("band-24x8-s11-c6", 12, 5),
+        ("band-25x14-s22-c5", 9, 8),  # four rows of outputs are more than 960 bytes
+        ("band-3x1-s11-c8", 5, 2),
+    ],
+)
+def test_dsp_kernels_have_room_for_a_band_of_rows(name, rows, words):
+    """Too little scratch is a buffer overflow on the device. [dwconv2d-C7]"""
+    case = next(case for case in CASES if case.name == name)
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+    packed = Packed(packing="dense", bits=4, data=b"")
+    args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+
+    assert 16 * rows * words == node.op.scratch_bytes(*args, "dwconv2d_3x3", "dsp")
+
+
+def test_the_3x3_family_is_offered_only_where_it_serves():
+    """It reads four channels at once and each of them once: other layers would be wrong."""
+    special = {
+        case.name
+        for case in CASES
+        if "dwconv2d_3x3" in (node := lowered(case.graph()).nodes[0]).op.families(node.params)
+    }
+
+    assert {"3x3-same", "stride22", "c4", "band-40x3-s21-c4"} <= special
+    assert not special & {"c3", "dilation21", "multiplier2", "one-channel-in", "1x1", "conv1d-k7"}

@@ -8,6 +8,7 @@ import pytest
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir import DType, Packed, TensorType
+from codeq_compile.ops.base import CHUNK
 from codeq_compile.ops.linear import Linear, LinearParams
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, WeightSpec, grid, lowered, one_op_graph, random_weights, s8
@@ -170,3 +171,18 @@ def test_scratch_holds_one_decoded_chunk(rng, packing, bits, inputs, expected):
 
     assert expected == node.op.scratch_bytes(*args)
     assert 2 * inputs == node.op.macs(node.params, graph.tensors["y"])
+
+
+def test_dsp_kernels_have_room_for_a_widened_vector():
+    """Too little scratch is a buffer overflow on the device. [linear-C6]"""
+    case = next(case for case in CASES if case.name == "relu")
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+
+    def scratch(bits: int) -> int:
+        packed = Packed(packing="dense", bits=bits, data=b"")
+        args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+        return int(node.op.scratch_bytes(*args, "linear", "dsp"))
+
+    assert 2 * 40 == scratch(8)
+    assert 2 * 40 + 4 * CHUNK == scratch(4)

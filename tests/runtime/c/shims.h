@@ -15,6 +15,12 @@ void shim_requantize(int32_t count, const int32_t *acc, const int32_t *multiplie
                      const int32_t *exponent, int32_t *out);
 void shim_offset_to_int8(int32_t count, const int32_t *x, const int32_t *zero_point,
                          const int32_t *low, const int32_t *high, int8_t *out);
+void shim_requantize_short(int32_t count, const int32_t *acc, const int32_t *multiplier,
+                           const int32_t *exponent, const int32_t *zero_point, int8_t *out);
+void shim_requantize_relu(int32_t count, const int32_t *acc, const int32_t *multiplier,
+                          const int32_t *exponent, const int32_t *zero_point, int8_t *out);
+void shim_clamp_dsp(int32_t count, const int32_t *x, const int32_t *low, const int32_t *high,
+                    int8_t *out);
 
 /* Decode `rows` rows of `row` weights as kernels do; returns the bytes of the stream that were
  * read, counted from `data` to the last field. */
