@@ -28,7 +28,7 @@ from codeq_compile.manifest import Manifest
 from codeq_compile.memory import Io
 from codeq_compile.plan import AUTO, Plan, plan
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
-from codeq_compile.profile import Profile
+from codeq_compile.profile import Profile, Timing
 from codeq_compile.profile import profile as _profile
 from codeq_compile.report import collect
 from codeq_compile.report.collect import CheckReport, Report
@@ -193,8 +193,8 @@ def profile(
     inputs: Mapping[str, Array] | Path | None = None,
     samples: int = PROFILE_SAMPLES,
     seed: int = 0,
-) -> Profile:
-    """Count the instructions of each layer of an emitted library on an emulated board.
+) -> Profile | Timing:
+    """Count the instructions of each layer of an emitted library, or time them on a real board.
 
     The outcome is added to ``directory/report.json``, if there is one. Parameters and errors are
     those of `codeq_compile.profile.profile`.

@@ -26,6 +26,7 @@ from codeq_compile.errors import CodeqError, InputError, ToolError
 from codeq_compile.ir.op import Array
 from codeq_compile.memory import Io
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
+from codeq_compile.profile import Profile
 from codeq_compile.report import collect, table
 from codeq_compile.simulate import simulate
 
@@ -321,7 +322,7 @@ def run_command(
 
 @main.command("profile")
 @DIRECTORY_ARGUMENT
-@click.option("--on", metavar="T", help="An emulated board.  [default: that of the library]")
+@click.option("--on", metavar="T", help="One board.  [default: that of the library]")
 @INPUTS_OPTION
 @click.option(
     "--samples",
@@ -335,7 +336,8 @@ def profile_command(
 ) -> None:
     """Count the instructions of each layer of the library in DIR.
 
-    Counts are exact, and the same every time; cycles are estimated from them.
+    Counts are exact, and the same every time; cycles are estimated from them. On a real board
+    nothing is counted: its cycles are measured.
     """
     result = codeq_compile.profile(
         arrays.existing(directory), on, *_samples(inputs, samples, PROFILE_SAMPLES)
@@ -343,11 +345,15 @@ def profile_command(
     if as_json:
         _emit(dataclasses.asdict(result))
         return
-    show(table.profile_table(result))
+    if isinstance(result, Profile):
+        drawn, unit = table.profile_table(result), "instructions"
+        remark = " Cycles are estimated, for memory without wait states."
+    else:
+        drawn, unit, remark = table.timing_table(result), "cycles", ""
+    show(drawn)
     click.echo(
-        f"{result.fewest} to {result.most} instructions over {result.samples} "
-        f"sample{'s' if result.samples > 1 else ''}; the table shows the one with the most. "
-        "Cycles are estimated, for memory without wait states."
+        f"{result.fewest} to {result.most} {unit} over {result.samples} "
+        f"sample{'s' if result.samples > 1 else ''}; the table shows the one with the most.{remark}"
     )
 
 

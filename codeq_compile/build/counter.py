@@ -133,12 +133,16 @@ def count(
     InputError
         The target is no emulated board.
     ToolError
-        There is no QEMU that takes plugins, no compiler for the plugin, or the run failed.
+        There is no QEMU that takes plugins, no compiler for the plugin, or the run failed; or the
+        image has no such function.
     """
     if image.target.run is None or image.target.run.runner != "qemu":
         raise InputError(f"{image.target.name} is no emulated board: instructions are not counted")
     emulator = tools.qemu()
     code = read_code(image.elf)
+    missing = [name for name in (entry, *kernels) if name not in code.functions]
+    if missing:
+        raise ToolError(f"the image for {image.target.name} has no function {missing[0]}")
     with tempfile.TemporaryDirectory(prefix="codeq-") as name:
         out = Path(name) / "counts.txt"
         plugin = _plugin(emulator, tools.host_cc())

@@ -27,7 +27,7 @@ from codeq_compile.errors import DoesNotFit, InputError, ToolError
 from codeq_compile.resources import targets_dir
 from codeq_compile.target import Target
 
-App = Literal["check", "footprint", "profile"]
+App = Literal["check", "footprint", "profile", "cycles", "layer_cycles"]
 
 # -O3 makes the code of a small convolutional net 13 % larger (gcc 12, mps2_an386).
 OPTIMIZATION = "-O2"
@@ -51,7 +51,15 @@ APP_SOURCE: dict[App, str] = {
     "check": "main.c",
     "footprint": "footprint.c",
     "profile": "main.c",
+    "cycles": "main.c",
+    "layer_cycles": "main.c",
 }
+APP_DEFINES: dict[App, tuple[str, ...]] = {
+    "check": ("CODEQ_TRACE",),
+    "cycles": ("CODEQ_CYCLES",),
+    "layer_cycles": ("CODEQ_CYCLES", "CODEQ_TRACE"),
+}
+CYCLE_COUNTER = "cycles.c"
 
 COMPILE_TIMEOUT_S = 600
 """zig builds its runtime library the first time it meets a core."""
@@ -153,9 +161,10 @@ def build(
     target : Target
     compiler : Tool, optional
         Default: `tools.arm_cc()`.
-    app : {"check", "footprint", "profile"}
+    app : {"check", "footprint", "profile", "cycles", "layer_cycles"}
         ``check`` runs samples from a file and traces layers; ``footprint`` calls the model once, to
-        be measured; ``profile`` runs samples with the library's code as it ships.
+        be measured; ``profile`` runs samples with the library's code as it ships; ``cycles`` also
+        reads the core's counter before and after each call, and ``layer_cycles`` after each layer.
 
     Raises
     ------
@@ -167,19 +176,22 @@ def build(
         If there is no compiler or it fails.
     """
     manifest = manifests.read(directory)
+    common = targets_dir() / "common"
     with tempfile.TemporaryDirectory(prefix="codeq-") as generated:
         binding = Path(generated) / f"{manifest.name}_harness.c"
         binding.write_text(harness.source(manifest))
         sources = [directory / source for source in manifest.sources]
         weights = directory / f"{manifest.name}_weights.c"
+        defines = APP_DEFINES.get(app, ())
+        counter = (common / CYCLE_COUNTER,) if "CODEQ_CYCLES" in defines else ()
         program = Program(
-            app=targets_dir() / "common" / APP_SOURCE[app],
-            binding=(binding,),
+            app=common / APP_SOURCE[app],
+            binding=(binding, *counter),
             weights=tuple(path for path in sources if path == weights),
             library=tuple(path for path in sources if path != weights),
             includes=tuple(directory / folder for folder in manifest.include),
             defines=(
-                *(("CODEQ_TRACE",) if app == "check" else ()),
+                *defines,
                 *(f"{name}={value}" for name, value in place.macros(manifest.placement).items()),
             ),
             placement=manifest.placement,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an emitted library executes: counted on emulated boards, layer by layer."""
+"""What each layer of an emitted library costs: counted on emulated boards, timed on real ones."""
 
-from codeq_compile.profile.measure import SAMPLES, LayerProfile, Part, Profile, profile
+from codeq_compile.profile.counting import LayerProfile, Part, Profile
+from codeq_compile.profile.measure import SAMPLES, profile
+from codeq_compile.profile.timing import LayerTiming, Timing
 
-__all__ = ["SAMPLES", "LayerProfile", "Part", "Profile", "profile"]
+__all__ = ["SAMPLES", "LayerProfile", "LayerTiming", "Part", "Profile", "Timing", "profile"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from codeq_compile.errors import InputError
 from codeq_compile.profile.instructions import Kind
 from codeq_compile.resources import targets_dir
 
@@ -99,6 +100,23 @@ def overlaps(kind: Kind, before: Kind | None) -> bool:
     if kind in VECTORS:
         return before in VECTORS and before is not kind
     return kind in {Kind.LOAD, Kind.STORE} and before in {Kind.LOAD, Kind.STORE}
+
+
+def model(core: str) -> Model:
+    """The table of a core.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    known = models()
+    if core not in known:
+        raise InputError(
+            f"targets/counter/cycles.toml has no table for {core}: add one, "
+            f"as those of {', '.join(known)}"
+        )
+    return known[core]
 
 
 @cache

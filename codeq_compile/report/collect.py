@@ -13,7 +13,7 @@ from codeq_compile.manifest import Manifest
 from codeq_compile.packing import pack
 from codeq_compile.passes.lower import lower
 from codeq_compile.plan import Layer, Plan
-from codeq_compile.profile import Profile
+from codeq_compile.profile import Profile, Timing
 
 FORMAT_VERSION = 1
 FILE_NAME = "report.json"
@@ -187,7 +187,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks : tuple of CheckReport
         Filled in after a check.
     profiles : tuple of Profile
-        Filled in after a profile: what was counted on each target.
+        Filled in after a profile: what was counted on each emulated board.
+    timings : tuple of Timing
+        Likewise: what was measured on each real board.
     """
 
     format: int
@@ -211,6 +213,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: dict[str, dict[str, float]] = {}
     checks: tuple[CheckReport, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    timings: tuple[Timing, ...] = ()
 
 
 def collect(
@@ -305,11 +308,15 @@ def add_checks(directory: Path, checks: Sequence[CheckReport]) -> Report:
     return report
 
 
-def add_profile(directory: Path, profile: Profile) -> Report:
+def add_profile(directory: Path, profile: Profile | Timing) -> Report:
     """Write a profile into the report of `directory`, in place of the same target's."""
     old = read(directory)
-    kept = (each for each in old.profiles if each.target != profile.target)
-    report = msgspec.structs.replace(old, profiles=(*kept, profile))
+    if isinstance(profile, Profile):
+        counted = (each for each in old.profiles if each.target != profile.target)
+        report = msgspec.structs.replace(old, profiles=(*counted, profile))
+    else:
+        timed = (each for each in old.timings if each.target != profile.target)
+        report = msgspec.structs.replace(old, timings=(*timed, profile))
     write(report, directory)
     return report
 

@@ -11,7 +11,7 @@ import rich.table
 from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
 from codeq_compile.kernels import Kernel
-from codeq_compile.profile import Part, Profile
+from codeq_compile.profile import Part, Profile, Timing
 from codeq_compile.report.collect import (
     CheckReport,
     FlashReport,
@@ -192,6 +192,8 @@ def report_tables(report: Report) -> Iterator[Table]:
         yield check_table(report.checks)
     for profile in report.profiles:
         yield profile_table(profile)
+    for timing in report.timings:
+        yield timing_table(timing)
 
 
 def profile_table(profile: Profile) -> Table:
@@ -214,6 +216,30 @@ def profile_table(profile: Profile) -> Table:
         rows=tuple(
             (*texts, _count(macs) if macs else "-", *_part(part, macs, classes))
             for *texts, macs, part in rows
+        ),
+    )
+
+
+def timing_table(timing: Timing) -> Table:
+    """One row a layer: measured cycles; the whole call last."""
+    macs = sum(layer.macs for layer in timing.layers)
+    rows = [
+        (f"l{layer.index:02d}", layer.name, layer.op, layer.kernel, layer.macs, layer.cycles)
+        for layer in timing.layers
+    ]
+    rows.append(("", "total, without hooks", "-", "-", macs, timing.most))
+    return Table(
+        title=f"Cycles on {timing.target} ({timing.core}), measured, {timing.compiler} "
+        f"{timing.optimization}",
+        columns=("", "layer", "op", "kernel", "MACs", "cycles", "a MAC"),
+        rows=tuple(
+            (
+                *texts,
+                _count(macs) if macs else "-",
+                _count(cycles),
+                f"{cycles / macs:.2f}" if macs else "-",
+            )
+            for *texts, macs, cycles in rows
         ),
     )
 

@@ -28,4 +28,8 @@ extern const struct codeq_harness codeq_harness;
 /* Called after every layer where the model was built with CODEQ_TRACE. */
 void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
 
+/* Called by the binding just before and behind the model's call, with CODEQ_CYCLES. */
+void codeq_run_begins(void);
+void codeq_run_ended(void);
+
 #endif

@@ -3,8 +3,10 @@
  *
  *   in.bin     "CQIN", u32 samples, u32 traced samples, then the inputs of each sample
  *   out.bin    "CQOU", u32 samples, u32 stack bytes, then i32 status and the outputs of each
- *   trace.bin  for every layer of the first samples: u32 sample, u32 layer, u32 bytes, the bytes
+ *   trace.bin  for every layer of the first samples: u32 sample, u32 layer, u32 bytes, the bytes;
+ *              with CODEQ_CYCLES these are the u32 cycles that the layer took, layer 0 the whole
  */
+#include "cycles.h"
 #include "harness.h"
 #include "memory_map.h"
 #include "semihost.h"
@@ -66,7 +68,7 @@ static int32_t open_file(const char *path, enum semihost_mode mode)
     return file;
 }
 
-void codeq_trace(uint32_t layer, const void *data, uint32_t bytes)
+static void record(uint32_t layer, const void *data, uint32_t bytes)
 {
     if (tracing.sample >= tracing.sample_count) {
         return;
@@ -75,6 +77,42 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes)
     write_all(tracing.file, header, sizeof header);
     write_all(tracing.file, data, bytes);
 }
+
+#ifdef CODEQ_CYCLES
+
+/* What was read of the counter last: when the run or the layer began. */
+static uint32_t run_start, layer_start;
+
+void codeq_run_begins(void)
+{
+    run_start = cycles_now();
+    layer_start = run_start;
+}
+
+void codeq_run_ended(void)
+{
+    const uint32_t cycles = cycles_now() - run_start;
+    record(0, &cycles, sizeof cycles);
+}
+
+/* Only with CODEQ_TRACE; what writing a record takes belongs to no layer. */
+void codeq_trace(uint32_t layer, const void *data, uint32_t bytes)
+{
+    const uint32_t cycles = cycles_now() - layer_start;
+    (void)data;
+    (void)bytes;
+    record(layer, &cycles, sizeof cycles);
+    layer_start = cycles_now();
+}
+
+#else
+
+void codeq_trace(uint32_t layer, const void *data, uint32_t bytes)
+{
+    record(layer, data, bytes);
+}
+
+#endif
 
 static uint32_t align_up(uint32_t value)
 {
@@ -121,6 +159,9 @@ int main(void)
     tracing.file = open_file("trace.bin", SEMIHOST_WRITE);
     tracing.sample_count = request.traced_count;
 
+#ifdef CODEQ_CYCLES
+    cycles_enable();
+#endif
     uint8_t *const inputs = allocate(codeq_harness.input_bytes);
     uint8_t *const outputs = allocate(codeq_harness.output_bytes);
     uint32_t stack_bytes = 0;

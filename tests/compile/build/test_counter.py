@@ -178,6 +178,16 @@ def test_a_board_that_is_not_emulated_is_refused() -> None:
         counter.count(probe("nucleo_f411re"), inputs, entry="run", kernels=[])
 
 
+def test_a_function_that_is_not_in_the_image_is_named(tmp_path: Path) -> None:
+    """A library that was edited no longer calls what its manifest says."""
+    found(tools.qemu)
+    image = linked(tmp_path, LOOP, "mps2_an386")
+    inputs = np.zeros((1, 4), np.uint8)
+
+    with pytest.raises(ToolError, match="mps2_an386 has no function cq_gone"):
+        counter.count(image, inputs, entry="hand_run", kernels=["cq_gone"])
+
+
 def test_without_qemu_nothing_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """unicorn skips instructions whose condition fails: its count would be too low."""
     image = linked(tmp_path, LOOP, "mps2_an386")

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from codeq_compile import target
-from codeq_compile.profile.cycles import Estimate, Events, Model, models, overlaps
+from codeq_compile.errors import InputError
+from codeq_compile.profile.cycles import Estimate, Events, Model, model, models, overlaps
 from codeq_compile.profile.instructions import Kind
 
 TABLE = Model(
@@ -75,10 +76,16 @@ def test_every_core_of_a_board_has_a_table() -> None:
     assert sorted(cores) == sorted(models())
 
 
+def test_a_core_without_a_table_is_named() -> None:
+    """Whoever adds a board of a new core learns where its table goes."""
+    with pytest.raises(InputError, match=r"cycles.toml has no table for cortex-m85: add one"):
+        model("cortex-m85")
+
+
 @pytest.mark.parametrize("core", sorted(models()))
 def test_no_range_is_upside_down(core: str) -> None:
     """The estimate would lie outside of its own range."""
-    model = models()[core]
-    ranges = [*model.kinds.values(), model.register, model.taken, model.unaligned]
+    table = model(core)
+    ranges = [*table.kinds.values(), table.register, table.taken, table.unaligned]
 
     assert all(0 <= least <= most for least, most in ranges)
