@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from codeq_compile.ir import Graph, Node, Op, TensorType, Weights
+from codeq_compile.ir import Graph, Node, Op, TensorType, Weights, verify
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.avgpool2d import AvgPool2D
 from codeq_compile.ops.conv2d import Conv2D
@@ -165,6 +165,7 @@ NETWORKS: dict[str, Callable[[np.random.Generator, Draw], Graph]] = {
 }
 """By the short names that MLPerf Tiny has for its tasks."""
 
+FULL = (-128, 127)
 SEED = 2026
 GAP = 0
 """Of all weights of `VARIANTS`."""
@@ -224,17 +225,32 @@ VARIANTS: dict[str, Draw] = {
 def benchmark(network: str, variant: str) -> Graph:
     """A graph whose figures are compared from version to version: the same bytes every time.
 
-    Multipliers are 32 bits wide, as those of imported models are. Biases are small, so that all
-    channels live: the compiler finds nothing to remove.
+    As in imported models multipliers are 32 bits wide, and a ReLU is a zero point of -128 that
+    needs no limits besides those of int8. Biases are small, so that all channels live: the compiler
+    finds nothing to remove.
     """
     seed = zlib.crc32(f"{network}/{variant}".encode())
     graph = NETWORKS[network](np.random.default_rng([SEED, seed]), VARIANTS[variant])
-    return replace(graph, name=network, nodes=tuple(map(_alive, graph.nodes)))
+    rectified = {node.output for node in graph.nodes if getattr(node.op, "clamp", FULL) != FULL}
+    for node in graph.nodes:
+        is_on_its_inputs_grid = node.op.is_view or isinstance(node.op, AvgPool2D)
+        if is_on_its_inputs_grid and rectified.intersection(node.inputs):
+            rectified.add(node.output)
+    tensors = {
+        name: replace(kind, grid=replace(kind.grid, zero_point=-128))
+        if kind.grid is not None and name in rectified
+        else kind
+        for name, kind in graph.tensors.items()
+    }
+    nodes = tuple(map(_as_imported, graph.nodes))
+    return verify(replace(graph, name=network, tensors=tensors, nodes=nodes))
 
 
-def _alive(node: Node) -> Node:
-    if node.bias is not None:
-        node = replace(node, bias=np.abs(node.bias) // 16)
-    if isinstance(node.op, Conv2D):
-        node = replace(node, op=replace(node.op, multiplier_bits=31))
-    return node
+def _as_imported(node: Node) -> Node:
+    op = node.op
+    if isinstance(op, Conv2D):
+        op = replace(op, multiplier_bits=31)
+    if isinstance(op, Conv2D | DWConv2D | Linear | Add):
+        op = replace(op, clamp=FULL)
+    bias = None if node.bias is None else np.abs(node.bias) // 16
+    return replace(node, op=op, bias=bias)
