@@ -3,6 +3,7 @@
 
 import contextlib
 import functools
+import re
 import shutil
 import tempfile
 import weakref
@@ -236,6 +237,12 @@ def _explained(error: ToolError, emulator: Tool) -> ToolError:
     )
 
 
+def plugin_version(emulator: Tool) -> int:
+    """Version of the plugin interface that a plugin must state for this QEMU to load it."""
+    major = re.match(r"\d+", emulator.version)
+    return 2 if major and int(major[0]) >= FIRST_QEMU_OF_VERSION_2 else 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class _Plugin:
     """The compiled counter; removed together with this object."""
@@ -246,14 +253,12 @@ class _Plugin:
 @functools.cache
 def _plugin(emulator: Tool, compiler: Tool) -> _Plugin:
     """Compiled once a process: that takes a tenth of a second with gcc."""
-    major = int(emulator.version.partition(".")[0])
-    version = 2 if major >= FIRST_QEMU_OF_VERSION_2 else 1
     with contextlib.ExitStack() as cleanup:
         root = Path(tempfile.mkdtemp(prefix="codeq-"))
         cleanup.callback(shutil.rmtree, root, ignore_errors=True)
         file = root / "counter.so"
         source = targets_dir() / "counter" / "counter.c"
-        define = f"-DQEMU_PLUGIN_VERSION={version}"
+        define = f"-DQEMU_PLUGIN_VERSION={plugin_version(emulator)}"
         command = [*compiler.command, *PLUGIN_FLAGS, define, str(source), "-o", str(file)]
         firmware.call(command, "the counter, a plugin of QEMU, does not compile", root)
         plugin = _Plugin(file=file)

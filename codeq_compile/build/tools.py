@@ -209,7 +209,7 @@ def doctor() -> tuple[Need, ...]:
     return (
         _need("checks on this machine", host_cc, "apt install gcc, or pip install ziglang"),
         _need("firmware", arm_cc, "apt install gcc-arm-none-eabi, or pip install ziglang"),
-        _need("emulated boards, all six cores", qemu, "apt install qemu-system-arm"),
+        _need("emulated boards, all six cores; codeq profile", qemu, "apt install qemu-system-arm"),
         _need("emulated boards without QEMU, no Cortex-M55", unicorn, "pip install unicorn"),
         _need("real boards", pyocd, "pip install pyocd"),
         _need("the emitted CMakeLists.txt", cmake, "apt install cmake"),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The functions of QEMU's plugin interface that the counter calls, in our own words.
  *
- * Distributions ship no header for it, and these functions are the same in every version from 4.2
- * on: only the number that a plugin states differs, which comes with -D QEMU_PLUGIN_VERSION.
+ * Distributions ship no header for it. These few have not changed since QEMU 4.2; what has is the
+ * number that a plugin states, which comes with -D QEMU_PLUGIN_VERSION. Run with QEMU 7.2.
  */
 #ifndef CODEQ_COUNTER_QEMU_H
 #define CODEQ_COUNTER_QEMU_H

@@ -213,6 +213,16 @@ def test_a_qemu_without_plugins_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         counter.count(image, np.zeros((1, 4), np.uint8), entry="hand_run", kernels=[])
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"), [("7.2.22", 1), ("8.2.1", 1), ("9.0.0", 2), ("10.1", 2), ("git", 1)]
+)
+def test_the_plugin_states_a_version_that_its_qemu_takes(version: str, expected: int) -> None:
+    """QEMU 9 refuses plugins that state 1, and those before it refuse 2."""
+    emulator = tools.Tool(name="qemu-system-arm", command=("qemu",), version=version, source="")
+
+    assert expected == counter.plugin_version(emulator)
+
+
 @pytest.mark.parametrize("compiler", ["host_cc", "zig_cc"])
 def test_the_plugin_compiles_without_warnings(compiler: str, tmp_path: Path) -> None:
     """It is compiled on the user's machine, by the compiler that is there."""
