@@ -23,6 +23,7 @@ from codeq_compile.ops.linear import Linear
 from codeq_compile.plan import plan
 from codeq_compile.report import table
 from tests import spec
+from tests.bench import tables
 from tests.fences import fences
 from tests.graphs import one_op_graph, random_weights, s8
 
@@ -93,6 +94,17 @@ def test_the_kernel_table_of_the_readme_is_current() -> None:
     match = KERNELS.search(text)
     assert match is not None
     assert current == match[2], "CODEQ_UPDATE=1 pytest tests/test_docs.py writes it anew"
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=name)
+def test_the_tables_of_figures_are_current(page: Path) -> None:
+    """A figure on a page that nobody measured is a promise that nobody keeps."""
+    marked = tables.GENERATED.findall(page.read_text(encoding="utf-8"))
+
+    assert marked
+    for _, table_name, text, _ in marked:
+        expected = tables.generated(table_name)
+        assert expected == text, "python tests/bench/kernels.py --pages writes it anew"
 
 
 def test_the_readme_has_two_set_up_commands() -> None:

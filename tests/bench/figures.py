@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of kernels and networks as plain data: ours, those before, and those of CMSIS-NN."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+FOLDER = Path(__file__).resolve().parent
+CURRENT = FOLDER / "figures.json"
+BEFORE = FOLDER / "figures_before.json"
+"""As `CURRENT` was before the kernels of issue 3, which it is compared with."""
+
+
+class NetworkFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """One network on one board.
+
+    Parameters
+    ----------
+    board, compiler, network, variant : str
+        Of targets/, "gcc" or "zig", of `tests.networks.NETWORKS` and `VARIANTS`.
+    model : str
+        Digest of the graph: figures of two versions can be compared only if they are of one graph.
+    instructions : int
+        Of the whole call of ``<name>_run``, glue included.
+    cycles : list of int [low, likely, high]
+        Estimated.
+    code, flash, ram : int
+        Bytes: machine code of the model; that, weights, tables and constants; arena with scratch,
+        input and output.
+    layers : dict of str to int
+        Instructions.
+    """
+
+    board: str
+    compiler: str
+    network: str
+    variant: str
+    model: str
+    instructions: int
+    cycles: tuple[int, int, int]
+    code: int
+    flash: int
+    ram: int
+    layers: dict[str, int]
+
+
+class KernelFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """One kernel on one board, on a layer of MLPerf Tiny.
+
+    Parameters
+    ----------
+    board, kernel, layer : str
+        The layer without its width.
+    packing : str, optional
+    bits : int, optional
+        Absent for ops without weights.
+    macs : int
+        Multiply-accumulates of the layer, zeros included; elements of its input where it has none.
+    instructions : int
+    """
+
+    board: str
+    kernel: str
+    layer: str
+    packing: str | None
+    bits: int | None
+    macs: int
+    instructions: int
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was measured in one go.
+
+    Parameters
+    ----------
+    compilers : dict of str to str
+        Version by short name.
+    optimization, emulator : str
+    networks : tuple of NetworkFigure
+    kernels : tuple of KernelFigure
+        gcc's.
+    """
+
+    compilers: dict[str, str]
+    optimization: str
+    emulator: str
+    networks: tuple[NetworkFigure, ...]
+    kernels: tuple[KernelFigure, ...]
+
+    def network(
+        self, board: str, network: str, variant: str, compiler: str = "gcc"
+    ) -> NetworkFigure | None:
+        """The one of these four names."""
+        return next(
+            (
+                each
+                for each in self.networks
+                if (each.board, each.network, each.variant, each.compiler)
+                == (board, network, variant, compiler)
+            ),
+            None,
+        )
+
+
+class CmsisLayer(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of cmsis_nn.toml, which says what its fields are."""
+
+    network: str
+    name: str
+    layers: tuple[str, ...]
+    macs: int
+    m4: int
+    m55: int
+    m0: float
+    m4_s4: int | None = None
+    m55_s4: float | None = None
+
+
+class Cmsis(msgspec.Struct, frozen=True, kw_only=True):
+    """Contents of cmsis_nn.toml."""
+
+    provenance: dict[str, Any]
+    networks: dict[str, dict[str, float]]
+    layer: tuple[CmsisLayer, ...]
+
+
+def cmsis() -> Cmsis:
+    """What CMSIS-NN executes."""
+    return msgspec.convert(_toml("cmsis_nn.toml"), Cmsis)
+
+
+def goals() -> dict[str, dict[str, dict[str, float]]]:
+    """Instructions to stay below, in millions: by board, variant and network."""
+    table: dict[str, dict[str, dict[str, float]]] = _toml("goals.toml")
+    return table
+
+
+def _toml(name: str) -> dict[str, Any]:
+    return tomllib.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def read(path: Path = CURRENT) -> Figures:
+    """Figures of a file."""
+    return msgspec.json.decode(path.read_bytes(), type=Figures)
+
+
+def write(figures: Figures, path: Path = CURRENT) -> None:
+    """One line a figure, so that a change of one is a change of one line."""
+    path.write_text("\n".join(_lines(msgspec.to_builtins(figures))) + "\n", encoding="utf-8")
+
+
+def _lines(data: dict[str, Any]) -> Iterator[str]:
+    yield "{"
+    for number, (name, value) in enumerate(data.items(), start=1):
+        comma = "," if number < len(data) else ""
+        if isinstance(value, (list, tuple)):
+            rows = ",\n".join(json.dumps(row) for row in value)
+            yield f'"{name}": [\n{rows}\n]{comma}'
+        else:
+            yield f'"{name}": {json.dumps(value)}{comma}'
+    yield "}"

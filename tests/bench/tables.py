@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generated tables of docs/PERFORMANCE.md and of the README, from the figures."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from codeq_compile.report.table import Table, markdown
+from tests.bench import figures
+from tests.bench.figures import Cmsis, CmsisLayer, Figures, NetworkFigure
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "PERFORMANCE.md")
+GENERATED = re.compile(r"(<!-- figures: (\w+)[^\n]*-->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
+
+NETWORKS = {
+    "ic": "IC ResNet-8",
+    "kws": "KWS DS-CNN",
+    "vww": "VWW MobileNetV1",
+    "ad": "AD autoencoder",
+}
+VARIANTS = {
+    "dense8": "8 bits, dense",
+    "sparse4": "4 bits, 80 % zeros",
+    "ternary": "ternary, 90 % zeros",
+}
+CORES = {
+    "microbit": "M0+",
+    "mps2_an385": "M3",
+    "mps2_an386": "M4",
+    "mps2_an500": "M7",
+    "mps2_an505": "M33",
+    "mps3_an547": "M55",
+}
+CMSIS = {"microbit": "m0", "mps2_an386": "m4", "mps2_an505": "m33", "mps3_an547": "m55"}
+"""Boards for which there are totals of CMSIS-NN."""
+SUMMARY = ("microbit", "mps2_an386", "mps3_an547")
+
+
+def write_pages() -> None:
+    """Put the current tables between the marks of both pages."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(GENERATED.sub(_replaced, text), encoding="utf-8")
+
+
+def _replaced(match: re.Match[str]) -> str:
+    return match[1] + generated(match[2]) + match[4]
+
+
+def generated(name: str) -> str:
+    """A table of Markdown by the name in its mark."""
+    data = figures.read()
+    cmsis = figures.cmsis()
+    match name:
+        case "method":
+            return _method(data, cmsis)
+        case "summary":
+            return markdown(_networks(data, cmsis, SUMMARY, only="dense8"))
+        case "networks":
+            return markdown(_networks(data, cmsis, tuple(CORES)))
+        case "goals":
+            return markdown(_goals(data, figures.read(figures.BEFORE)))
+        case "memory":
+            return markdown(_memory(data))
+        case "compilers":
+            return markdown(_compilers(data))
+        case "layers":
+            return markdown(_layers(data, cmsis))
+        case "kernels":
+            return markdown(_kernels(data))
+    raise ValueError(f"no table is called {name}")
+
+
+def _method(data: Figures, cmsis: Cmsis) -> str:
+    compilers = ", ".join(f"{name} {version}" for name, version in data.compilers.items())
+    theirs = cmsis.provenance
+    return (
+        f"codeq: {compilers}, {data.optimization}, {data.emulator}. "
+        f"{theirs['library']} {theirs['commit']}: {theirs['compiler']}, {theirs['optimization']}, "
+        f"{theirs['call']}; without {theirs['left_out']}.\n"
+    )
+
+
+def _millions(count: float) -> str:
+    """Three digits: ``14.7``, ``1.78``, ``0.147``."""
+    value = count / 1e6
+    digits = next((n for n, limit in ((1, 9.995), (2, 0.9995)) if value >= limit), 3)
+    return f"{value:.{digits}f}"
+
+
+def _networks(data: Figures, cmsis: Cmsis, boards: Sequence[str], only: str | None = None) -> Table:
+    """Millions of instructions: a row a core and form of weights, CMSIS-NN's above its core's."""
+    lines = []
+    for board in boards:
+        if board in CMSIS:
+            totals = cmsis.networks[CMSIS[board]]
+            lines.append(
+                (CORES[board], "CMSIS-NN, 8 bits", *(_millions(1e6 * totals[n]) for n in NETWORKS))
+            )
+        for variant, title in VARIANTS.items():
+            found = [data.network(board, network, variant) for network in NETWORKS]
+            if only in (None, variant) and all(found):
+                cells = (_millions(each.instructions) for each in found if each)
+                lines.append((CORES[board], f"codeq, {title}", *cells))
+    return Table(title="", columns=("", "weights", *NETWORKS.values()), rows=tuple(lines))
+
+
+def _goals(data: Figures, before: Figures) -> Table:
+    """Each goal with the figure before and now."""
+    lines = []
+    for board, variants in figures.goals().items():
+        for variant, networks in variants.items():
+            for network, goal in networks.items():
+                now, then = (f.network(board, network, variant) for f in (data, before))
+                assert now is not None
+                assert then is not None
+                lines.append(
+                    (
+                        CORES[board],
+                        VARIANTS[variant],
+                        NETWORKS[network],
+                        _millions(then.instructions),
+                        _millions(now.instructions),
+                        f"{goal:g}",
+                        "met" if now.instructions <= goal * 1e6 else "not yet",
+                    )
+                )
+    columns = ("", "weights", "network", "before", "now", "goal", "")
+    return Table(title="", columns=columns, rows=tuple(lines))
+
+
+def _memory(data: Figures) -> Table:
+    """Bytes of each network on the M4."""
+    found = [
+        (network, variant, data.network("mps2_an386", network, variant))
+        for network in NETWORKS
+        for variant in VARIANTS
+    ]
+    return Table(
+        title="",
+        columns=("network", "weights", "RAM", "flash", "of it code"),
+        rows=tuple(
+            (NETWORKS[n], VARIANTS[v], *map(_count, (each.ram, each.flash, each.code)))
+            for n, v, each in found
+            if each
+        ),
+    )
+
+
+def _compilers(data: Figures) -> Table:
+    """Both compilers' instructions, in millions, and the second's beside the first's."""
+    pairs = [
+        (each, data.network(each.board, each.network, each.variant, "gcc"))
+        for each in data.networks
+        if each.compiler == "zig"
+    ]
+    return Table(
+        title="",
+        columns=("", "network", "weights", "gcc", "zig's clang", "difference"),
+        rows=tuple(
+            (
+                CORES[zig.board],
+                NETWORKS[zig.network],
+                VARIANTS[zig.variant],
+                _millions(gcc.instructions),
+                _millions(zig.instructions),
+                f"{zig.instructions / gcc.instructions - 1:+.0%}",
+            )
+            for zig, gcc in pairs
+            if gcc
+        ),
+    )
+
+
+def _layers(data: Figures, cmsis: Cmsis) -> Table:
+    """Instructions a MAC, layer by layer, at 8 bits dense."""
+    return Table(
+        title="",
+        columns=(
+            *("network", "layer", "times", "MACs"),
+            *(f"{core} {who}" for core in ("M4", "M55", "M0+") for who in ("CMSIS-NN", "codeq")),
+        ),
+        rows=tuple(_layer(data, row) for row in cmsis.layer),
+    )
+
+
+def _layer(data: Figures, row: CmsisLayer) -> tuple[str, ...]:
+    theirs = (row.m4 / row.macs, row.m55 / row.macs, row.m0)
+    ours = (
+        _mean(data.network(board, row.network, "dense8"), row)
+        for board in ("mps2_an386", "mps3_an547", "microbit")
+    )
+    cells = (f"{value:.2f}" for pair in zip(theirs, ours, strict=True) for value in pair)
+    return (NETWORKS[row.network], row.name, str(len(row.layers)), _count(row.macs), *cells)
+
+
+def _mean(figure: NetworkFigure | None, row: CmsisLayer) -> float:
+    """Instructions a MAC over all layers of a shape."""
+    assert figure is not None
+    return sum(figure.layers[name] for name in row.layers) / len(row.layers) / row.macs
+
+
+def _kernels(data: Figures) -> Table:
+    """Instructions a MAC: one row a layer, packing and width, one column a core."""
+    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    for each in data.kernels:
+        key = (each.layer, each.packing or "-", str(each.bits or "-"))
+        isa = each.kernel.rpartition("_")[2]
+        cell = f"{each.instructions / each.macs:.2f}"
+        lines.setdefault(key, {})[each.board] = cell if isa == "ref" else f"{cell} {isa}"
+    return Table(
+        title="",
+        columns=("layer", "packing", "bits", *CORES.values()),
+        rows=tuple(
+            (*key, *(found.get(board, "-") for board in CORES)) for key, found in lines.items()
+        ),
+    )
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
