@@ -27,22 +27,29 @@ FIRST_QEMU_OF_VERSION_2 = 9
 """From this major version on QEMU refuses plugins that state version 1; the rest is the same."""
 
 
+SECTIONS = (".text", ".fast")
+"""Where targets/common/sections.ld puts the library's code; inner loops may be in the second."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """Machine code of a library in an image: its section ``.text``.
+    """Machine code of a library in an image.
 
     Parameters
     ----------
-    start : int
-        Address of the first byte.
-    data : bytes
+    sections : dict of int to bytes
+        Their contents, by the address of the first byte.
     functions : dict of str to tuple of int (start, end)
         By symbol; addresses without the Thumb bit.
     """
 
-    start: int
-    data: bytes = field(repr=False)
+    sections: dict[int, bytes] = field(repr=False)
     functions: dict[str, tuple[int, int]] = field(repr=False)
+
+    def at(self, address: int) -> tuple[bytes, int]:
+        """The section that holds an address, and the position of that in it."""
+        start = max(start for start in self.sections if start <= address)
+        return self.sections[start], address - start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,13 +155,13 @@ def count(
         out = Path(name) / "counts.txt"
         plugin = _plugin(emulator, tools.host_cc())
         start, end = code.functions[entry]
-        options = {
-            f"text={code.start:x}:{code.start + len(code.data):x}": None,
-            f"run={start:x}:{end:x}": None,
+        options = (
+            *(f"text={at:x}:{at + len(data):x}" for at, data in code.sections.items()),
+            f"run={start:x}:{end:x}",
             # identical functions may share an address
-            **{f"kernel={code.functions[kernel][0]:x}": None for kernel in kernels},
-            f"out={out}": None,
-        }
+            *sorted({f"kernel={code.functions[kernel][0]:x}" for kernel in kernels}),
+            f"out={out}",
+        )
         arguments = ("-plugin", ",".join([str(plugin.file), *options]))
         try:
             result = boards.run(
@@ -178,15 +185,15 @@ def read_code(elf: Path) -> Code:
     """
     with elf.open("rb") as file:
         image = firmware.open_elf(file, elf)
-        section = image.get_section_by_name(".text")
-        assert section is not None  # sections.ld makes one
-        index = image.get_section_index(".text")
+        sections = {image.get_section_index(s.name): s for s in image.iter_sections()}
+        sections = {i: s for i, s in sections.items() if s.name in SECTIONS and s.data_size}
         functions = {
             symbol.name: _span(symbol["st_value"], symbol["st_size"])
             for symbol in firmware.symbols(image)
-            if symbol["st_shndx"] == index and symbol["st_info"]["type"] == "STT_FUNC"
+            if symbol["st_shndx"] in sections and symbol["st_info"]["type"] == "STT_FUNC"
         }
-        return Code(start=section["sh_addr"], data=section.data(), functions=functions)
+        contents = {section["sh_addr"]: section.data() for section in sections.values()}
+        return Code(sections=contents, functions=functions)
 
 
 def _span(value: int, size: int) -> tuple[int, int]:

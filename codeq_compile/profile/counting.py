@@ -222,9 +222,9 @@ class _Parts:
         behind: Counter[Kind] = Counter()
         registers = 0
         before: Kind | None = None
-        position = start - self._code.start
+        data, position = self._code.at(start)
         for _ in range(instructions):
-            instruction = decode(self._code.data, position)
+            instruction = decode(data, position)
             kinds[instruction.kind] += 1
             behind[instruction.kind] += cycles.overlaps(instruction.kind, before)
             registers += instruction.registers

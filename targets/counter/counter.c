@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU plugin: counts every instruction of a model, separately for each call of a kernel.
  *
- *   text=START:END   the library's code; what lies outside is not counted
+ *   text=START:END   the library's code; what lies outside is not counted; repeated, where parts
+ *                    of it lie in another memory
  *   run=START:END    its entry point, inside of text
  *   kernel=START     first instruction of a function that the entry point calls; repeated
  *   out=FILE         the counts, as text:
@@ -23,6 +24,7 @@
 #include <string.h>
 
 #define MAX_KERNELS 256
+#define MAX_TEXTS   8
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -50,7 +52,8 @@ struct block {
     struct block *next;
 };
 
-static struct range text;
+static struct range texts[MAX_TEXTS];
+static size_t text_count;
 static struct range run;
 static uint64_t kernels[MAX_KERNELS];
 static size_t kernel_count;
@@ -66,9 +69,19 @@ static int contains(struct range range, uint64_t address)
     return range.start <= address && address < range.end;
 }
 
+static int is_text(uint64_t address)
+{
+    for (size_t i = 0; i < text_count; i++) {
+        if (contains(texts[i], address)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static enum place place_of(uint64_t address)
 {
-    if (!contains(text, address)) {
+    if (!is_text(address)) {
         return OUTSIDE;
     }
     if (contains(run, address)) {
@@ -209,8 +222,8 @@ static int take_option(const char *option)
         return -1;
     }
     const char *const value = equals + 1;
-    if (strncmp(option, "text=", 5) == 0) {
-        text = parse_range(value);
+    if (strncmp(option, "text=", 5) == 0 && text_count < MAX_TEXTS) {
+        texts[text_count++] = parse_range(value);
     } else if (strncmp(option, "run=", 4) == 0) {
         run = parse_range(value);
     } else if (strncmp(option, "kernel=", 7) == 0 && kernel_count < MAX_KERNELS) {
@@ -232,7 +245,7 @@ int qemu_plugin_install(qemu_plugin_id id, const void *info, int argc, char **ar
             return -1;
         }
     }
-    if (out == NULL || run.start < text.start || run.end > text.end || run.start >= run.end) {
+    if (out == NULL || !is_text(run.start) || !is_text(run.end - 1u)) {
         fputs("counter: out, text and run inside of it are needed\n", stderr);
         return -1;
     }

@@ -19,7 +19,7 @@ from tests.boards import COMPILERS, EMULATED, each, found, probe
 pytestmark = pytest.mark.qemu
 
 FUNCTION = """
-__asm__(".syntax unified\\n .section .text.{name}, \\"ax\\"\\n .global {name}\\n"
+__asm__(".syntax unified\\n .section .text.{section}{name}, \\"ax\\"\\n .global {name}\\n"
         ".type {name}, %function\\n .thumb_func\\n {name}:\\n"
 {lines}
         ".size {name}, . - {name}\\n .text\\n");
@@ -34,6 +34,9 @@ static enum cq_status run(const uint8_t *inputs, uint8_t *outputs)
 }
 const struct codeq_harness codeq_harness = {"hand", 4, 4, run};
 """
+
+SECTION = {"hand_fast": "codeq_code."}
+"""A function that `codeq compile --place code=…` may put into another memory."""
 
 # reads a count, calls the kernel twice and returns CQ_OK
 RUN = (
@@ -56,7 +59,11 @@ def linked(
     functions = {"hand_run": RUN, "hand_kernel": kernel, **more}
     library.write_text(
         "".join(
-            FUNCTION.format(name=name, lines="\n".join(f'"{line}\\n"' for line in lines))
+            FUNCTION.format(
+                name=name,
+                section=SECTION.get(name, ""),
+                lines="\n".join(f'"{line}\\n"' for line in lines),
+            )
             for name, lines in functions.items()
         )
     )
@@ -122,6 +129,19 @@ def test_what_a_kernel_calls_belongs_to_it(tmp_path: Path) -> None:
     counts = counter.count(image, inputs, entry="hand_run", kernels=["hand_kernel", "hand_helper"])
 
     assert [5, 5] == [stretch.instructions for stretch in calls(counts)]
+
+
+def test_inner_loops_in_a_memory_of_their_own_are_counted(tmp_path: Path) -> None:
+    """`--place code=…` moves them out of .text; a kernel would look as if it did nothing."""
+    kernel = ("push {r4, lr}", "bl hand_fast", "pop {r4, pc}")
+    image = linked(tmp_path, kernel, "mps2_an386", hand_fast=LOOP)
+
+    counts = counted(image, 20)
+
+    assert 2 == len(counts.code.sections)
+    assert [3 + 1 + 3 * 20 + 1] * 2 == [stretch.instructions for stretch in calls(counts)]
+    start, _ = counts.code.functions["hand_fast"]
+    assert (counts.code.sections[start], 0) == counts.code.at(start)
 
 
 def test_a_kernel_that_the_entry_point_ends_with_is_one_too(tmp_path: Path) -> None:

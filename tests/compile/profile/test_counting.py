@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import codeq_compile
 from codeq_compile import manifest, target
 from codeq_compile.build import counter, firmware, tools
 from codeq_compile.errors import Mismatch, ToolError
@@ -90,6 +91,24 @@ def test_what_is_counted_is_the_code_that_ships(board: str, tmp_path: Path) -> N
     # the test program calls functions of libc.c, which the model itself may not need
     assert sizes.items() <= counted_sizes.items()
     assert {layer.kernel for layer in manifest.read(tmp_path).layers} < sizes.keys()
+
+
+@pytest.mark.slow
+def test_inner_loops_in_fast_memory_count_as_their_layers(tmp_path: Path) -> None:
+    """Placed or not a layer executes about the same; loops that stand apart are not inlined."""
+    totals, sections = [], []
+    for name, place in (("plain", ""), ("placed", "code=itcm")):
+        codeq_compile.compile(small_conv(), tmp_path / name, target="mps3_an547", place=place)
+        result = codeq_compile.profile(tmp_path / name, samples=1)
+        assert isinstance(result, Profile)
+        parts = [layer.part.instructions for layer in result.layers] + [result.glue.instructions]
+        assert result.total.instructions == sum(parts)
+        totals.append(result.total.instructions)
+        image = firmware.build(tmp_path / name, target.load("mps3_an547"), app="profile")
+        sections.append(len(counter.read_code(image.elf).sections))
+
+    assert [1, 2] == sections
+    assert totals[0] <= totals[1] < 1.5 * totals[0]
 
 
 def test_calls_of_every_sort_are_told_apart(tmp_path: Path) -> None:
