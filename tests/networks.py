@@ -21,11 +21,13 @@ from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.mean import Mean
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.ops.softmax import Softmax
-from tests.graphs import grid, random_bias, random_weights
+from tests.graphs import fitting_grid, grid, random_bias, random_weights
 from tests.strategies import GraphBuilder
 
 SAME = (1, 1, 1, 1)
 """Padding that keeps the size of a 3x3 convolution."""
+RELU_ZERO = -128
+"""Zero point after a ReLU, which saturation then is: as in trained and in imported models."""
 SAME_STRIDED = (0, 1, 0, 1)
 """TensorFlow's padding of a 3x3 convolution of stride 2 on an even size."""
 
@@ -73,29 +75,32 @@ class NetworkBuilder(GraphBuilder):
         self._draw = forms if callable(forms) else in_turn(forms)
         self._is_empty = True
 
-    def layer(self, op: Op[Any], x: str, shape: tuple[int, ...], name: str) -> str:
-        """A layer with weights and biases; its output has a zero point of -128, as after a ReLU."""
+    def layer(
+        self, op: Op[Any], x: str, shape: tuple[int, ...], name: str, zero_point: int = RELU_ZERO
+    ) -> str:
+        """A layer with weights and biases, and a ReLU unless the zero point says otherwise."""
         weights = self._draw(self.rng, op, shape, self._is_empty)
         self._is_empty = False
         bias = random_bias(self.rng, weights)
-        return self.add(op, x, weights=weights, bias=bias, name=name)
+        output = fitting_grid(self.tensors[x], weights, zero_point)
+        return self.add(op, x, output=output, weights=weights, bias=bias, name=name)
 
     def channels(self, x: str) -> int:
         return self.tensors[x].shape[-1]
 
     def conv(self, x: str, out: int, kernel: int, name: str, **options: Any) -> str:
         shape = (out, kernel, kernel, self.channels(x))
-        return self.layer(Conv2D(clamp=(5, 127), **options), x, shape, name)
+        return self.layer(Conv2D(**options), x, shape, name)
 
     def separable(self, x: str, out: int, name: str, **options: Any) -> str:
         """A depthwise 3x3 and a pointwise convolution."""
         shape = (self.channels(x), 3, 3)
-        x = self.layer(DWConv2D(clamp=(5, 127), **options), x, shape, f"{name}/dw")
+        x = self.layer(DWConv2D(**options), x, shape, f"{name}/dw")
         return self.conv(x, out, 1, f"{name}/pw", multiplier_bits=13)
 
     def classifier(self, x: str, classes: int) -> str:
         x = self.add(Reshape(shape=(self.channels(x),)), x, name="flatten")
-        x = self.layer(Linear(), x, (classes, self.channels(x)), "classifier")
+        x = self.layer(Linear(), x, (classes, self.channels(x)), "classifier", zero_point=5)
         return self.add(Softmax(), x, name="softmax")
 
 
@@ -103,7 +108,7 @@ def ds_cnn(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) -> Gr
     """The keyword spotter: 49x10 MFCC, 12 classes."""
     net = NetworkBuilder(rng, "kws", forms)
     x = net.input(TensorType(shape=(49, 10, 1), grid=grid(0.58, 83)))
-    stem = Conv2D(stride=(2, 2), padding=(4, 5, 1, 1), clamp=(5, 127))
+    stem = Conv2D(stride=(2, 2), padding=(4, 5, 1, 1))
     x = net.layer(stem, x, (64, 10, 4, 1), "features.0")
     for number in range(1, 5):
         x = net.separable(x, 64, f"features.{number}", padding=SAME)
@@ -124,8 +129,8 @@ def resnet8(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) -> G
         y = net.conv(y, channels, 3, f"block{number}.conv2", padding=SAME)
         if stride == 2:
             x = net.conv(x, channels, 1, f"block{number}.shortcut", **step)
-        output = grid(1.5 * max(net.tensors[x].scale, net.tensors[y].scale), -20)
-        x = net.add(Add(clamp=(-20, 127)), x, y, output=output, name=f"block{number}.add")
+        output = grid(1.5 * max(net.tensors[x].scale, net.tensors[y].scale), RELU_ZERO)
+        x = net.add(Add(), x, y, output=output, name=f"block{number}.add")
     x = net.add(AvgPool2D(kernel=(8, 8), stride=(8, 8)), x, name="pool")
     return net.graph(net.classifier(x, 10))
 
@@ -149,7 +154,7 @@ def autoencoder(rng: np.random.Generator, forms: Sequence[Form] | Draw = FORMS) 
     x = net.input(TensorType(shape=(640,), grid=grid(0.39, 90)))
     for number, out in enumerate((128, 128, 128, 128, 8, 128, 128, 128, 128), start=1):
         shape = (out, net.channels(x))
-        x = net.layer(Linear(clamp=(5, 127)), x, shape, f"dense{number}")
+        x = net.layer(Linear(), x, shape, f"dense{number}")
     return net.graph(net.layer(Linear(), x, (640, net.channels(x)), "output"))
 
 
@@ -177,9 +182,10 @@ def laplacian(
     """Weights as pruning leaves them: an independent mask, and a Laplacian beyond the dead zone.
 
     There, magnitudes are exponential, whatever the zone's width. An eighth of the largest level as
-    their scale gives 2.3 bits of entropy a value in 4 bits and 6.4 in 8, as in trained layers. No
-    input and no output channel is dead: a weight of one level revives it, and the largest weight of
-    an output is positive, lest a ReLU makes a constant of it.
+    their scale gives 2.3 bits of entropy a value in 4 bits and 6.4 in 8, as in trained layers. The
+    matrix of a linear layer has one scale, as in the models of MLPerf Tiny. No input and no output
+    channel is dead: a weight of one level revives it, and the largest weight of an output is
+    positive, lest a ReLU makes a constant of it.
     """
     top = (1 << (bits - 1)) - 1
     magnitude = np.minimum(np.floor(1 + rng.exponential(top / 8, shape)), top)
@@ -190,7 +196,7 @@ def laplacian(
             rows[dead, rng.integers(rows.shape[1])] = rng.choice([-1, 1])
     for row in codes.reshape(shape[0], -1):
         row[np.abs(row).argmax()] = np.abs(row).max()
-    scale = rng.uniform(0.01, 0.03, shape[0]).astype(np.float32)
+    scale = rng.uniform(0.01, 0.03, shape[0] if len(shape) > 2 else 1).astype(np.float32)
     return Weights(codes=codes, bits=bits, scale=scale, gap=GAP)
 
 

@@ -232,7 +232,7 @@ class Conv2D(Op[Conv2DParams]):
             0,
         ) and length <= ROW_CACHE
         if is_read_in_place:
-            return cache + (16 * kh * kw if any(self.padding) else 0) + decoded
+            return cache + (0 if self._is_pointwise(params) else 16 * kh * kw) + decoded
         patch = 8 * -(-length // 8)
         tile = min(max(PATCHES_BYTES // patch, MIN_PATCHES), output.shape[0] * output.shape[1])
         return cache + tile * patch + decoded

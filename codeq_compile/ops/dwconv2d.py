@@ -29,7 +29,7 @@ from codeq_compile.ops.products import blocks, lane_dtype, padded
 
 BAND_BYTES = 960
 """Bound of the widened rows of a dsp kernel, if MIN_BAND are less; CQ_BAND_BYTES of runtime_c."""
-MIN_BAND = 4
+MIN_BAND = 8
 """Rows of outputs that are computed at a time at least; CQ_MIN_BAND of runtime_c."""
 
 

@@ -9,6 +9,13 @@
 #include "bytes.h"
 #include "numerics.h"
 
+/* What is seldom executed: small, and out of the way of the loops. */
+#ifdef __GNUC__
+#define CQ_SELDOM __attribute__((cold, noinline))
+#else
+#define CQ_SELDOM
+#endif
+
 /* Four words that one LDM loads. */
 struct cq_words {
     uint32_t w0, w1, w2, w3;

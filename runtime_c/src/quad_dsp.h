@@ -9,11 +9,11 @@
 struct cq_quad {
     int32_t start[4]; /* of the accumulators */
     struct cq_factor factor[4];
-    const struct cq_requant *requant;
-    int32_t first;     /* channel */
-    int32_t channels;  /* 1..4 */
-    int32_t *partial;  /* where sums are left that are not complete; else NULL */
-    uint32_t is_short; /* cq_requantize_short() serves four complete sums */
+    const struct cq_requant *requant; /* NULL: nothing has been loaded yet */
+    int32_t first;                    /* channel */
+    int32_t channels;                 /* 1..4 */
+    int32_t *partial;                 /* where sums are left that are not complete; else NULL */
+    uint32_t is_short;                /* cq_requantize_short() serves four complete sums */
 };
 
 /*
@@ -25,73 +25,65 @@ static inline int32_t cq_quad_at(int32_t channel, int32_t channels)
     return cq_limit(channel, 0, cq_limit(channels - 4, 0, channels));
 }
 
-/* Starts of the accumulators of four channels. [N4.4] */
-static void cq_load_starts(const struct cq_requant *requant, int32_t first, int32_t *start)
-{
-    const uint32_t shift = requant->bias_shift;
-    if (requant->bias_bytes == 1u) {
-        const int8_t *const bias = (const int8_t *)requant->bias + first;
-        for (int32_t i = 0; i < 4; ++i) {
-            start[i] = cq_shift_left(bias[i], shift);
-        }
-    } else if (requant->bias_bytes == 2u) {
-        const int16_t *const bias = (const int16_t *)requant->bias + first;
-        for (int32_t i = 0; i < 4; ++i) {
-            start[i] = cq_shift_left(bias[i], shift);
-        }
-    } else {
-        memcpy(start, (const int32_t *)requant->bias + first, 4 * sizeof *start);
-    }
-}
-
-/* Factors of four channels; true if all of them are short. */
-static uint32_t cq_load_factors(const struct cq_requant *requant, int32_t first,
-                                struct cq_factor *factor)
+/* Factors of four channels that are one, or have fewer bytes; true if they are short. */
+CQ_SELDOM static uint32_t cq_load_packed_factors(const struct cq_requant *requant, int32_t first,
+                                                 struct cq_factor *factor)
 {
     uint32_t is_short = 1u;
-    if (requant->per_channel == 0u) {
+    for (int32_t i = 0; i < 4; ++i) {
         struct cq_channel channel;
-        cq_load_factor(requant, 0, &channel);
-        is_short = cq_short_factor(channel.multiplier, channel.exponent, &factor[0]);
-        factor[1] = factor[2] = factor[3] = factor[0];
-    } else if (requant->exponent != NULL && requant->multiplier_bytes == 4u) {
-        const int32_t *const multiplier = (const int32_t *)requant->multiplier + first;
-        const int8_t *const exponent = requant->exponent + first;
-        is_short = cq_short_factor(multiplier[0], exponent[0], &factor[0]);
-        is_short &= cq_short_factor(multiplier[1], exponent[1], &factor[1]);
-        is_short &= cq_short_factor(multiplier[2], exponent[2], &factor[2]);
-        is_short &= cq_short_factor(multiplier[3], exponent[3], &factor[3]);
-    } else {
-        for (int32_t i = 0; i < 4; ++i) {
-            struct cq_channel channel;
-            cq_load_factor(requant, first + i, &channel);
-            is_short &= cq_short_factor(channel.multiplier, channel.exponent, &factor[i]);
-        }
+        cq_load_factor(requant, first + i, &channel);
+        is_short &= cq_short_factor(channel.multiplier, channel.exponent, &factor[i]);
     }
     return is_short;
 }
 
-/** @brief Unpack the tables of `channels` (1..4) channels from `first` on. [N4.4] */
+/* Factors of four channels; true if they are short. */
+static uint32_t cq_load_factors(const struct cq_requant *requant, int32_t first,
+                                struct cq_factor *factor)
+{
+    if (requant->per_channel == 0u || requant->exponent == NULL ||
+        requant->multiplier_bytes != 4u) {
+        return cq_load_packed_factors(requant, first, factor);
+    }
+    const int32_t *const multiplier = (const int32_t *)requant->multiplier + first;
+    const int8_t *const exponent = requant->exponent + first;
+    uint32_t is_short = 1u;
+    for (int32_t i = 0; i < 4; ++i) {
+        is_short &= cq_short_factor(multiplier[i], exponent[i], &factor[i]);
+    }
+    return is_short;
+}
+
+/**
+ * @brief Unpack the tables of `channels` (1..4) channels from `first` on. [N4.4]
+ *
+ * @param quad  `requant` is NULL before the first call: one factor for all channels is unpacked
+ * once
+ */
 static void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
                          int32_t channels)
 {
-    quad->requant = requant;
     quad->first = first;
     quad->channels = channels;
     quad->partial = NULL;
-    quad->is_short = 0u;
-    if (channels == 4) {
-        cq_load_starts(requant, first, quad->start);
-        quad->is_short = cq_load_factors(requant, first, quad->factor);
+    if (requant->bias_bytes == 4u && channels == 4) {
+        memcpy(quad->start, (const int32_t *)requant->bias + first, sizeof quad->start);
     } else {
         for (int32_t i = 0; i < 4; ++i) {
             quad->start[i] = cq_load_bias(requant, first + cq_limit(i, 0, channels - 1));
         }
     }
+    if (channels < 4) {
+        quad->is_short = 0u;
+    } else if (quad->requant == NULL || requant->per_channel != 0u) {
+        quad->is_short = cq_load_factors(requant, first, quad->factor);
+    }
+    quad->requant = requant;
 }
 
 /** @brief Outputs of one pixel, for channels that are fewer than four or not short. */
-static void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t *out)
+CQ_SELDOM static void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t *out)
 {
     for (int32_t i = 0; i < quad->channels; ++i) {
         out[i] = cq_requantize_channel(acc[i], cq_load_channel(quad->requant, quad->first + i));
@@ -104,7 +96,7 @@ struct cq_sums {
 };
 
 /* What cq_store_short() cannot: fewer channels, other factors, sums that are not complete. */
-static void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
+CQ_SELDOM static void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
 {
     const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
     if (quad->partial != NULL) {

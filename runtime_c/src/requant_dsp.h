@@ -68,7 +68,7 @@ static inline uint32_t cq_short_factor(int32_t multiplier, int32_t exponent,
 }
 
 /** @brief Limit outputs, which are limited to int8 already, to those of a fused activation. */
-CQ_FAST_CODE static void cq_clamp_dsp(int8_t *out, int32_t count, int32_t low, int32_t high)
+CQ_SELDOM static void cq_clamp_dsp(int8_t *out, int32_t count, int32_t low, int32_t high)
 {
     if (low == INT8_MIN && high == INT8_MAX) {
         return;

@@ -31,7 +31,7 @@
 
 /** Bytes of widened rows, unless those of CQ_MIN_BAND output rows are larger. [dwconv2d-C7] */
 #define CQ_BAND_BYTES 960
-#define CQ_MIN_BAND   4
+#define CQ_MIN_BAND   8
 
 /*
  * Rules of every kernel `cq_<family>_<act>[_w<bits>_<packing>]_<isa>(params, in..., out, scratch)`

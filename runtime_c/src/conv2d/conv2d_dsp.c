@@ -152,34 +152,24 @@ static void cq_conv2d_image_quad(const struct cq_conv2d_image *image, const stru
     }
 }
 
-/* True if some window leaves the image. */
-static int cq_conv2d_is_padded(const struct cq_conv2d_params *params)
-{
-    const int32_t last_y = (params->out.h - 1) * params->stride.h - params->pad.h +
-                           (params->kernel.h - 1) * params->dilation.h;
-    const int32_t last_x = (params->out.w - 1) * params->stride.w - params->pad.w +
-                           (params->kernel.w - 1) * params->dilation.w;
-    return params->pad.h > 0 || params->pad.w > 0 || last_y >= params->in.h ||
-           last_x >= params->in.w;
-}
-
 /* Channel by channel, over the whole image: every weight is decoded once. */
 static void cq_conv2d_image(const struct cq_conv2d_params *params, const struct cq_rows *rows,
                             const int8_t *in, int8_t *out, void *scratch)
 {
     const int32_t channels = cq_limit(params->out.c, 1, 4);
-    const int is_padded = cq_conv2d_is_padded(params);
+    const int is_matrix = cq_conv2d_is_1x1(params); /* no window leaves the image */
     uint32_t *const cache = scratch;
     int32_t *const sums = (int32_t *)scratch + 16 * cq_steps(rows->length);
     int8_t *const decoded =
-        (int8_t *)(sums + (is_padded ? 4 * params->kernel.h * params->kernel.w : 0));
+        (int8_t *)(sums + (is_matrix ? 0 : 4 * params->kernel.h * params->kernel.w));
     const struct cq_conv2d_image image = {params, in, cache, sums};
+    struct cq_quad quad;
+    quad.requant = NULL;
     for (int32_t channel = 0; channel < params->out.c; channel += 4) {
         const int32_t oc = cq_quad_at(channel, params->out.c);
-        struct cq_quad quad;
         cq_load_quad(&quad, &params->requant, oc, channels);
         cq_cache_rows(rows, oc, channels, 0, rows->length, decoded, cache);
-        if (is_padded) {
+        if (!is_matrix) {
             cq_conv2d_sum_taps(params, cache, sums);
         }
         cq_conv2d_image_quad(&image, &quad, out + oc);
@@ -187,8 +177,8 @@ static void cq_conv2d_image(const struct cq_conv2d_params *params, const struct 
 }
 
 /* Rows that are longer than the cache, in pieces; sums wait in between. */
-static void cq_conv2d_long_rows(const struct cq_rows *rows, struct cq_span span,
-                                struct cq_quad *quad, int8_t *decoded, uint32_t *cache)
+CQ_SELDOM static void cq_conv2d_long_rows(const struct cq_rows *rows, struct cq_span span,
+                                          struct cq_quad *quad, int8_t *decoded, uint32_t *cache)
 {
     const int8_t *const patches = span.x;
     const int32_t tile = span.count;
@@ -220,9 +210,10 @@ static void cq_conv2d_tile(const struct cq_rows *rows, struct cq_span *span,
 {
     const int32_t channels = cq_limit(out_channels, 1, 4);
     int8_t *const out = span->out;
+    struct cq_quad quad;
+    quad.requant = NULL;
     for (int32_t channel = 0; channel < out_channels; channel += 4) {
         const int32_t oc = cq_quad_at(channel, out_channels);
-        struct cq_quad quad;
         cq_load_quad(&quad, requant, first_channel + oc, channels);
         span->start = quad.start;
         span->out = out + oc;

@@ -30,7 +30,8 @@ struct cq_dwconv2d_channel {
     struct cq_factor factor;
     int32_t zero_point;
     uint32_t is_short; /* factor serves */
-    struct cq_channel general;
+    const struct cq_requant *requant;
+    int32_t channel;
 };
 
 /* Where four planes are written, and what from. */
@@ -211,18 +212,20 @@ typedef void cq_dwconv2d_band_fn(const struct cq_dwconv2d_band *band, const uint
 CQ_DWCONV2D_BAND(1, short)
 CQ_DWCONV2D_BAND(1, relu)
 CQ_DWCONV2D_BAND(2, short)
-CQ_DWCONV2D_BAND(2, relu)
 
 /* The same one at a time, for any factor. */
-static void cq_dwconv2d_band_slowly(const struct cq_dwconv2d_band *band, const uint32_t *plane,
-                                    const struct cq_dwconv2d_channel *channel, int8_t *out)
+CQ_SELDOM static void cq_dwconv2d_band_slowly(const struct cq_dwconv2d_band *band,
+                                              const uint32_t *plane,
+                                              const struct cq_dwconv2d_channel *channel,
+                                              int8_t *out)
 {
+    const struct cq_channel general = cq_load_channel(channel->requant, channel->channel);
     const int32_t row_step = band->stride.h * band->words;
     for (int32_t rows = band->out_rows; rows > 0; --rows, plane += row_step) {
         for (int32_t ox = 0; ox < band->out_width; ++ox, out += band->out_step) {
             const int32_t x = ox * band->stride.w;
             const int32_t acc = cq_dwconv2d_one(plane + x / 2, band->words, x % 2 != 0, channel);
-            *out = cq_requantize_channel(acc, channel->general);
+            *out = cq_requantize_channel(acc, general);
         }
     }
 }
@@ -234,10 +237,10 @@ static cq_dwconv2d_band_fn *cq_dwconv2d_form(const struct cq_dwconv2d_params *pa
     if (!channel->is_short) {
         return cq_dwconv2d_band_slowly;
     }
-    if (cq_is_relu(&params->requant)) {
-        return params->stride.w == 1 ? cq_dwconv2d_band_s1_relu : cq_dwconv2d_band_s2_relu;
+    if (params->stride.w == 2) {
+        return cq_dwconv2d_band_s2_short;
     }
-    return params->stride.w == 1 ? cq_dwconv2d_band_s1_short : cq_dwconv2d_band_s2_short;
+    return cq_is_relu(&params->requant) ? cq_dwconv2d_band_s1_relu : cq_dwconv2d_band_s1_short;
 }
 
 /* Nine int8 weights as pairs of lanes. */
@@ -254,11 +257,12 @@ static void cq_dwconv2d_load_channel(const struct cq_rows *rows, const struct cq
 {
     int8_t decoded[12];
     cq_dwconv2d_load_weights(cq_read_row(rows, oc, 0, rows->length, decoded), channel->weight);
-    channel->general = cq_load_channel(requant, oc);
-    channel->start = channel->general.bias;
-    channel->is_short =
-        cq_short_factor(channel->general.multiplier, channel->general.exponent, &channel->factor);
-    channel->zero_point = channel->general.zero_point;
+    const struct cq_channel general = cq_load_channel(requant, oc);
+    channel->start = general.bias;
+    channel->is_short = cq_short_factor(general.multiplier, general.exponent, &channel->factor);
+    channel->zero_point = general.zero_point;
+    channel->requant = requant;
+    channel->channel = oc;
 }
 
 /* Rows that two bands share move from the end of the first to the beginning of the second. */

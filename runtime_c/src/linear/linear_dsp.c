@@ -76,8 +76,8 @@ static int32_t cq_linear_dot1(const uint32_t *x, const int8_t *row, int32_t leng
 }
 
 /* The same for rows that are decoded a chunk at a time, or for fewer than four. */
-static void cq_linear_rows(const struct cq_rows *rows, const uint32_t *x, struct cq_quad *quad,
-                           int8_t *decoded)
+CQ_SELDOM static void cq_linear_rows(const struct cq_rows *rows, const uint32_t *x,
+                                     struct cq_quad *quad, int8_t *decoded)
 {
     for (int32_t first = 0; first < rows->length; first += CQ_CHUNK) {
         const int32_t count = cq_limit(rows->length - first, 1, CQ_CHUNK);
@@ -102,9 +102,10 @@ static void cq_linear_vector(const struct cq_rows *rows, const struct cq_requant
     const int32_t channels = cq_limit(features, 1, 4);
     const int8_t *const bytes =
         cq_rows_are_bytes(rows) && channels == 4 ? (const int8_t *)rows->weights->data : NULL;
+    struct cq_quad quad;
+    quad.requant = NULL;
     for (int32_t feature = 0; feature < features; feature += 4) {
         const int32_t first = cq_quad_at(feature, features);
-        struct cq_quad quad;
         cq_load_quad(&quad, requant, first, channels);
         if (bytes != NULL) {
             cq_linear_dot(x, bytes + first * rows->length, rows->length, rows->length, quad.start);

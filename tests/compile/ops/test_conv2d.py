@@ -366,8 +366,8 @@ def test_scratch_holds_the_tile_and_one_decoded_chunk(packing, each):
     ("name", "extra"),
     [
         ("c8-3x3-same", 16 * 9),  # sums of the taps
-        ("c16-3x3-valid", 0),
-        ("c16-1x1-s2", 0),
+        ("c16-1x1-s2", 16),
+        ("c24-1x1-w5", 0),
         ("3x3-same", 21 * 48),  # patches of 45 inputs, filled up to eight
         ("kws-first-layer", 15 * 40),  # all pixels
         (f"row-{3 * ROW_CACHE}-oc3-w8", 3 * ROW_CACHE),  # one pixel

@@ -238,7 +238,7 @@ def test_scratch_holds_one_decoded_channel(bits, expected):
     [
         ("band-23x9-s11-c4", 10, 6),  # 960 bytes hold ten rows of 96
         ("band-24x8-s11-c6", 12, 5),
-        ("band-25x14-s22-c5", 9, 8),  # four rows of outputs are more than 960 bytes
+        ("band-25x14-s22-c5", 17, 8),  # eight rows of outputs are more than 960 bytes
         ("band-3x1-s11-c8", 5, 2),
     ],
 )
