@@ -9,11 +9,14 @@
 #include "bytes.h"
 #include "numerics.h"
 
-/* What is seldom executed: small, and out of the way of the loops. */
+/* What is seldom executed: small, and out of the way of the loops.  And steps of loops, whose sums
+ * and pointers would be in memory if they were called. */
 #ifdef __GNUC__
-#define CQ_SELDOM __attribute__((cold, noinline))
+#define CQ_SELDOM       __attribute__((cold, noinline))
+#define CQ_STEP_OF_LOOP __attribute__((always_inline))
 #else
 #define CQ_SELDOM
+#define CQ_STEP_OF_LOOP
 #endif
 
 /* Four words that one LDM loads. */

@@ -84,8 +84,8 @@ struct cq_span {
 };
 
 /* Four inputs times four rows. */
-static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t **x,
-                                              const uint32_t **weights)
+CQ_STEP_OF_LOOP static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t **x,
+                                                              const uint32_t **weights)
 {
     const uint32_t word = cq_next4(x);
     const uint32_t even = cq_sxtb16(word);
@@ -108,8 +108,9 @@ static inline struct cq_sums cq_multiply_word(struct cq_sums sums, const int8_t 
  * (LDM), 4 extensions and 16 SMLAD, with the loop 28 instructions (Cortex-M4, gcc 12); nothing is
  * spilled in it.
  */
-static inline struct cq_sums cq_multiply_run(struct cq_sums sums, const int8_t **x,
-                                             const uint32_t **weights, const uint32_t *end)
+CQ_STEP_OF_LOOP static inline struct cq_sums cq_multiply_run(struct cq_sums sums, const int8_t **x,
+                                                             const uint32_t **weights,
+                                                             const uint32_t *end)
 {
     do {
         sums = cq_multiply_word(sums, x, weights);

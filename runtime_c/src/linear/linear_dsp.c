@@ -22,9 +22,9 @@ static inline int32_t cq_linear_word(struct cq_pair_of_words x, uint32_t weights
 }
 
 /* Four values times four rows, which need not be aligned. */
-static inline struct cq_sums cq_linear_step(struct cq_sums sums, const uint32_t **x,
-                                            const int8_t **row0, const int8_t **row1,
-                                            const int8_t **row2, const int8_t **row3)
+CQ_STEP_OF_LOOP static inline struct cq_sums
+cq_linear_step(struct cq_sums sums, const uint32_t **x, const int8_t **row0, const int8_t **row1,
+               const int8_t **row2, const int8_t **row3)
 {
     const struct cq_pair_of_words values = cq_next_two(x);
     sums.s0 = cq_linear_word(values, cq_next4(row0), sums.s0);
