@@ -30,6 +30,10 @@ CHUNK = 256
 """Weights that a kernel decodes at a time; CQ_CHUNK of runtime_c."""
 ROW_CACHE = 1152
 """Weights of a row that dsp kernels hold decoded at a time; CQ_ROW_CACHE of runtime_c."""
+PANEL_BYTES = 2048
+"""Decoded rows that mve kernels hold at a time; CQ_PANEL of runtime_c."""
+SPARSE = frozenset({"bitmask", "rle"})
+"""Packings that decode to non-zeros with their places."""
 _EXACT_PRODUCT = 2.0**52
 
 
@@ -320,13 +324,23 @@ def decoded_bytes(packed: Packed | None, count: int) -> int:
     assert packed is not None, "an op with weights is emitted after packing"
     if packed.packing == "dense" and packed.bits == 8 and packed.gap == 0:
         return 0
-    each = 1 if packed.packing in {"dense", "ternary"} else 2
+    each = 2 if packed.packing in SPARSE else 1
     return align4(each * count)
 
 
 def row_cache_bytes(row: int) -> int:
     """Scratch for four decoded rows of 16 bits a weight, in steps of eight weights. [conv2d-C8]"""
     return 8 * 8 * -(-min(row, ROW_CACHE) // 8)
+
+
+def panel_bytes(packed: Packed | None, row: int, rows: int) -> int:
+    """Scratch for a panel: the rows that an mve kernel decodes at a time. [F3]"""
+    nonzeros = decoded_bytes(packed, CHUNK) if packed and packed.packing in SPARSE else 0
+    if decoded_bytes(packed, 1) == 0:
+        return 0
+    if row > PANEL_BYTES // 2:
+        return nonzeros + CHUNK
+    return nonzeros + align4(row * min(rows, max(4, PANEL_BYTES // row // 4 * 4)))
 
 
 def single(label: str, inputs: tuple[TensorType, ...]) -> TensorType:

@@ -24,6 +24,7 @@ from codeq_compile.ops.base import (
     decoded_bytes,
     image,
     make_requant,
+    panel_bytes,
     row_bytes,
     row_cache_bytes,
     weighted_bound,
@@ -188,11 +189,16 @@ class Conv2D(Op[Conv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """Patches of one tile, then the decoded weights of one chunk. [conv2d-C6] [conv2d-C8]"""
+        """Patches of one tile, then decoded weights. [conv2d-C6] [conv2d-C8] [conv2d-C9]"""
         if isa == "dsp":
             return self._dsp_scratch_bytes(params, packed, output)
-        patches = 0 if self._is_pointwise(params) else self._tile(params) * _patch(params)
-        return align4(patches) + row_bytes(packed, _patch(params))
+        patch = _patch(params)
+        tile = self._tile(params)
+        decoded = row_bytes(packed, patch)
+        if isa == "mve":
+            tile = min(_mve_tile(patch), output.shape[0] * output.shape[1])
+            decoded = panel_bytes(packed, patch, len(params.weights) // self.groups)
+        return align4(0 if self._is_pointwise(params) else tile * patch) + decoded
 
     def output_range(
         self,
@@ -241,6 +247,12 @@ class Conv2D(Op[Conv2DParams]):
     def _tile(params: Conv2DParams) -> int:
         """Output pixels that share one decoding of the weights. [conv2d-C6]"""
         return max(1, min(MAX_TILE, TILE_BYTES // _patch(params)))
+
+
+def _mve_tile(patch: int) -> int:
+    """Output pixels whose patches an mve kernel gathers at a time. [conv2d-C9]"""
+    fitting = TILE_BYTES // patch
+    return fitting // 3 * 3 if fitting >= 3 else max(fitting, 1)
 
 
 def _patch(params: Conv2DParams) -> int:

@@ -20,6 +20,7 @@ from codeq_compile.ops.base import (
     check_clamp,
     decoded_bytes,
     make_requant,
+    panel_bytes,
     row_bytes,
     single,
     weighted_bound,
@@ -133,10 +134,13 @@ class Linear(Op[LinearParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """The decoded weights of one output feature, in chunks. [linear-C5] [linear-C6]"""
+        """Decoded weights: a chunk of a row, or a panel of rows. [linear-C5] [linear-C6]"""
         if isa == "dsp":
             return _dsp_scratch_bytes(params, packed)
-        return row_bytes(packed, int(params.weights.shape[1]))
+        out_features, in_features = params.weights.shape
+        if isa == "mve":
+            return panel_bytes(packed, int(in_features), int(out_features))
+        return row_bytes(packed, int(in_features))
 
     def output_range(
         self,

@@ -111,7 +111,7 @@ def test_a_special_family_is_used_only_where_it_applies(rng: np.random.Generator
     """The pointwise kernel reads pixels as patches: a 3x3 window would be wrong."""
     node, packed = conv(rng, 3, "dense")
 
-    assert "cq_conv2d_s8_w4_dense_dsp" == select(node.op, node.params, packed, M55).symbol
+    assert "cq_conv2d_s8_w4_dense_mve" == select(node.op, node.params, packed, M55).symbol
 
 
 def test_a_layer_without_a_kernel_is_told_with_the_nearest_rows(rng: np.random.Generator) -> None:

@@ -185,16 +185,32 @@ def test_c_files_are_formatted_and_licensed(path):
     assert path.read_text().startswith("/* SPDX-License-Identifier: Apache-2.0 */\n/*")
 
 
+def compile_alone(
+    headers: Sequence[Path], folder: Path, *flags: str, compiler: Sequence[str] = ()
+) -> None:
+    source = folder / "alone.c"
+    unused = ("-Wno-unused-function", "-Wno-unused-const-variable")
+    for header in headers:
+        source.write_text(f'#include "{header}"\ntypedef int at_least_one_declaration;\n')
+        compile_c(folder / "alone.o", [source], ["-c", *unused, *flags], compiler)
+
+
 @pytest.mark.slow
 def test_no_header_depends_on_what_was_included_before_it(tmp_path):
     """A user includes the headers of the ops that are needed, in any order."""
-    for header in sorted(runtime_dir().rglob("*.h")):
-        if header.name == "mve.h":
-            continue  # nothing is in it for a host
-        source = tmp_path / "alone.c"
-        source.write_text(f'#include "{header}"\ntypedef int at_least_one_declaration;\n')
-        unused = ("-Wno-unused-function", "-Wno-unused-const-variable")
-        compile_c(tmp_path / "alone.o", [source], ["-c", *unused])
+    headers = {path for path in runtime_dir().rglob("*.h") if not path.name.endswith("mve.h")}
+
+    compile_alone(sorted(headers), tmp_path)
+
+
+@pytest.mark.slow
+def test_no_helium_header_depends_on_what_was_included_before_it(tmp_path):
+    """Like the others, but a host has no vectors to compile them with."""
+    flags = (*CORES["cortex-m55"].build.gcc_flags, *GCC_FLAGS)
+
+    compile_alone(
+        sorted(runtime_dir().rglob("*mve.h")), tmp_path, *flags, compiler=arm_gcc().command
+    )
 
 
 def run_cmake(source: Path, build: Path, *options: str) -> None:

@@ -20,7 +20,8 @@ struct cq_linear_params {
  * @param out      rows * out_features values; must not overlap `in`
  * @param scratch  one decoded chunk: min(in_features, CQ_CHUNK) weights of one byte (dense,
  *                 ternary) or two (bitmask, rle), rounded up to 4; none for 8-bit dense with gap 0.
- *                 For dsp kernels [linear-C6]: a widened vector, then four decoded chunks
+ *                 For dsp kernels [linear-C6]: a widened vector, then four decoded chunks.
+ *                 For mve kernels: a panel instead of a chunk [F3]
  */
 typedef enum cq_status cq_linear_fn(const struct cq_linear_params *params, const int8_t *in,
                                     int8_t *out, void *scratch);

@@ -136,6 +136,14 @@ CASES = [
         _pixels(3, WeightSpec(shape=(2, 1, 2, patch // 2)), f"patch-{patch}")
         for patch in (TILE_BYTES // 2, TILE_BYTES // 2 + 2, TILE_BYTES, TILE_BYTES + 2)
     ),
+    # panels of rows, which Helium kernels decode by fours, and rows too long for them
+    *(_pixels(7, WeightSpec(shape=(9, 1, width, 257)), f"panels-1x{width}") for width in (1, 2)),
+    Case(
+        name="groups2-chunks",
+        op=Conv2D(groups=2),
+        inputs=(s8(1, 6, 2 * 515),),
+        weights=WeightSpec(shape=(6, 1, 2, 515)),
+    ),
     # the chunk of decoded weights, and the vectors of the DSP and MVE kernels
     *(
         _pixels(2, WeightSpec(shape=(3, 1, 1, c), bits=b), f"1x1-c{c}-w{b}")
@@ -388,3 +396,24 @@ def test_dsp_kernels_have_room_for_four_rows(name, extra):
     cached = min(length, ROW_CACHE)
     assert 64 * -(-cached // 8) + extra == scratch(8)
     assert scratch(8) + 2 * (-(-cached // 4) * 4) == scratch(4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "pixels", "tile"),
+    [(3, 3, 30, 30), (3, 5, 100, 45), (3, 75, 16, 3), (3, 100, 16, 2), (3, 300, 16, 1)],
+)
+def test_scratch_of_helium_kernels_holds_patches_and_a_panel(rng, kernel, channels, pixels, tile):
+    """Too little scratch is a buffer overflow on the device. [conv2d-C9]"""
+    weights = random_weights(rng, (6, kernel, kernel, channels))
+    graph = lowered(
+        one_op_graph(Conv2D(), [s8(kernel, pixels + kernel - 1, channels)], weights=weights)
+    )
+    (node,) = graph.nodes
+    patch = kernel * kernel * channels
+    panel = {27: 6, 45: 6, 675: 4, 900: 4}.get(patch, 0) * patch or 256
+    args = (node.params, graph.input_types(node), graph.tensors["y"])
+
+    for bits, decoded in ((8, 0), (4, panel)):
+        packed = Packed(packing="dense", bits=bits, data=b"")
+        expected = -(-tile * patch // 4) * 4 + -(-decoded // 4) * 4
+        assert expected == node.op.scratch_bytes(*args, packed, "conv2d", "mve")

@@ -30,6 +30,7 @@ def _features(inputs: int, outputs: int, bits: int = 8) -> Case:
 CASES = [
     *(_features(i, o) for i, o in [(1, 1), (1, 9), (2, 2), (3, 4), (4, 3), (7, 1), (64, 12)]),
     *(_features(i, 3) for i in (15, 16, 17, 31, 32, 33, 127, 128, 129)),
+    _features(513, 9),  # more rows than a Helium kernel decodes at a time
     # the chunk of decoded weights
     *(_features(i, 3, bits) for i in (255, 256, 257, 511, 512, 513) for bits in (2, 3, 5)),
     *(
@@ -186,3 +187,29 @@ def test_dsp_kernels_have_room_for_a_widened_vector():
 
     assert 2 * 40 == scratch(8)
     assert 2 * 40 + 4 * CHUNK == scratch(4)
+
+
+@pytest.mark.parametrize(
+    ("packing", "bits", "inputs", "outputs", "expected"),
+    [
+        ("dense", 4, 3, 2, 8),  # both rows
+        ("dense", 4, 64, 100, 32 * 64),  # as many fours of rows as 2048 weights are
+        ("dense", 4, 300, 10, 4 * 300),  # four rows, more than 2048 weights or not
+        ("ternary", 2, 1024, 10, 4 * 1024),
+        ("dense", 4, 1025, 10, 256),  # a chunk
+        ("dense", 8, 64, 100, 0),
+        ("rle", 8, 3, 2, 2 * 256 + 8),
+        ("bitmask", 4, 1025, 10, 2 * 256 + 256),
+    ],
+)
+def test_scratch_of_helium_kernels_holds_a_panel_of_rows(
+    rng, packing, bits, inputs, outputs, expected
+):
+    """Too little scratch is a buffer overflow on the device. [linear-C5] [F3]"""
+    weights = random_weights(rng, (outputs, inputs))
+    graph = lowered(one_op_graph(Linear(), [s8(inputs)], weights=weights))
+    (node,) = graph.nodes
+    packed = Packed(packing=packing, bits=bits, data=b"")
+    args = (node.params, graph.input_types(node), graph.tensors["y"], packed, "linear", "mve")
+
+    assert expected == node.op.scratch_bytes(*args)
