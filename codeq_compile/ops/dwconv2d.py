@@ -15,6 +15,7 @@ from codeq_compile.ops.base import (
     Padding,
     Pair,
     Requant,
+    align4,
     c_weights,
     check_clamp,
     decoded_bytes,
@@ -31,6 +32,10 @@ BAND_BYTES = 960
 """Bound of the widened rows of a dsp kernel, if MIN_BAND are less; CQ_BAND_BYTES of runtime_c."""
 MIN_BAND = 8
 """Rows of outputs that are computed at a time at least; CQ_MIN_BAND of runtime_c."""
+LANES = 16
+"""Channels that an mve kernel takes at a time."""
+STRIP_BYTES = 3072
+"""Bound of the input rows that it copies, where one window is not more; CQ_STRIP of runtime_c."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,9 +181,11 @@ class DWConv2D(Op[DWConv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """The decoded weights of one channel [dwconv2d-C6], or a widened band. [dwconv2d-C7]"""
+        """A channel [dwconv2d-C6], a widened band [dwconv2d-C7] or a strip [dwconv2d-C8]."""
         if (family, isa) == ("dwconv2d_3x3", "dsp"):
             return self._band_bytes(output)
+        if isa == "mve":
+            return self._mve_scratch_bytes(params, output)
         return decoded_bytes(packed, _taps(params))
 
     def output_range(
@@ -194,6 +201,16 @@ class DWConv2D(Op[DWConv2DParams]):
         multiplier = len(params.weights) // len(x.low)
         met = x.through(lambda end: end.repeat(multiplier)[:, None, None])
         return params.requant.output_range(accumulators(params.requant, params.weights, met))
+
+    def _mve_scratch_bytes(self, params: DWConv2DParams, output: TensorType) -> int:
+        """Weights of 16 channels, then a strip, where they are decoded first. [dwconv2d-C8]"""
+        _, kh, kw = params.weights.shape
+        rows, reach = ((k - 1) * d + 1 for k, d in zip((kh, kw), self.dilation, strict=True))
+        channels, stride = output.shape[2], self.stride[1]
+        pixel = channels if stride == 1 and channels < LANES and LANES % channels == 0 else LANES
+        fitting = ((STRIP_BYTES // rows - LANES) // pixel - reach) // stride + 1
+        columns = (max(1, min(fitting, output.shape[1])) - 1) * stride + reach
+        return LANES * _taps(params) + align4(rows * (columns * pixel + LANES))
 
     def accumulator_bound(self, params: DWConv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)

@@ -104,6 +104,28 @@ CASES = [
             (1, 2, (1, 2), (3, 4, 5, 2), 4),
         ]
     ),
+    # images wider than the strip of the Helium kernel, rows and columns that no window reads
+    *(
+        Case(
+            name=f"wide-c{c}-s{stride[1]}",
+            op=DWConv2D(padding=SAME, stride=stride),
+            inputs=(s8(2, width, c),),
+            weights=WeightSpec(shape=(c, 3, 3)),
+        )
+        for c, width, stride in [(17, 64, (1, 1)), (3, 140, (1, 2)), (2, 510, (1, 1))]
+    ),
+    Case(
+        name="wide-multiplier2",
+        op=DWConv2D(padding=SAME),
+        inputs=(s8(1, 255, 2),),
+        weights=WeightSpec(shape=(4, 3, 3)),
+    ),
+    Case(
+        name="stride-beyond-kernel",
+        op=DWConv2D(stride=(4, 3), padding=(1, 0, 0, 2)),
+        inputs=(s8(9, 8, 3),),
+        weights=WeightSpec(shape=(3, 2, 2)),
+    ),
     # the chunk of decoded weights
     *(
         Case(
@@ -144,6 +166,8 @@ CASES = [
         for name, bits, levels in [
             ("binary", 1, (-1, 1)),
             ("binary-uneven", 1, (-128, 127)),
+            ("binary-largest", 1, (-127, 127)),
+            ("always-smallest", 1, (-128, -128)),
             ("ternary-uneven", 2, (-5, 0, 3)),
             ("codebook4", 4, tuple(range(-112, 128, 15))),
             ("codebook7", 7, tuple(range(-64, 64))),
@@ -263,3 +287,25 @@ def test_the_3x3_family_is_offered_only_where_it_serves():
 
     assert {"3x3-same", "stride22", "c4", "band-40x3-s21-c4"} <= special
     assert not special & {"c3", "dilation21", "multiplier2", "one-channel-in", "1x1", "conv1d-k7"}
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "kernel", "weights", "strip"),
+    [
+        (DWConv2D(padding=SAME), (5, 6, 16), (3, 3), 16 * 9, 3 * (8 * 16 + 16)),
+        (DWConv2D(padding=SAME), (5, 6, 8), (3, 3), 16 * 9, 3 * (8 * 8 + 16)),
+        (DWConv2D(padding=SAME, stride=(2, 2)), (4, 6, 8), (3, 3), 16 * 9, 3 * (7 * 16 + 16)),
+        (DWConv2D(padding=SAME), (5, 62, 16), (3, 3), 16 * 9, 3 * (63 * 16 + 16)),
+        (DWConv2D(dilation=(2, 3)), (9, 9, 5), (3, 2), 16 * 6, 5 * (9 * 16 + 16)),
+        (DWConv2D(), (200, 3, 16), (200, 2), 16 * 400, 200 * (2 * 16 + 16)),
+    ],
+)
+def test_scratch_of_helium_kernels_holds_a_strip(rng, op, inputs, kernel, weights, strip):
+    """Too little scratch overflows on the device; too much costs every model. [dwconv2d-C8]"""
+    codes = random_weights(rng, (inputs[2], *kernel))
+    graph = lowered(one_op_graph(op, [s8(*inputs)], weights=codes))
+    (node,) = graph.nodes
+    packed = Packed(packing="dense", bits=4, data=b"")
+    args = (node.params, graph.input_types(node), graph.tensors["y"], packed, "dwconv2d", "mve")
+
+    assert weights + strip == node.op.scratch_bytes(*args)
