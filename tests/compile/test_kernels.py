@@ -133,4 +133,4 @@ def test_unweighted_ops_have_one_kernel(rng: np.random.Generator) -> None:
     graph = lowered(one_op_graph(Add(), [s8(4), s8(4)], s8(4).grid))
     (node,) = graph.nodes
 
-    assert "cq_add_s8_dsp" == select(node.op, node.params, None, M55).symbol
+    assert "cq_add_s8_mve" == select(node.op, node.params, None, M55).symbol
