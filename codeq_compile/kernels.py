@@ -29,7 +29,7 @@ class Kernel:
     act : str
         Element type of the input: ``s8``.
     isa : str
-        ``ref``, ``dsp`` or ``mve``.
+        ``ref``, ``swar``, ``dsp`` or ``mve``.
     bits : int, optional
         Stored weight width; None for ops without weights.
     packing : str, optional

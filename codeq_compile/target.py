@@ -14,7 +14,7 @@ import msgspec
 from codeq_compile.errors import InputError
 from codeq_compile.resources import targets_dir
 
-Isa = Literal["ref", "dsp", "mve"]
+Isa = Literal["ref", "swar", "dsp", "mve"]
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,7 +142,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         One line for people.
     core : str
         ``"cortex-m4"`` …, or ``"host"``.
-    isa : tuple of {"ref", "dsp", "mve"}
+    isa : tuple of {"ref", "swar", "dsp", "mve"}
         Instruction sets that kernels may use, best first; "ref" is C99 and always there.
     memory : Memory, optional
         None for the host only.

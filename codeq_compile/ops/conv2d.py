@@ -13,6 +13,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
+from codeq_compile.ops import swar
 from codeq_compile.ops.base import (
     ROW_CACHE,
     Padding,
@@ -192,11 +193,12 @@ class Conv2D(Op[Conv2DParams]):
         """Patches of one tile, then decoded weights. [conv2d-C6] [conv2d-C8] [conv2d-C9]"""
         if isa == "dsp":
             return self._dsp_scratch_bytes(params, packed, output)
-        patch = _patch(params)
-        tile = self._tile(params)
-        decoded = row_bytes(packed, patch)
+        pixels, patch = output.shape[0] * output.shape[1], _patch(params)
+        if isa == "swar":
+            return swar.product_bytes(packed, patch, pixels, gathered=patch)
+        tile, decoded = self._tile(params), row_bytes(packed, patch)
         if isa == "mve":
-            tile = min(_mve_tile(patch), output.shape[0] * output.shape[1])
+            tile = min(_mve_tile(patch), pixels)
             decoded = panel_bytes(packed, patch, len(params.weights) // self.groups)
         return align4(0 if self._is_pointwise(params) else tile * patch) + decoded
 

@@ -11,6 +11,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
+from codeq_compile.ops import swar
 from codeq_compile.ops.base import (
     Padding,
     Pair,
@@ -186,6 +187,8 @@ class DWConv2D(Op[DWConv2DParams]):
             return self._band_bytes(output)
         if isa == "mve":
             return self._mve_scratch_bytes(params, output)
+        if isa == "swar":
+            return self._swar_scratch_bytes(params, output, packed)
         return decoded_bytes(packed, _taps(params))
 
     def output_range(
@@ -211,6 +214,16 @@ class DWConv2D(Op[DWConv2DParams]):
         fitting = ((STRIP_BYTES // rows - LANES) // pixel - reach) // stride + 1
         columns = (max(1, min(fitting, output.shape[1])) - 1) * stride + reach
         return LANES * _taps(params) + align4(rows * (columns * pixel + LANES))
+
+    def _swar_scratch_bytes(
+        self, params: DWConv2DParams, output: TensorType, packed: Packed | None
+    ) -> int:
+        """Padded rows, a row of sums and the weights as words, then the decoded weights."""
+        kh, kw = map(int, params.weights.shape[1:])
+        rows = (kh - 1) * self.dilation[0] + 1
+        width = output.shape[1] * self.stride[1] + (kw - 1) * self.dilation[1] + 1
+        words = rows * width + max(output.shape[1], swar.SUMS) + 1 + kh * kw
+        return 4 * words + decoded_bytes(packed, kh * kw)
 
     def accumulator_bound(self, params: DWConv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)

@@ -11,6 +11,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
+from codeq_compile.ops import swar
 from codeq_compile.ops.base import (
     CHUNK,
     Pair,
@@ -137,10 +138,15 @@ class Linear(Op[LinearParams]):
         """Decoded weights: a chunk of a row, or a panel of rows. [linear-C5] [linear-C6]"""
         if isa == "dsp":
             return _dsp_scratch_bytes(params, packed)
-        out_features, in_features = params.weights.shape
+        out_features, in_features = map(int, params.weights.shape)
         if isa == "mve":
-            return panel_bytes(packed, int(in_features), int(out_features))
-        return row_bytes(packed, int(in_features))
+            return panel_bytes(packed, in_features, out_features)
+        if isa == "swar":
+            rows = inputs[0].elements // in_features
+            if rows == 1:
+                return swar.pair_bytes(in_features) + row_bytes(packed, in_features)
+            return swar.product_bytes(packed, in_features, rows)
+        return row_bytes(packed, in_features)
 
     def output_range(
         self,

@@ -7,16 +7,35 @@
 
 #include <codeq/config.h>
 
+/* Armv6-M and the baseline of Armv8-M multiply 32 bits by 32 to 32: where 64 are wanted, compilers
+ * call their library, which takes longer than four products of halves. */
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+#define CQ_HAS_LONG_PRODUCT 0
+#else
+#define CQ_HAS_LONG_PRODUCT 1
+#endif
+
 /*
  * C99 leaves open what >> does with a negative number, what a conversion to a signed type does out
- * of range, and forbids << into the sign.  Everything here therefore shifts unsigned numbers; both
- * arms of cq_to_signed() are the same bits, and every compiler tried makes no code of it.
+ * of range, and forbids << into the sign.  Nothing here relies on any of them, and every compiler
+ * tried makes one instruction, or none, of what stands in their place.
  */
 
 /** @brief The int32 with these bits in two's complement. */
 static inline int32_t cq_to_signed(uint32_t bits)
 {
-    return bits <= (uint32_t)INT32_MAX ? (int32_t)bits : ~(int32_t)~bits;
+    const union {
+        uint32_t bits;
+        int32_t value;
+    } number = {bits};
+    return number.value;
+}
+
+/** @brief floor(x / 2^shift), shift 0..31. */
+static inline int32_t cq_shift_right(int32_t x, uint32_t shift)
+{
+    CQ_ASSERT(shift <= 31u);
+    return x < 0 ? ~(~x >> shift) : x >> shift;
 }
 
 /**
@@ -31,6 +50,37 @@ static inline int32_t cq_shift_left(int32_t x, uint32_t shift)
     return cq_to_signed((uint32_t)x << shift);
 }
 
+/* high * 2^16 + low, -2^15 <= low < 2^15, -2^15 <= high <= 2^15. */
+struct cq_halves {
+    int32_t high, low;
+};
+
+/** @brief The halves of an int32. */
+static inline struct cq_halves cq_split(int32_t x)
+{
+    const struct cq_halves halves = {
+        cq_shift_right(cq_shift_right(x, 15u) + 1, 1u),
+        cq_shift_right(cq_shift_left(x, 16u), 16u),
+    };
+    return halves;
+}
+
+/**
+ * @brief (2 * a * b + 2^31) >> 32 from products of halves, none of which exceeds 2^30. [N2.4]
+ *
+ * The lower half of low * low is never seen, because the rounding is done above it; what is summed
+ * in between stays within 2^31 - 2^14.
+ *
+ * @param a, b  not both INT32_MIN
+ */
+static inline int32_t cq_rounding_doubling_high_mul_halves(struct cq_halves a, struct cq_halves b)
+{
+    const uint32_t middle = (uint32_t)(a.high * b.low) + (uint32_t)(a.low * b.high) +
+                            (uint32_t)cq_shift_right(a.low * b.low, 16u) + (UINT32_C(1) << 14);
+    return cq_to_signed((uint32_t)(a.high * b.high) * 2u +
+                        (uint32_t)cq_shift_right(cq_to_signed(middle), 15u));
+}
+
 /**
  * @brief (2 * a * b + 2^31) >> 32, half up, for products that cannot reach 2^62. [N2.4]
  *
@@ -38,9 +88,13 @@ static inline int32_t cq_shift_left(int32_t x, uint32_t shift)
  */
 static inline int32_t cq_rounding_doubling_high_mul_by(int32_t a, int32_t b)
 {
+#if CQ_HAS_LONG_PRODUCT
     /* 2^62 lifts every product above zero, and leaves as 2^31 after the shift. */
     const int64_t lifted = (int64_t)a * b + (INT64_C(1) << 30) + (INT64_C(1) << 62);
     return cq_to_signed((uint32_t)((uint64_t)lifted >> 31) ^ UINT32_C(0x80000000));
+#else
+    return cq_rounding_doubling_high_mul_halves(cq_split(a), cq_split(b));
+#endif
 }
 
 /**

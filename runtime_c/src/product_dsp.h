@@ -8,7 +8,7 @@
 
 #include "dsp.h"
 #include "quad_dsp.h"
-#include "rows_dsp.h"
+#include "rows.h"
 
 /* Inputs of a loop step: two words of a vector. */
 #define CQ_STEP 8

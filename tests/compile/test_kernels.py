@@ -101,7 +101,7 @@ def test_the_best_instruction_set_wins(rng: np.random.Generator) -> None:
     symbols = [select(node.op, node.params, packed, board).symbol for board in (M3, M4, M55)]
 
     assert [
-        "cq_conv2d_s8_w4_dense_ref",
+        "cq_conv2d_s8_w4_dense_swar",
         "cq_conv2d_s8_w4_dense_dsp",
         "cq_conv2d_1x1_s8_w4_dense_mve",
     ] == symbols

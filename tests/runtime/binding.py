@@ -125,19 +125,26 @@ class Runtime:
         self._guard = guard
 
     def run(
-        self, job: Job, sample: int, *, in_place: int | None = None, scratch_fill: int = 0x5A
+        self,
+        job: Job,
+        sample: int,
+        *,
+        in_place: int | None = None,
+        scratch_fill: int = 0x5A,
+        misaligned: bool = True,
     ) -> Array:
         """Output of one sample.
 
-        int8 buffers start at odd addresses, scratch holds `scratch_fill`, and no byte around a
-        buffer may change. With `in_place` the output replaces that input.
+        int8 buffers start at odd addresses unless `misaligned` is False, scratch holds
+        `scratch_fill`, and no byte around a buffer may change. With `in_place` the output replaces
+        that input.
         """
         with Buffers(self.ffi, self._libc, self._guard) as buffers:
-            inputs = [buffers.place(x[sample].tobytes(), misaligned=True) for x in job.inputs]
+            inputs = [buffers.place(x[sample].tobytes(), misaligned=misaligned) for x in job.inputs]
             kind = job.output_type
             if in_place is None:
                 is_bytes = kind.dtype.numpy.itemsize == 1
-                output = buffers.place(bytes(kind.bytes), misaligned=is_bytes)
+                output = buffers.place(bytes(kind.bytes), misaligned=is_bytes and misaligned)
             else:
                 output = inputs[in_place]
             scratch = self.ffi.NULL

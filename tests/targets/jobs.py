@@ -20,7 +20,7 @@ GUARD_BYTES = 32
 
 SCRATCH_FILL = 0x5A
 POINTER_BYTES = 4
-ALIGNMENT = {"ref": 4, "dsp": 4, "mve": 16}
+ALIGNMENT = {"ref": 4, "swar": 4, "dsp": 4, "mve": 16}
 """Of scratch and of outputs wider than a byte: what a memory plan promises, and no more."""
 
 

@@ -18,6 +18,14 @@
 /** Vectors (pixels, rows) that share one decoding of the weights at most. */
 #define CQ_MAX_TILE 8
 
+/** Bytes of a tile of vectors in swar kernels; more where the fewest vectors are longer. */
+#define CQ_SWAR_TILE_BYTES 2048
+#define CQ_SWAR_MIN_TILE   4
+#define CQ_SWAR_MAX_TILE   32
+
+/** Sums that a depthwise swar kernel collects before it writes them, or those of one row. */
+#define CQ_SWAR_SUMS 64
+
 /*
  * Sizes of the scratch of dsp kernels.
  */

@@ -3,7 +3,7 @@
 #include <codeq/dwconv2d.h>
 
 #include "../requant_dsp.h"
-#include "../rows_dsp.h"
+#include "../rows.h"
 
 /*
  * Neighbouring pixels of a channel stand in the lanes of a word: x0 x1, x2 x3, ...  With the

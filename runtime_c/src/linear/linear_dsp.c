@@ -3,7 +3,7 @@
 #include <codeq/linear.h>
 
 #include "../quad_dsp.h"
-#include "../rows_dsp.h"
+#include "../rows.h"
 
 /* A vector in scratch, 16 bits a value in the order that SXTB16 makes of four bytes. */
 static void cq_linear_widen(const int8_t *x, int32_t length, uint32_t *to)

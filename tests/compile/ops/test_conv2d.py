@@ -147,7 +147,7 @@ CASES = [
     # the chunk of decoded weights, and the vectors of the DSP and MVE kernels
     *(
         _pixels(2, WeightSpec(shape=(3, 1, 1, c), bits=b), f"1x1-c{c}-w{b}")
-        for c in (255, 256, 257, 511, 513)
+        for c in (127, 128, 129, 255, 256, 257, 511, 513)
         for b in (3, 8)
     ),
     *(

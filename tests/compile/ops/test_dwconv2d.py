@@ -74,6 +74,17 @@ CASES = [
         weights=WeightSpec(shape=(4, 1, 7)),
     ),
     Case(name="1x1", op=DWConv2D(), inputs=(X,), weights=WeightSpec(shape=(5, 1, 1))),
+    # windows in groups of four, and what is left of a row
+    *(
+        Case(
+            name=f"{columns}-columns-s{stride}",
+            op=DWConv2D(stride=(stride, stride), padding=SAME),
+            inputs=(s8(4, columns, 2),),
+            weights=WeightSpec(shape=(2, 3, 3)),
+        )
+        for columns in range(1, 10)
+        for stride in (1, 2)
+    ),
     # channels around the vectors of the DSP and MVE kernels
     *(
         Case(

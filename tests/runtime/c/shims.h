@@ -22,6 +22,13 @@ void shim_requantize_relu(int32_t count, const int32_t *acc, const int32_t *mult
 void shim_clamp_dsp(int32_t count, const int32_t *x, const int32_t *low, const int32_t *high,
                     int8_t *out);
 
+/* The same product from 16-bit halves, as on cores that have no longer one. */
+void shim_rounding_doubling_high_mul_halves(int32_t count, const int32_t *a, const int32_t *b,
+                                            int32_t *out);
+
+/* Outputs of one channel: `numbers` are its multiplier, exponent, zero point and limits. */
+void shim_store_outputs(int32_t count, const int32_t *acc, const int32_t *numbers, int8_t *out);
+
 /* Decode `rows` rows of `row` weights as kernels do; returns the bytes of the stream that were
  * read, counted from `data` to the last field. */
 struct cq_weights;

@@ -5,9 +5,9 @@
  *   model     linear.cq
  *   sha256    fbcab0d2bf42c780baa2c46093a4e01656f7b7d771df858b49ae7a6e20d56fc4
  *   command   codeq compile linear.cq --target microbit
- *   target    microbit (cortex-m0), isa ref
+ *   target    microbit (cortex-m0), isa swar ref
  *   flash     24 B weights, 7 B tables
- *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
+ *   ram       16 B arena (lower bound 16 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  2 */
 #include "linear_weights.h"
 

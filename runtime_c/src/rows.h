@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of weights that are found without decoding those before them. */
-#ifndef CODEQ_SRC_ROWS_DSP_H
-#define CODEQ_SRC_ROWS_DSP_H
+#ifndef CODEQ_SRC_ROWS_H
+#define CODEQ_SRC_ROWS_H
 
 #include "decode/dense.h"
 #include "decode/ternary.h"
