@@ -218,7 +218,7 @@ class DWConv2D(Op[DWConv2DParams]):
     def _swar_scratch_bytes(
         self, params: DWConv2DParams, output: TensorType, packed: Packed | None
     ) -> int:
-        """Padded rows, a row of sums and the weights as words, then the decoded weights."""
+        """Padded rows, sums and the weights as words, then the decoded weights. [dwconv2d-C9]"""
         kh, kw = map(int, params.weights.shape[1:])
         rows = (kh - 1) * self.dilation[0] + 1
         width = output.shape[1] * self.stride[1] + (kw - 1) * self.dilation[1] + 1

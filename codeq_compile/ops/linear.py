@@ -143,7 +143,7 @@ class Linear(Op[LinearParams]):
             return panel_bytes(packed, in_features, out_features)
         if isa == "swar":
             rows = inputs[0].elements // in_features
-            if rows == 1:
+            if rows == 1:  # [linear-C7]
                 return swar.pair_bytes(in_features) + row_bytes(packed, in_features)
             return swar.product_bytes(packed, in_features, rows)
         return row_bytes(packed, in_features)

@@ -35,7 +35,7 @@ def piece(length: int) -> int:
 
 
 def product_bytes(packed: Packed | None, length: int, vectors: int, gathered: int = 0) -> int:
-    """Scratch of a matrix product: a tile, the row cache, sums, a decoded piece of a row.
+    """Scratch of a matrix product: a tile, the row cache, sums, a decoded piece. [conv2d-C10]
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def wide(rng: np.random.Generator, low: int, high: int, count: int = RANDOM) -> 
 def shim(runtime: Runtime, library: Path) -> Callable[..., Array]:
     """Call ``shim_<name>`` on equally long arrays."""
     text = (Path(__file__).parent / "c" / "shims.h").read_text()
-    runtime.ffi.cdef("\n".join(re.findall(r"^void shim_[^;]*;", text, re.MULTILINE)))
+    runtime.ffi.cdef("\n".join(re.findall(r"^void shim_[^;]*;", text, re.MULTILINE)), override=True)
     shims = runtime.ffi.dlopen(str(library))
 
     def call(name: str, *columns: Array, result: str = "int32") -> Array:

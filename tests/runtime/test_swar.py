@@ -34,7 +34,9 @@ def shims(runtime: Runtime, library: Path) -> Any:
     """The shims of shim_swar.c, and the ffi that makes their arguments."""
     text = (Path(__file__).parent / "c" / "shims.h").read_text()
     for name in ("rounding_doubling_high_mul_halves", "store_outputs"):
-        runtime.ffi.cdef(re.findall(rf"^void shim_{name}\([^;]*;", text, re.MULTILINE)[0])
+        runtime.ffi.cdef(
+            re.findall(rf"^void shim_{name}\([^;]*;", text, re.MULTILINE)[0], override=True
+        )
     return runtime.ffi.dlopen(str(library))
 
 

@@ -28,7 +28,7 @@ struct cq_conv2d_params {
  *                 rounded up to 4; none for 8-bit dense with gap 0, which is used where it lies.
  *                 For dsp kernels [conv2d-C8]: sums of the taps or patches, rows, decoded weights.
  *                 For mve kernels [conv2d-C9]: patches, then a panel instead of a chunk [F3].
- *                 For swar kernels: patches as pairs of 16 bits, then what product_swar.h says
+ *                 For swar kernels [conv2d-C10]: patches as pairs, rows as pairs, sums, a piece
  */
 typedef enum cq_status cq_conv2d_fn(const struct cq_conv2d_params *params, const int8_t *in,
                                     int8_t *out, void *scratch);

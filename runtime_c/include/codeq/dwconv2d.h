@@ -23,7 +23,7 @@ struct cq_dwconv2d_params {
  * @param scratch  one decoded row: kernel.h * kernel.w bytes rounded up to 4; none for
  *                 8-bit dense with gap 0.
  *                 For mve kernels [dwconv2d-C8]: weights of 16 channels, and the rows of a window.
- *                 For swar kernels: the rows that a window meets and CQ_SWAR_SUMS sums, as words
+ *                 For swar kernels [dwconv2d-C9]: rows, sums and weights as words, a decoded row
  */
 typedef enum cq_status cq_dwconv2d_fn(const struct cq_dwconv2d_params *params, const int8_t *in,
                                       int8_t *out, void *scratch);

@@ -22,7 +22,7 @@ struct cq_linear_params {
  *                 ternary) or two (bitmask, rle), rounded up to 4; none for 8-bit dense with gap 0.
  *                 For dsp kernels [linear-C6]: a widened vector, then four decoded chunks.
  *                 For mve kernels: a panel instead of a chunk [F3].
- *                 For swar kernels: rows as pairs of 16 bits, then what product_swar.h says
+ *                 For swar kernels [linear-C7]: vectors as pairs, and what multiplies them
  */
 typedef enum cq_status cq_linear_fn(const struct cq_linear_params *params, const int8_t *in,
                                     int8_t *out, void *scratch);
