@@ -15,7 +15,7 @@ from codeq_compile.target import Target
 
 _PLAIN = re.compile(r"CQ_KERNEL\(\s*(\w+),\s*(\w+),\s*(\w+)\)")
 _WEIGHTED = re.compile(r"CQ_KERNEL_W\(\s*(\w+),\s*(\w+),\s*w([1-8]),\s*(\w+),\s*(\w+)\)")
-_SHAPE = re.compile(r"_\d+x\d+\Z")
+_SHAPE = re.compile(r"_(?:\d+x\d+|sparse)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Kernel:
     Parameters
     ----------
     family : str
-        Op and shape specialisation: ``conv2d``, ``conv2d_1x1``.
+        Op and specialisation: ``conv2d``, ``conv2d_1x1``, ``conv2d_sparse``.
     act : str
         Element type of the input: ``s8``.
     isa : str

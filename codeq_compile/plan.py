@@ -3,7 +3,7 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -162,10 +162,18 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
     """
     assert graph.is_lowered, "passes.run comes before plan"
     _check_packing(graph, packing)
+    smallest = _plan(graph, target, packing, io)
+    roomy = _plan(_with_room(smallest), target, packing, io)
+    return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
+
+
+def _plan(graph: Graph, target: Target, packing: str, io: Io) -> Plan:
     nodes = [node for node in graph.nodes if not node.op.is_view]
     layers = tuple(
         _layer(graph, node, index, target, packing) for index, node in enumerate(nodes, start=1)
     )
+    decided = {layer.node.name: layer.node for layer in layers}
+    graph = graph.with_nodes(tuple(decided.get(node.name, node) for node in graph.nodes))
     scratch = {layer.node.name: layer.scratch_bytes for layer in layers}
     return Plan(
         graph=graph,
@@ -173,6 +181,16 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
         packing=packing,
         layers=layers,
         memory=plan_memory(graph, scratch, target.alignment, io),
+    )
+
+
+def _with_room(plan: Plan) -> Graph:
+    """The graph, each node using what the arena has left while it is executed."""
+    return plan.graph.with_nodes(
+        tuple(
+            replace(node, params=node.op.with_scratch(node.params, plan.memory.room(position)))
+            for position, node in enumerate(plan.graph.nodes)
+        )
     )
 
 
@@ -209,6 +227,7 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
     candidates = _candidates(node, target)
     name, note = _choice(node, candidates, packing)
     kernel, packed = candidates[name]
+    node = replace(node, params=node.op.with_family(node.params, kernel.family))
     _check_stream(node, packed)
     arrays = [*c_arrays(node.op.c_params(node.params, inputs, output, packed))]
     macs = node.op.macs(node.params, output)

@@ -210,6 +210,9 @@ def _field(name: str, value: Value) -> list[str]:
     line = f"{head}{_inline(value)},"
     if len(line) <= WIDTH or not isinstance(value, Mapping):
         return [line]
+    behind = f"{INDENT * 2}{_inline(value)},"
+    if len(behind) <= WIDTH:
+        return [head.rstrip(), behind]
     parts = [f".{key} = {_inline(item)}" for key, item in value.items()]
     lines = [head + "{" + parts[0], *(" " * (len(head) + 1) + part for part in parts[1:])]
     return [line + "," for line in lines[:-1]] + [lines[-1] + "},"]

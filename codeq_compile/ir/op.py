@@ -162,6 +162,21 @@ class Op(ABC, Generic[Params]):
         """
         return Range.of(output)
 
+    def overwrites(self, params: Params) -> tuple[int, ...]:
+        """Inputs whose buffer may be this node's output: by default those of the op."""
+        return self.in_place
+
+    def with_family(self, params: Params, family: str) -> Params:
+        """Parameters that know which family of kernels was chosen, where that matters."""
+        return params
+
+    def with_scratch(self, params: Params, limit: int) -> Params:
+        """Parameters of kernels that may use `limit` bytes of scratch where that makes them faster.
+
+        Others return `params` as they are.
+        """
+        return params
+
     def accumulator_bound(self, params: Params) -> Array | None:
         """Largest magnitude of the int32 accumulator per channel, left shift included. [N4.3]
 

@@ -227,9 +227,14 @@ class Weights:
         return float(np.mean(self.values == 0))
 
     @property
+    def is_sign(self) -> bool:
+        """True for a 2-bit grid: weights that are not zero have one magnitude."""
+        return self.bits == 2 and self.levels is None
+
+    @property
     def is_ternary(self) -> bool:
         """True for a 2-bit grid with gap 0: every weight is -1, 0 or 1."""
-        return self.bits == 2 and self.levels is None and self.gap == 0
+        return self.is_sign and self.gap == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

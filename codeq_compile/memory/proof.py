@@ -45,7 +45,7 @@ def prove_no_overlap(graph: Graph, scratch: Mapping[str, int], plan: MemoryPlan)
             values[node.output] = values[node.inputs[0]]
             continue
         for index, data in enumerate(read):
-            allowed = index in node.op.in_place and _same(data, written)
+            allowed = index in node.op.overwrites(node.params) and _same(data, written)
             _require(allowed or _disjoint(data, written), f'"{node.name}" overwrites its input')
         if size := scratch.get(node.name, 0):
             work = _slice(memory["arena", ""], plan.scratch[node.name], size, plan)

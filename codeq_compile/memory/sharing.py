@@ -38,7 +38,7 @@ def _reusable(
 ) -> str | None:
     """The first input that the node may overwrite with its output."""
     size = graph.output_type(node).bytes
-    for index in node.op.in_place:
+    for index in node.op.overwrites(node.params):
         name = node.inputs[index]
         sharing = [tensor for tensor, root in roots.items() if root == roots[name]]
         places = {i for i, other in enumerate(node.inputs) if other in sharing}
@@ -46,7 +46,7 @@ def _reusable(
             graph.tensors[name].bytes == size
             and roots[name] not in graph.inputs
             and all(last_use[tensor] <= position for tensor in sharing)
-            and places <= set(node.op.in_place)
+            and places <= set(node.op.overwrites(node.params))
         ):
             return name
     return None

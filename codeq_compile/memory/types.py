@@ -100,3 +100,16 @@ class MemoryPlan:
     is_optimal: bool
     alignment: int
     io: Io = "caller"
+
+    def room(self, position: int) -> int:
+        """Most bytes in a row that scratch of the node at `position` finds in this arena."""
+        alive = sorted(
+            (buffer.offset, buffer.end)
+            for buffer in self.buffers
+            if not buffer.is_scratch and buffer.first <= position <= buffer.last
+        )
+        gaps, free = [0], 0
+        for start, end in alive:
+            gaps.append(start - free)
+            free = max(free, end)
+        return max(*gaps, self.arena_bytes - free)

@@ -300,6 +300,7 @@ def c_weights(packed: Packed | None) -> Mapping[str, CValue]:
     return {
         "data": CArray(name="weights", c_type="uint8_t", data=np.frombuffer(packed.data, np.uint8)),
         "levels": levels,
+        "bytes": len(packed.data),
         "gap": packed.gap,
         "run_bits": packed.run_bits,
     }

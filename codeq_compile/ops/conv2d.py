@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -32,6 +32,7 @@ from codeq_compile.ops.base import (
     window,
 )
 from codeq_compile.ops.bounds import accumulators
+from codeq_compile.ops.lanes import Cut, Geometry, Lists, best_cut
 from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
 
 TILE_BYTES = 2048
@@ -42,15 +43,48 @@ PATCHES_BYTES = 1024
 """Bound of a dsp kernel's patches, if MIN_PATCHES are less; CQ_PATCHES_BYTES of runtime_c."""
 MIN_PATCHES = 4
 """Patches that share one decoding of the weights at least; CQ_MIN_PATCHES of runtime_c."""
+MIN_PIXELS = 4
+"""With fewer most lanes of the sparse kernels are empty."""
+SPARSE_PACKINGS = ("bitmask", "rle")
+NOT_CUT = Cut(
+    size=(0, 0),
+    kept=0,
+    lists=Lists(ones=0, twos=0, others=0),
+    is_split=False,
+    scratch_bytes=0,
+)
+SPARSE_BYTES = 3840
+"""Scratch of a sparse convolution, unless the least possible is more."""
+MAX_SPARSE_BYTES = 1 << 14
+"""A sparse convolution that needs more is computed from gathered patches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Conv2DParams:
-    """Integers of one convolution; `weights` is int8 of shape (out, kh, kw, in / groups)."""
+    """Integers of one convolution.
+
+    Parameters
+    ----------
+    weights : int8 array of shape (out, kh, kw, in / groups)
+    requant : Requant
+    in_zero : int
+        Value of padding.
+    output : tuple of int (h, w)
+    unit : int
+        The only magnitude of a 2-bit grid, else 1: sparse kernels count multiples of it.
+    sparse_bytes : int
+        Scratch that a sparse kernel may use.
+    is_in_place : bool
+        Output pixels may take the place of the input pixels that they are made of.
+    """
 
     weights: Int8Array = field(repr=False)
     requant: Requant
     in_zero: int
+    output: Pair
+    unit: int
+    sparse_bytes: int = SPARSE_BYTES
+    is_in_place: bool = False
 
 
 @register("conv2d")
@@ -123,6 +157,8 @@ class Conv2D(Op[Conv2DParams]):
                 multiplier_bits=self.multiplier_bits,
             ),
             in_zero=inputs[0].zero_point,
+            output=(output.shape[0], output.shape[1]),
+            unit=node.weights.gap + 1 if node.weights.is_sign else 1,
         )
 
     def simulate(self, params: Conv2DParams, *inputs: Array) -> Int8Array:
@@ -161,6 +197,9 @@ class Conv2D(Op[Conv2DParams]):
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
         kh, kw = params.weights.shape[1:3]
+        cut = None
+        if packed is not None and packed.packing in SPARSE_PACKINGS and self._fills_lanes(params):
+            cut = self._cut(params)
         return {
             "in": inputs[0].shape,
             "out": output.shape,
@@ -170,13 +209,16 @@ class Conv2D(Op[Conv2DParams]):
             "pad": (self.padding[0], self.padding[2]),
             "groups": self.groups,
             "tile": self._tile(params),
+            "sparse": (cut or NOT_CUT).c_params(),
             "in_zero": params.in_zero,
             "weights": c_weights(packed),
             "requant": params.requant.c_params(),
         }
 
     def families(self, params: Conv2DParams) -> tuple[str, ...]:
-        return ("conv2d_1x1", "conv2d") if self._is_pointwise(params) else ("conv2d",)
+        pointwise = ("conv2d_1x1",) if self._is_pointwise(params) else ()
+        sparse = ("conv2d_sparse",) if self._fills_lanes(params) else ()
+        return (*pointwise, *sparse, "conv2d")
 
     def macs(self, params: Conv2DParams, output: TensorType) -> int:
         return output.elements * _patch(params)
@@ -190,7 +232,14 @@ class Conv2D(Op[Conv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """Patches of one tile, then decoded weights. [conv2d-C6] [conv2d-C8] [conv2d-C9]"""
+        """Patches of one tile, then decoded weights. [conv2d-C6] [conv2d-C8] [conv2d-C9]
+
+        Sparse kernels gather strips. [conv2d-C7]
+        """
+        if family == "conv2d_sparse":
+            cut = self._cut(params)
+            assert cut is not None, "families() offers only what can be cut"
+            return cut.scratch_bytes
         if isa == "dsp":
             return self._dsp_scratch_bytes(params, packed, output)
         pixels, patch = output.shape[0] * output.shape[1], _patch(params)
@@ -218,6 +267,18 @@ class Conv2D(Op[Conv2DParams]):
         )
         return params.requant.output_range(accumulators(params.requant, params.weights, met))
 
+    def overwrites(self, params: Conv2DParams) -> tuple[int, ...]:
+        return (0,) if params.is_in_place else ()
+
+    def with_family(self, params: Conv2DParams, family: str) -> Conv2DParams:
+        """A sparse kernel has gathered a strip of pixels before it writes them. [conv2d-C7]"""
+        gathers = family == "conv2d_sparse" and self._is_pointwise(params)
+        return replace(params, is_in_place=gathers)
+
+    def with_scratch(self, params: Conv2DParams, limit: int) -> Conv2DParams:
+        room = min(limit, MAX_SPARSE_BYTES)
+        return replace(params, sparse_bytes=max(room, params.sparse_bytes))
+
     def accumulator_bound(self, params: Conv2DParams) -> Array:
         return weighted_bound(params.requant, params.weights)
 
@@ -244,6 +305,35 @@ class Conv2D(Op[Conv2DParams]):
         patch = 8 * -(-length // 8)
         tile = min(max(PATCHES_BYTES // patch, MIN_PATCHES), output.shape[0] * output.shape[1])
         return cache + tile * patch + decoded
+
+    def _geometry(self, params: Conv2DParams) -> Geometry:
+        _, kh, kw, channels = params.weights.shape
+        plain = (self.stride, self.padding, (kh, kw)) == ((1, 1), (0, 0, 0, 0), (1, 1))
+        return Geometry(
+            kernel=(kh, kw),
+            stride=self.stride,
+            dilation=self.dilation,
+            channels=channels,
+            output=params.output,
+            is_flat=plain,
+        )
+
+    def _cut(self, params: Conv2DParams) -> Cut | None:
+        """Strips and lists of a sparse kernel. [conv2d-C7]"""
+        return best_cut(
+            self._geometry(params),
+            params.weights,
+            groups=self.groups,
+            unit=params.unit,
+            limit=params.sparse_bytes,
+        )
+
+    def _fills_lanes(self, params: Conv2DParams) -> bool:
+        """Enough output pixels for the lanes, and not too much to gather."""
+        if math.prod(params.output) < MIN_PIXELS:
+            return False
+        cut = self._cut(params)
+        return cut is not None and cut.scratch_bytes <= MAX_SPARSE_BYTES
 
     @staticmethod
     def _tile(params: Conv2DParams) -> int:

@@ -133,12 +133,6 @@ static inline uint32_t cq_min_s8x4(uint32_t a, uint32_t b)
     return smaller;
 }
 
-/** @brief x / 2^shift, down; shift is 0..31. */
-static inline int32_t cq_asr(int32_t x, int32_t shift)
-{
-    return x >> shift; /* arithmetic, as these compilers promise */
-}
-
 /** @brief x limited to int8. */
 static inline int32_t cq_ssat8(int32_t x)
 {
@@ -192,6 +186,75 @@ static inline struct cq_pair_of_words cq_next_two(const uint32_t **from)
                      : "m"(*(const struct cq_pair_of_words *)at));
     *from = at;
     return pair;
+}
+
+/** @brief Bytes 0 and 2, each zero-extended to a 16-bit lane. */
+static inline uint32_t cq_uxtb16(uint32_t x)
+{
+    uint32_t lanes;
+    __asm__("uxtb16 %0, %1" : "=r"(lanes) : "r"(x));
+    return lanes;
+}
+
+/** @brief Bytes 1 and 3, each zero-extended to a 16-bit lane. */
+static inline uint32_t cq_uxtb16_ror8(uint32_t x)
+{
+    uint32_t lanes;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(lanes) : "r"(x));
+    return lanes;
+}
+
+/** @brief Both 16-bit lanes of acc plus bytes 0 and 2, each modulo 2^16. */
+static inline uint32_t cq_uxtab16(uint32_t acc, uint32_t x)
+{
+    uint32_t lanes;
+    __asm__("uxtab16 %0, %1, %2" : "=r"(lanes) : "r"(acc), "r"(x));
+    return lanes;
+}
+
+/** @brief Both 16-bit lanes of acc plus bytes 1 and 3, each modulo 2^16. */
+static inline uint32_t cq_uxtab16_ror8(uint32_t acc, uint32_t x)
+{
+    uint32_t lanes;
+    __asm__("uxtab16 %0, %1, %2, ror #8" : "=r"(lanes) : "r"(acc), "r"(x));
+    return lanes;
+}
+
+/** @brief acc plus the product of the lower 16-bit lanes. */
+static inline int32_t cq_smlabb(uint32_t a, uint32_t b, int32_t acc)
+{
+    int32_t sum;
+    __asm__("smlabb %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
+    return sum;
+}
+
+/** @brief acc plus the upper half of a * b, rounded down; nothing overflows. */
+static inline int32_t cq_smmla(int32_t a, int32_t b, int32_t acc)
+{
+    int32_t sum;
+    __asm__("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
+    return sum;
+}
+
+/** @brief x / 2^12, down, limited to -128..127. */
+static inline int32_t cq_ssat8_asr12(int32_t x)
+{
+    int32_t limited;
+    __asm__("ssat %0, #8, %1, asr #12" : "=r"(limited) : "r"(x));
+    return limited;
+}
+
+/** @brief Words 0 and 1 from `from` on, in one instruction, which stays where it is: registers are
+ * scarce where it is used. */
+static inline void cq_load_words01(const uint32_t *from, uint32_t *first, uint32_t *second)
+{
+    __asm__ volatile("ldrd %0, %1, [%2]" : "=r"(*first), "=r"(*second) : "r"(from) : "memory");
+}
+
+/** @brief Words 2 and 3. */
+static inline void cq_load_words23(const uint32_t *from, uint32_t *first, uint32_t *second)
+{
+    __asm__ volatile("ldrd %0, %1, [%2, #8]" : "=r"(*first), "=r"(*second) : "r"(from) : "memory");
 }
 
 #else
@@ -288,11 +351,6 @@ static inline uint32_t cq_min_s8x4(uint32_t a, uint32_t b)
     return ~cq_max_s8x4(~a, ~b);
 }
 
-static inline int32_t cq_asr(int32_t x, int32_t shift)
-{
-    return x < 0 ? ~(~x >> shift) : x >> shift;
-}
-
 static inline int32_t cq_ssat8(int32_t x)
 {
     return cq_limit(x, INT8_MIN, INT8_MAX);
@@ -326,6 +384,56 @@ static inline struct cq_pair_of_words cq_next_two(const uint32_t **from)
     const struct cq_pair_of_words pair = {at[0], at[1]};
     *from = at + 2;
     return pair;
+}
+
+static inline uint32_t cq_uxtb16(uint32_t x)
+{
+    return x & 0x00ff00ffu;
+}
+
+static inline uint32_t cq_uxtb16_ror8(uint32_t x)
+{
+    return x >> 8 & 0x00ff00ffu;
+}
+
+static inline uint32_t cq_uxtab16(uint32_t acc, uint32_t x)
+{
+    const uint32_t low = (acc + (x & 0xffu)) & 0xffffu;
+    const uint32_t high = (acc & 0xffff0000u) + (x & 0x00ff0000u);
+    return high | low;
+}
+
+static inline uint32_t cq_uxtab16_ror8(uint32_t acc, uint32_t x)
+{
+    return cq_uxtab16(acc, x >> 8);
+}
+
+static inline int32_t cq_smlabb(uint32_t a, uint32_t b, int32_t acc)
+{
+    return cq_smlad(a & 0xffffu, b & 0xffffu, acc);
+}
+
+static inline int32_t cq_smmla(int32_t a, int32_t b, int32_t acc)
+{
+    const int64_t lifted = (int64_t)a * b + (INT64_C(1) << 62);
+    return acc + ((int32_t)((uint64_t)lifted >> 32) - (INT32_C(1) << 30));
+}
+
+static inline int32_t cq_ssat8_asr12(int32_t x)
+{
+    return cq_ssat8(cq_shift_right(x, 12u));
+}
+
+static inline void cq_load_words01(const uint32_t *from, uint32_t *first, uint32_t *second)
+{
+    *first = from[0];
+    *second = from[1];
+}
+
+static inline void cq_load_words23(const uint32_t *from, uint32_t *first, uint32_t *second)
+{
+    *first = from[2];
+    *second = from[3];
 }
 
 #endif

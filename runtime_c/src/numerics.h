@@ -35,7 +35,11 @@ static inline int32_t cq_to_signed(uint32_t bits)
 static inline int32_t cq_shift_right(int32_t x, uint32_t shift)
 {
     CQ_ASSERT(shift <= 31u);
+#ifdef __GNUC__
+    return x >> shift; /* these compilers promise an arithmetic shift */
+#else
     return x < 0 ? ~(~x >> shift) : x >> shift;
+#endif
 }
 
 /**

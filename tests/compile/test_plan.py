@@ -10,7 +10,7 @@ from codeq_compile import kernels, passes, target
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir import Graph
 from codeq_compile.ir.op import c_arrays
-from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D
 from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.lut import Lut
@@ -252,3 +252,25 @@ def test_a_known_network_needs_no_more_ram_than_its_tensors(network: str, varian
     assert result.memory.is_optimal
     assert result.memory.lower_bound == result.arena_bytes == result.ram_bytes
     assert RAM[network] >= result.ram_bytes
+
+
+def test_layers_use_what_the_arena_has_left_and_no_byte_more(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scratch below the peak is free; above it a model would need RAM for speed."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(48, 48, 8))
+    x = builder.add(Conv2D(), x, weights=random_weights(rng, (32, 1, 1, 8)))
+    x = builder.add(Conv2D(stride=(2, 2)), x, weights=random_weights(rng, (32, 1, 1, 32)))
+    pruned = random_weights(rng, (48, 3, 3, 32), bits=4, zeros=0.8)
+    x = builder.add(Conv2D(padding=(1, 1, 1, 1)), x, weights=pruned, name="pruned")
+    x = builder.add(Conv2D(), x, weights=random_weights(rng, (1, 1, 1, 48)))
+    graph = passes.run(builder.graph(x), "literal")
+
+    roomy = plan(graph, M4)
+    monkeypatch.setattr(Conv2D, "with_scratch", lambda self, params, limit: params)
+    narrow = plan(graph, M4)
+
+    assert by_name(narrow)["pruned"].scratch_bytes <= SPARSE_BYTES
+    assert by_name(roomy)["pruned"].scratch_bytes > SPARSE_BYTES
+    assert narrow.arena_bytes == roomy.arena_bytes

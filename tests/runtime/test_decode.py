@@ -41,6 +41,7 @@ def decode(runtime: Runtime, library: Path) -> Decode:
                 {
                     "data": ffi.cast("uint8_t *", buffers.place(packed.data, misaligned=True)),
                     "levels": ffi.cast("int8_t *", levels),
+                    "bytes": len(packed.data),
                     "gap": packed.gap,
                     "run_bits": packed.run_bits,
                 },

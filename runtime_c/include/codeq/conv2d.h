@@ -5,12 +5,21 @@
 
 #include <codeq/types.h>
 
+/** @brief How conv2d_sparse is cut into strips, and room for its lists. [conv2d-C7] */
+struct cq_sparse {
+    int16_t rows, columns;       /**< output words gathered at a time; columns a multiple of 4 */
+    int16_t kept;                /**< weight rows kept as lists: all of a group, or 1 */
+    uint16_t ones, twos, others; /**< entries of the lists of these rows */
+    uint8_t is_split;            /**< 1 if some row needs several segments */
+};
+
 struct cq_conv2d_params {
     struct cq_shape in, out;
     struct cq_pair kernel, stride, dilation; /**< >= 1 */
     struct cq_pair pad;                      /**< rows above, columns left; in_zero is read there */
     int32_t groups;                          /**< divides in.c and out.c */
     int32_t tile;              /**< output pixels gathered at a time, 1..CQ_MAX_TILE */
+    struct cq_sparse sparse;   /**< conv2d_sparse: how the work is cut; else 0 */
     int8_t in_zero;            /**< zero point of the input: the value of padding */
     struct cq_weights weights; /**< out.c rows of kernel.h * kernel.w * (in.c / groups) */
     struct cq_requant requant; /**< out.c channels; bias holds -in_zero * sum of weights [N4.1] */
@@ -35,6 +44,16 @@ typedef enum cq_status cq_conv2d_fn(const struct cq_conv2d_params *params, const
 
 /** @brief The same for kernel 1x1, stride 1, no padding, one group: nothing is gathered. */
 typedef cq_conv2d_fn cq_conv2d_1x1_fn;
+
+/**
+ * @brief The same with few weights that are not zero, each used for sixteen pixels at once.
+ *
+ * Where conv2d_1x1 would serve, and pixels have as many channels before as after, `out` may be
+ * `in`.
+ *
+ * @param scratch  the strip, a padding pixel, a decoded chunk and the lists of one row [conv2d-C7]
+ */
+typedef cq_conv2d_fn cq_conv2d_sparse_fn;
 
 #define CQ_DECLARE_conv2d
 #include <codeq/kernels.inc>

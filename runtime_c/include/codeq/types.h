@@ -67,6 +67,7 @@ struct cq_pair {
 struct cq_weights {
     const uint8_t *data;  /**< the stream; any alignment; never read past its last byte */
     const int8_t *levels; /**< 2^bits values or fewer, indexed by code; NULL: codes are a grid */
+    uint32_t bytes;       /**< of the stream */
     uint8_t gap;          /**< grid: added to the magnitude of every non-zero index [N3.4] */
     uint8_t run_bits;     /**< rle: width of a zero-run field, 1..8; 0 elsewhere */
 };

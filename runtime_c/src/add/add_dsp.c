@@ -58,7 +58,8 @@ CQ_FAST_CODE static void cq_add_run(const struct cq_add_form *form, const int8_t
         const int32_t doubled = *other++ * f.other_step + f.other_offset;
         const int32_t y = cq_smmulr(doubled, f.other_multiplier);
         const int32_t is_negative = (int32_t)((uint32_t)y >> 31);
-        const int32_t term = cq_asr(y - is_negative + f.other_nudge, f.other_shift);
+        const int32_t term =
+            cq_shift_right(y - is_negative + f.other_nudge, (uint32_t)f.other_shift);
         const int32_t sum = *half++ * (INT32_C(1) << 19) + f.half_offset + term;
         *out++ =
             (int8_t)cq_requantize_short(sum, f.factor.multiplier, f.factor.scale, f.zero_point);

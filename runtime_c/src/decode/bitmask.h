@@ -4,45 +4,40 @@
 #ifndef CODEQ_SRC_DECODE_BITMASK_H
 #define CODEQ_SRC_DECODE_BITMASK_H
 
-#include "cursor.h"
+#include "nonzeros.h"
 
 static void cq_bitmask_init(struct cq_cursor *cursor, const struct cq_weights *weights,
                             uint32_t bits, int32_t count)
 {
     cq_cursor_init(cursor, weights, bits);
-    cursor->codes = cq_bits_at(weights->data + ((uint32_t)count + 7u) / 8u);
+    cursor->codes = cq_bits_at(weights->data + ((uint32_t)count + 7u) / 8u, cursor->mask.end);
+    cursor->mask.end = cursor->codes.at;
 }
 
+/* Sixteen mask bits at a time. */
 CQ_FAST_CODE static struct cq_chunk cq_bitmask_next(struct cq_cursor *cursor, int32_t count,
                                                     void *scratch)
 {
-    struct cq_nonzero *const nonzero = scratch;
-    int32_t found = 0;
+    const struct cq_nonzero_field field = cq_nonzero_field_of(cursor->map);
+    struct cq_nonzero *nonzero = scratch;
     struct cq_bits mask = cursor->mask;
     struct cq_bits codes = cursor->codes;
-    const struct cq_code_map map = cursor->map;
-    for (uint32_t offset = 0u; offset < (uint32_t)count;) {
-        if (mask.count == 0u) {
-            mask.buffer = *mask.at;
-            mask.at += 1;
-            mask.count = 8u;
+    for (int32_t first = 0; first < count; first += 16) {
+        if (mask.count < 16u) {
+            cq_bits_refill(&mask);
         }
-        uint32_t step = 1u;
-        if ((mask.buffer & 1u) != 0u) {
-            nonzero[found].offset = (uint8_t)offset;
-            nonzero[found].weight = (int8_t)cq_take_nonzero_code(&codes, map);
-            ++found;
-        } else if (mask.buffer == 0u) {
-            const uint32_t rest = (uint32_t)count - offset; /* one branch for the whole byte */
-            step = mask.count < rest ? mask.count : rest;
+        const int32_t width = count - first < 16 ? count - first : 16;
+        for (uint32_t bits = cq_bits_next(&mask, (uint32_t)width); bits != 0u; bits &= bits - 1u) {
+            if (codes.count < 8u) {
+                cq_bits_refill(&codes);
+            }
+            const int32_t offset = first + (int32_t)cq_trailing_zeros(bits);
+            nonzero = cq_nonzero_write(nonzero, offset, &codes, field);
         }
-        mask.buffer >>= step;
-        mask.count -= step;
-        offset += step;
     }
     cursor->mask = mask;
     cursor->codes = codes;
-    return cq_nonzero_chunk(map, nonzero, found);
+    return cq_nonzero_chunk(cursor->map, scratch, nonzero);
 }
 
 static const struct cq_decoder cq_bitmask = {cq_bitmask_init, cq_bitmask_next};

@@ -5,16 +5,53 @@
 
 #include <stdint.h>
 
+#include <codeq/config.h>
+
 struct cq_bits {
-    const uint8_t *at; /* first byte that has not been read */
-    uint32_t buffer;   /* bits that have been read and not taken; zero above `count` */
+    const uint8_t *at;  /* first byte whose bits do not count yet */
+    const uint8_t *end; /* of the stream */
+    uint32_t buffer;    /* bits that have been read and not taken, and above `count` zeros or what
+                           the bytes from `at` on hold */
     uint32_t count;
 };
 
-static inline struct cq_bits cq_bits_at(const uint8_t *at)
+static inline struct cq_bits cq_bits_at(const uint8_t *at, const uint8_t *end)
 {
-    const struct cq_bits bits = {at, 0u, 0u};
+    const struct cq_bits bits = {at, end, 0u, 0u};
     return bits;
+}
+
+/**
+ * @brief Read ahead: 24 bits or more, or all that are left.
+ *
+ * Four bytes at once where the stream has so many; what of them does not count yet is read again.
+ */
+static inline void cq_bits_refill(struct cq_bits *bits)
+{
+    const uint8_t *const at = bits->at;
+    if (bits->end - at >= 4) {
+        const uint32_t word =
+            (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        bits->buffer |= word << bits->count;
+        bits->at = at + (31u - bits->count) / 8u;
+        bits->count |= 24u;
+        return;
+    }
+    while (bits->count < 24u && bits->at != bits->end) {
+        bits->buffer |= (uint32_t)*bits->at << bits->count;
+        bits->at += 1;
+        bits->count += 8u;
+    }
+}
+
+/** @brief Take `width` bits that a refill has read. */
+static inline uint32_t cq_bits_next(struct cq_bits *bits, uint32_t width)
+{
+    const uint32_t field = bits->buffer & ((1u << width) - 1u);
+    CQ_ASSERT(bits->count >= width);
+    bits->buffer >>= width;
+    bits->count -= width;
+    return field;
 }
 
 /**
@@ -25,6 +62,7 @@ static inline struct cq_bits cq_bits_at(const uint8_t *at)
 static inline uint32_t cq_bits_take(struct cq_bits *bits, uint32_t width)
 {
     if (bits->count < width) {
+        CQ_ASSERT(bits->at != bits->end);
         bits->buffer |= (uint32_t)*bits->at << bits->count;
         bits->at += 1;
         bits->count += 8u;
@@ -33,6 +71,20 @@ static inline uint32_t cq_bits_take(struct cq_bits *bits, uint32_t width)
     bits->buffer >>= width;
     bits->count -= width;
     return field;
+}
+
+/** @brief Zero bits below the lowest one of x, which is not 0. */
+static inline uint32_t cq_trailing_zeros(uint32_t x)
+{
+#ifdef __ARM_FEATURE_CLZ
+    return 31u - (uint32_t)__builtin_clz(x & (0u - x));
+#else
+    uint32_t zeros = 0u;
+    for (; (x & 1u) == 0u; x >>= 1) {
+        zeros += 1u;
+    }
+    return zeros;
+#endif
 }
 
 /** @brief A field of `width` bits read as two's complement. */

@@ -6,6 +6,7 @@
 
 #include <codeq/types.h>
 
+#include "../numerics.h"
 #include "bits.h"
 
 /* From stored codes to weights. [N3.4] */
@@ -25,7 +26,7 @@ struct cq_cursor {
     struct cq_bits mask;    /* bitmask */
     struct cq_code_map map; /* what codes stand for */
     uint32_t run_width;     /* rle: bits of a run field */
-    uint32_t zeros;         /* rle: zeros left in the run */
+    int32_t zeros;          /* rle: zeros left in the run */
     uint32_t value_follows; /* rle: 1 if a value field stands behind the run */
     uint32_t digits;        /* ternary: base-3 number that is left of the byte */
     uint32_t digits_left;   /* ternary: and how many digits that is */
@@ -56,13 +57,13 @@ struct cq_decoder {
 static inline void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weights *weights,
                                   uint32_t bits)
 {
-    cursor->codes = cq_bits_at(weights->data);
+    cursor->codes = cq_bits_at(weights->data, weights->data + weights->bytes);
     cursor->mask = cursor->codes;
     cursor->map.levels = weights->levels;
     cursor->map.gap = weights->gap;
     cursor->map.width = bits;
     cursor->run_width = weights->run_bits;
-    cursor->zeros = 0u;
+    cursor->zeros = 0;
     cursor->value_follows = 0u;
     cursor->digits = 0u;
     cursor->digits_left = 0u;
@@ -91,28 +92,6 @@ static inline int8_t cq_map_code(struct cq_code_map map, int32_t code)
 static inline int32_t cq_take_code(struct cq_bits *codes, struct cq_code_map map)
 {
     return cq_sign_extend(cq_bits_take(codes, map.width), map.width);
-}
-
-/** @brief The same in a sparse packing, where a non-zero of a 2-bit grid costs its sign. [F4] */
-static inline int32_t cq_take_nonzero_code(struct cq_bits *codes, struct cq_code_map map)
-{
-    if (map.width == 2u && map.levels == NULL) {
-        return 1 - 2 * (int32_t)cq_bits_take(codes, 1u);
-    }
-    return cq_take_code(codes, map);
-}
-
-/** @brief Close a sparse chunk: codes become weights. */
-static inline struct cq_chunk cq_nonzero_chunk(struct cq_code_map map, struct cq_nonzero *nonzero,
-                                               int32_t count)
-{
-    const struct cq_chunk chunk = {nonzero, count};
-    if (cq_maps_codes(map)) {
-        for (int32_t i = 0; i < count; ++i) {
-            nonzero[i].weight = cq_map_code(map, nonzero[i].weight);
-        }
-    }
-    return chunk;
 }
 
 #endif

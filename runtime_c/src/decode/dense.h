@@ -18,6 +18,7 @@ CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int3
     struct cq_chunk chunk = {scratch, count};
     const struct cq_code_map map = cursor->map;
     if (map.width == 8u && !cq_maps_codes(map)) {
+        CQ_ASSERT(count <= cursor->codes.end - cursor->codes.at);
         chunk.data = cursor->codes.at; /* the bytes are the weights: used where they lie in flash */
         cursor->codes.at += count;
         return chunk;
@@ -40,7 +41,7 @@ CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int3
 static inline void cq_dense_seek(struct cq_cursor *cursor, uint32_t index)
 {
     const uint32_t bit = index * cursor->map.width;
-    cursor->codes = cq_bits_at(cursor->codes.at + bit / 8u);
+    cursor->codes = cq_bits_at(cursor->codes.at + bit / 8u, cursor->codes.end);
     if (bit % 8u != 0u) {
         (void)cq_bits_take(&cursor->codes, bit % 8u);
     }

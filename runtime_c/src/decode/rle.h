@@ -3,7 +3,7 @@
 #ifndef CODEQ_SRC_DECODE_RLE_H
 #define CODEQ_SRC_DECODE_RLE_H
 
-#include "cursor.h"
+#include "nonzeros.h"
 
 static void cq_rle_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
                         int32_t count)
@@ -12,39 +12,43 @@ static void cq_rle_init(struct cq_cursor *cursor, const struct cq_weights *weigh
     cq_cursor_init(cursor, weights, bits);
 }
 
+/* A record is read when a weight that it covers is wanted, and not before. */
 CQ_FAST_CODE static struct cq_chunk cq_rle_next(struct cq_cursor *cursor, int32_t count,
                                                 void *scratch)
 {
+    const struct cq_nonzero_field field = cq_nonzero_field_of(cursor->map);
     const uint32_t run_width = cursor->run_width;
     const uint32_t escape = (1u << run_width) - 1u;
-    const uint32_t end = (uint32_t)count;
-    struct cq_nonzero *const nonzero = scratch;
-    int32_t found = 0;
+    struct cq_nonzero *nonzero = scratch;
     struct cq_bits codes = cursor->codes;
-    const struct cq_code_map map = cursor->map;
-    uint32_t zeros = cursor->zeros;
-    uint32_t value_follows = cursor->value_follows;
-    /* Fields are read when a weight that they cover is wanted: the stream may end with it. */
-    for (uint32_t offset = 0u; offset < end;) {
-        if (zeros == 0u && value_follows == 0u) {
-            zeros = cq_bits_take(&codes, run_width);
-            value_follows = zeros != escape ? 1u : 0u;
+    int32_t offset = cursor->zeros;
+    if (cursor->value_follows != 0u && offset < count) {
+        if (codes.count < 8u) {
+            cq_bits_refill(&codes);
         }
-        const uint32_t skipped = zeros < end - offset ? zeros : end - offset;
-        zeros -= skipped;
-        offset += skipped;
-        if (offset < end && value_follows != 0u) {
-            nonzero[found].offset = (uint8_t)offset;
-            nonzero[found].weight = (int8_t)cq_take_nonzero_code(&codes, map);
-            ++found;
-            value_follows = 0u;
-            ++offset;
+        nonzero = cq_nonzero_write(nonzero, offset, &codes, field);
+        offset += 1;
+        cursor->value_follows = 0u;
+    }
+    while (offset < count) {
+        if (codes.count < 16u) { /* both fields of a record */
+            cq_bits_refill(&codes);
         }
+        const uint32_t run = cq_bits_next(&codes, run_width);
+        offset += (int32_t)run;
+        if (run == escape) {
+            continue;
+        }
+        if (offset >= count) {
+            cursor->value_follows = 1u;
+            break;
+        }
+        nonzero = cq_nonzero_write(nonzero, offset, &codes, field);
+        offset += 1;
     }
     cursor->codes = codes;
-    cursor->zeros = zeros;
-    cursor->value_follows = value_follows;
-    return cq_nonzero_chunk(map, nonzero, found);
+    cursor->zeros = offset - count;
+    return cq_nonzero_chunk(cursor->map, scratch, nonzero);
 }
 
 static const struct cq_decoder cq_rle = {cq_rle_init, cq_rle_next};

@@ -22,6 +22,7 @@ CQ_FAST_CODE static struct cq_chunk cq_ternary_next(struct cq_cursor *cursor, in
     uint32_t digits_left = cursor->digits_left;
     for (int32_t i = 0; i < count; ++i) {
         if (digits_left == 0u) {
+            CQ_ASSERT(at != cursor->codes.end);
             digits = *at;
             at += 1;
             digits_left = 5u;

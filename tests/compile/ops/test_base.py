@@ -317,7 +317,8 @@ def test_the_c_parameters_are_the_fields_of_the_struct_in_order(kind):
     assert _struct(f"cq_{kind}_params") == list(c)
     for name, value in c.items():
         if isinstance(value, Mapping):
-            struct = {"weights": "cq_weights", "requant": "cq_requant"}.get(name, "cq_scale")
+            structs = {"weights": "cq_weights", "requant": "cq_requant", "sparse": "cq_sparse"}
+            struct = structs.get(name, "cq_scale")
             assert _struct(struct) == list(value)
 
 

@@ -9,7 +9,14 @@ import pytest
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir import Packed, TensorType
 from codeq_compile.ops.base import ROW_CACHE
-from codeq_compile.ops.conv2d import MAX_TILE, TILE_BYTES, Conv2D, Conv2DParams
+from codeq_compile.ops.conv2d import (
+    MAX_SPARSE_BYTES,
+    MAX_TILE,
+    SPARSE_BYTES,
+    TILE_BYTES,
+    Conv2D,
+    Conv2DParams,
+)
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, WeightSpec, grid, lowered, one_op_graph, random_weights, s8
 from tests.literal import to_int8, window_pixels
@@ -417,3 +424,58 @@ def test_scratch_of_helium_kernels_holds_patches_and_a_panel(rng, kernel, channe
         packed = Packed(packing="dense", bits=bits, data=b"")
         expected = -(-tile * patch // 4) * 4 + -(-decoded // 4) * 4
         assert expected == node.op.scratch_bytes(*args, packed, "conv2d", "mve")
+
+
+def test_the_sparse_family_is_offered_where_it_fills_its_lanes():
+    """With one to three pixels the general kernel does less; an endless row has no room."""
+
+    def families(size: tuple[int, int], channels: int) -> tuple[str, ...]:
+        case = Case(
+            name=f"{size} {channels}",
+            op=Conv2D(padding=SAME),
+            inputs=(s8(*size, channels),),
+            weights=WeightSpec(shape=(2, 3, 3, channels), bits=4, zeros=0.9),
+        )
+        (node,) = lowered(case.graph()).nodes
+        return node.op.families(node.params)
+
+    assert ("conv2d_sparse", "conv2d") == families((2, 2), 8)
+    assert ("conv2d",) == families((1, 3), 8)
+    assert ("conv2d",) == families((8, 8), 300)
+
+
+def test_scratch_that_is_offered_is_used_where_it_helps():
+    """A sparse kernel decodes its weights once for each strip: fewer strips are faster."""
+    case = Case(
+        name="roomy",
+        op=Conv2D(padding=SAME),
+        inputs=(s8(24, 24, 32),),
+        weights=WeightSpec(shape=(48, 3, 3, 32), bits=4, zeros=0.8),
+    )
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+    packed = Packed(packing="rle", bits=4, data=b"")
+
+    def scratch(params: Conv2DParams) -> int:
+        types = (graph.input_types(node), graph.tensors["y"])
+        return node.op.scratch_bytes(params, *types, packed, "conv2d_sparse")
+
+    first = scratch(node.params)
+    assert first <= SPARSE_BYTES
+    assert first == scratch(node.op.with_scratch(node.params, 100))
+    assert SPARSE_BYTES < scratch(node.op.with_scratch(node.params, 1 << 20)) <= MAX_SPARSE_BYTES
+
+
+def test_only_a_sparse_pointwise_convolution_overwrites_its_input():
+    """Others read an input pixel again after the first output that it is part of."""
+
+    def overwrites(name: str, family: str) -> tuple[int, ...]:
+        case = next(case for case in CASES if case.name == name)
+        (node,) = lowered(case.graph()).nodes
+        assert () == node.op.overwrites(node.params)
+        return node.op.overwrites(node.op.with_family(node.params, family))
+
+    assert (0,) == overwrites("1x1-c4-oc4", "conv2d_sparse")
+    assert () == overwrites("1x1-c4-oc4", "conv2d_1x1")
+    assert () == overwrites("3x3-same", "conv2d_sparse")
+    assert () == overwrites("groups2-1x1", "conv2d_sparse")

@@ -105,7 +105,7 @@ static void check(cq_conv2d_fn *kernel, const struct stream *stream, uint8_t run
         .groups = 1,
         .tile = 4,
         .in_zero = -9,
-        .weights = {stream->bytes, NULL, 0, run_bits},
+        .weights = {stream->bytes, NULL, (stream->bits + 7u) / 8u, 0, run_bits},
         .requant = {.bias = bias,
                     .multiplier = multiplier,
                     .exponent = exponent,

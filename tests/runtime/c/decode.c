@@ -50,15 +50,15 @@ static void test_dense(void)
     static const int8_t with_gap[] = {4, -5, 10, 0, -10};
     static const int8_t levels[16] = {10, 11, 12, 13, 14, 15, 16, 17, -8, -7, -6, -5, -4, -3, -2};
     static const int8_t from_table[] = {11, -2, 17, 10, -7};
-    check(&cq_dense, (struct cq_weights){data, NULL, 0, 0}, 4, 0, 5, expected);
-    check(&cq_dense, (struct cq_weights){data, NULL, 3, 0}, 4, 0, 5, with_gap);
-    check(&cq_dense, (struct cq_weights){data, levels, 0, 0}, 4, 0, 5, from_table);
+    check(&cq_dense, (struct cq_weights){data, NULL, sizeof data, 0, 0}, 4, 0, 5, expected);
+    check(&cq_dense, (struct cq_weights){data, NULL, sizeof data, 3, 0}, 4, 0, 5, with_gap);
+    check(&cq_dense, (struct cq_weights){data, levels, sizeof data, 0, 0}, 4, 0, 5, from_table);
 }
 
 static void test_dense_of_8_bits_is_read_in_place(void)
 {
     static const uint8_t data[] = {0x80, 0x7f, 0xff};
-    const struct cq_weights weights = {data, NULL, 0, 0};
+    const struct cq_weights weights = {data, NULL, sizeof data, 0, 0};
     struct cq_cursor cursor;
     cq_dense.init(&cursor, &weights, 8, 3);
     CHECK_EQUAL(1, cq_dense.next(&cursor, 2, NULL).data == data);
@@ -69,28 +69,28 @@ static void test_ternary(void)
 {
     static const uint8_t data[] = {0xa9, 0x02};
     static const int8_t expected[] = {0, 1, -1, -1, 1, 1};
-    check(&cq_ternary, (struct cq_weights){data, NULL, 0, 0}, 2, 0, 6, expected);
+    check(&cq_ternary, (struct cq_weights){data, NULL, sizeof data, 0, 0}, 2, 0, 6, expected);
 }
 
 static void test_bitmask(void)
 {
     static const uint8_t data[] = {0x84, 0x02, 0xf3, 0x02};
     static const int8_t expected[] = {0, 0, 3, 0, 0, 0, 0, -1, 0, 2};
-    check(&cq_bitmask, (struct cq_weights){data, NULL, 0, 0}, 4, 1, 10, expected);
+    check(&cq_bitmask, (struct cq_weights){data, NULL, sizeof data, 0, 0}, 4, 1, 10, expected);
 }
 
 static void test_rle(void)
 {
     static const uint8_t data[] = {0xce, 0xfd};
     static const int8_t expected[] = {0, 0, 3, 0, 0, 0, 0, -1, 0, 0};
-    check(&cq_rle, (struct cq_weights){data, NULL, 0, 2}, 4, 1, 10, expected);
+    check(&cq_rle, (struct cq_weights){data, NULL, sizeof data, 0, 2}, 4, 1, 10, expected);
 }
 
 static void test_a_sparse_sign_is_one_bit(void)
 {
     static const uint8_t data[] = {0x2a, 0x05}; /* mask of w1, w3, w5; signs -, +, - */
     static const int8_t expected[] = {0, -3, 0, 3, 0, -3};
-    check(&cq_bitmask, (struct cq_weights){data, NULL, 2, 0}, 2, 1, 6, expected);
+    check(&cq_bitmask, (struct cq_weights){data, NULL, sizeof data, 2, 0}, 2, 1, 6, expected);
 }
 
 int main(void)

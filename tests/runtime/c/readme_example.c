@@ -12,7 +12,7 @@ static const struct cq_linear_params layer = {
     .rows = 1,
     .in_features = 3,
     .out_features = 2,
-    .weights = {.data = weights},
+    .weights = {.data = weights, .bytes = sizeof weights},
     .requant = {.bias = bias,
                 .multiplier = multiplier,
                 .exponent = exponent,

@@ -44,7 +44,8 @@ static int32_t decode(const struct cq_decoder *decoder, const struct cq_weights 
             out += count;
         }
     }
-    return (int32_t)(cursor.codes.at - weights->data);
+    /* bytes that were read ahead hold nothing that was used */
+    return (int32_t)(cursor.codes.at - weights->data) - (int32_t)(cursor.codes.count / 8u);
 }
 
 #define DECODE(packing, store)                                                                     \

@@ -7,7 +7,7 @@
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
  *   flash     35 B weights, 23 B tables
- *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
+ *   ram       416 B arena (lower bound 416 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #include "conv.h"
 #include "conv_weights.h"
@@ -28,8 +28,8 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
  * weights    4-bit, gap 2, 64 % zero, rle 21 B   (dense 36 B, bitmask 22 B)
  * tables     bias 8 B, multiplier 8 B
  * work       648 MAC, 234 done, 414 skipped
- * scratch    180 B
- * kernel     cq_conv2d_s8_w4_rle_ref */
+ * scratch    380 B
+ * kernel     cq_conv2d_sparse_s8_w4_rle_dsp */
 static const struct cq_conv2d_params l01 = {
     .in = {5, 6, 2},
     .out = {3, 3, 4},
@@ -39,8 +39,10 @@ static const struct cq_conv2d_params l01 = {
     .pad = {1, 1},
     .groups = 1,
     .tile = 8,
+    .sparse =
+        {.rows = 1, .columns = 4, .kept = 1, .ones = 2, .twos = 2, .others = 17, .is_split = 0},
     .in_zero = -3,
-    .weights = {.data = conv_l01_weights, .levels = NULL, .gap = 2, .run_bits = 2},
+    .weights = {.data = conv_l01_weights, .levels = NULL, .bytes = 21, .gap = 2, .run_bits = 2},
     .requant = {.bias = conv_l01_bias,
                 .multiplier = conv_l01_multiplier,
                 .exponent = NULL,
@@ -64,7 +66,7 @@ static const struct cq_linear_params l02 = {
     .rows = 1,
     .in_features = 36,
     .out_features = 2,
-    .weights = {.data = conv_l02_weights, .levels = NULL, .gap = 0, .run_bits = 0},
+    .weights = {.data = conv_l02_weights, .levels = NULL, .bytes = 14, .gap = 0, .run_bits = 0},
     .requant = {.bias = conv_l02_bias,
                 .multiplier = conv_l02_multiplier,
                 .exponent = conv_l02_exponent,
@@ -101,11 +103,11 @@ enum cq_status conv_run(const int8_t *image, int8_t *probabilities, struct conv_
     }
 
     int8_t *const bytes = (int8_t *)(void *)arena->words;
-    int8_t *const t01 = bytes + 180; /* 36 B, live l01..l02 */
+    int8_t *const t01 = bytes + 380; /* 36 B, live l01..l02 */
     int8_t *const t02 = bytes + 72;  /* 4 B, live l02..l03 */
 
     /* l01 conv2d "features.0" */
-    CQ_TRY(cq_conv2d_s8_w4_rle_ref(&l01, image, t01, bytes));
+    CQ_TRY(cq_conv2d_sparse_s8_w4_rle_dsp(&l01, image, t01, bytes));
     CQ_TRACE(1, t01, 36);
 
     /* reshape "flatten": t01 is now s8[36], nothing is copied */

@@ -32,7 +32,7 @@ static const struct cq_linear_params l01 = {
     .rows = 1,
     .in_features = 8,
     .out_features = 3,
-    .weights = {.data = linear_l01_weights, .levels = NULL, .gap = 0, .run_bits = 0},
+    .weights = {.data = linear_l01_weights, .levels = NULL, .bytes = 24, .gap = 0, .run_bits = 0},
     .requant = {.bias = linear_l01_bias,
                 .multiplier = linear_l01_multiplier,
                 .exponent = NULL,

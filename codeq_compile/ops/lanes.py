@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a sparse convolution is cut: twin of runtime_c/src/conv2d_sparse.  [conv2d-C7]"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from codeq_compile.ir.op import Array
+from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.base import CHUNK, Pair, align4
+from codeq_compile.ops.bounds import lane_budget
+
+LANES = 4
+"""Pixels a word."""
+GROUP = 4
+"""Words that are computed together."""
+LANE_BUDGET = lane_budget()
+"""Largest sum of magnitudes that a lane holds for any int8 input; CQ_LANE_BUDGET of runtime_c."""
+ROW_BYTES = 20
+"""Of `struct cq_row_lists`."""
+MAX_ENTRIES = 0xFFFF
+"""Of a stack."""
+_ADD, _GROUP, _DECODE, _READ, _USE, _GATHER = 15, 220, 55, 250, 200, 9
+"""Instructions on Cortex-M4, rounded: a weight for a group of sixteen pixels; an output channel of
+a group; a weight and a row that are decoded; a row that is used for a strip; a gathered word."""
+_NEAR = 1.06
+"""A cut that costs so many times the least is as good, if it needs less scratch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """A convolution as strips see it.
+
+    Parameters
+    ----------
+    kernel, stride, dilation : tuple of int (h, w)
+    channels : int
+        Input channels of a group.
+    output : tuple of int (h, w)
+    is_flat : bool
+        Pointwise with stride 1 and no padding: the image is one row.
+    """
+
+    kernel: Pair
+    stride: Pair
+    dilation: Pair
+    channels: int
+    output: Pair
+    is_flat: bool
+
+    @property
+    def words(self) -> Pair:
+        """Rows and columns of output words in one of the four parts."""
+        h, w = (1, self.output[0] * self.output[1]) if self.is_flat else self.output
+        above = -(-h // LANES), w
+        beside = h, -(-w // LANES)
+        return min(above, beside, key=lambda part: part[0] * -(-part[1] // GROUP))
+
+    def strip_words(self, size: Pair) -> int:
+        """Words of input that `size` rows and columns of output words meet, all channels."""
+        rows, columns = size
+        reach = (self.kernel[1] - 1) * self.dilation[1] + 1
+        span = (columns - 1) * self.stride[1] + reach
+        pitch = min(reach, self.stride[1]) * -(-span // self.stride[1])
+        tap_step = 1 if rows == 1 else self.dilation[0]
+        slots = (rows - 1) * self.stride[0] + (self.kernel[0] - 1) * tap_step + 1
+        return slots * self.channels * pitch
+
+    def sizes(self) -> Iterator[Pair]:
+        """Every (rows, columns) of a strip, columns a multiple of the group."""
+        rows, columns = self.words
+        for r in range(1, rows + 1):
+            for c in range(GROUP, columns + GROUP, GROUP):
+                yield r, c
+
+    def strips(self, size: Pair) -> int:
+        """Strips of this size in the image."""
+        rows, columns = self.words
+        return -(-rows // size[0]) * -(-columns // size[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """Entries of two bytes in each of the three stacks.
+
+    Parameters
+    ----------
+    ones, twos, others : int
+        For weights 1 and -1, for 2 and -2, and for the others.
+    """
+
+    ones: int
+    twos: int
+    others: int
+
+    @property
+    def bytes(self) -> int:
+        return align4(2 * (self.ones + self.twos + self.others))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """`struct cq_sparse`: a strip of output words, and the lists that are kept.
+
+    Parameters
+    ----------
+    size : tuple of int (rows, columns)
+    kept : int
+        Weight rows whose lists are kept: all of a group, decoded once; or 1, decoded anew for each
+        strip.
+    lists : Lists
+        Room for the lists of these rows.
+    is_split : bool
+        Some row is more than a lane holds, and is cut into segments.
+    scratch_bytes : int
+    """
+
+    size: Pair
+    kept: int
+    lists: Lists
+    is_split: bool
+    scratch_bytes: int
+
+    def c_params(self) -> Mapping[str, int]:
+        return {
+            "rows": self.size[0],
+            "columns": self.size[1],
+            "kept": self.kept,
+            "ones": self.lists.ones,
+            "twos": self.lists.twos,
+            "others": self.lists.others,
+            "is_split": int(self.is_split),
+        }
+
+
+def magnitudes(weights: Int8Array, unit: int) -> Array:
+    """Weights without sign, counted in units: int64 array of shape (rows, weights)."""
+    return np.abs(weights.reshape(len(weights), -1).astype(np.int64)) // unit
+
+
+def list_sizes(rows: Array) -> Array:
+    """Entries that each row needs, as in `Lists`: int64 array of shape (rows, 3).
+
+    Parameters
+    ----------
+    rows : int64 array of shape (rows, weights)
+        From `magnitudes`.
+    """
+    # two neighbouring segments hold more than the budget together
+    segments = 1 + 2 * (rows.sum(axis=1) // (LANE_BUDGET + 1))
+    ones, twos, others = ((rows == 1), (rows == 2), (rows > 2))
+    return np.stack(
+        [
+            ones.sum(axis=1) + 2 * segments,
+            twos.sum(axis=1) + 2 * segments,
+            2 * others.sum(axis=1) + 3 * segments,
+        ],
+        axis=1,
+    )
+
+
+def cuts(geometry: Geometry, rows: Array, groups: int) -> Iterator[Cut]:
+    """Every way to cut a convolution.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    rows : int64 array of shape (output channels, weights)
+        From `magnitudes`.
+    groups : int
+        Of output channels, one after the other.
+    """
+    taps = geometry.kernel[0] * geometry.kernel[1]
+    fixed = align4(geometry.channels) + align4(2 * min(taps * geometry.channels, CHUNK)) + 4 * taps
+    in_group = len(rows) // groups
+    sizes = list_sizes(rows)
+    one = sizes.max(axis=0)
+    all_ = sizes.reshape(groups, in_group, 3).sum(axis=1).max(axis=0)
+    is_split = bool(rows.sum(axis=1).max() > LANE_BUDGET)
+    for kept, entries in {1: one, in_group: all_}.items():
+        if max(entries) > MAX_ENTRIES:
+            continue
+        room = Lists(ones=int(entries[0]), twos=int(entries[1]), others=int(entries[2]))
+        for size in geometry.sizes():
+            strip = 4 * geometry.strip_words(size)
+            if strip <= MAX_ENTRIES:
+                scratch = strip + fixed + ROW_BYTES * kept + room.bytes
+                yield Cut(
+                    size=size,
+                    kept=kept,
+                    lists=room,
+                    is_split=is_split,
+                    scratch_bytes=scratch,
+                )
+
+
+def best_cut(
+    geometry: Geometry, weights: Int8Array, *, groups: int, unit: int, limit: int
+) -> Cut | None:
+    """Of the cuts with at most `limit` bytes of scratch that are about the fastest, the smallest.
+
+    Where no cut is so small, the smallest; None if every strip is too long for 16-bit offsets.
+    """
+    possible = list(cuts(geometry, magnitudes(weights, unit), groups))
+    if not possible:
+        return None
+    in_group = len(weights) // groups
+    nonzeros = int(np.count_nonzero(weights)) // groups
+    decoded = _DECODE * nonzeros + _READ * in_group
+    rows, columns = geometry.words
+    computed = rows * -(-columns // GROUP) * (_ADD * nonzeros + _GROUP * in_group)
+
+    def cost(cut: Cut) -> int:
+        strips = geometry.strips(cut.size)
+        times = 1 if cut.kept == in_group else strips
+        used = _USE * in_group + _GATHER * geometry.strip_words(cut.size)
+        return computed + times * decoded + strips * used
+
+    fitting = [cut for cut in possible if cut.scratch_bytes <= limit]
+    if not fitting:
+        return min(possible, key=lambda cut: (cut.scratch_bytes, cost(cut)))
+    enough = _NEAR * min(map(cost, fitting))
+    return min(
+        (cut for cut in fitting if cost(cut) <= enough),
+        key=lambda cut: (cut.scratch_bytes, cost(cut)),
+    )

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the sources tell compilers about functions. */
+#ifndef CODEQ_SRC_ATTRIBUTES_H
+#define CODEQ_SRC_ATTRIBUTES_H
+
+#ifdef __GNUC__
+/* An inner loop that shares its registers with a whole loop nest spills them. */
+#define CQ_NOINLINE __attribute__((noinline))
+/* A loop is written once and compiled for each constant that it is called with. */
+#define CQ_INLINE __attribute__((always_inline)) inline
+#else
+#define CQ_NOINLINE
+#define CQ_INLINE inline
+#endif
+
+#endif

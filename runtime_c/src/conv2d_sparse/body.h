@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Convolution with sparse weights: each weight that is not zero is added to sixteen pixels at once.
+ * Spec: NUMERICS.md [conv2d-C7]. */
+#ifndef CODEQ_SRC_CONV2D_SPARSE_BODY_H
+#define CODEQ_SRC_CONV2D_SPARSE_BODY_H
+
+#include "lanes.h"
+#include "store.h"
+#include "strip.h"
+#include "taps.h"
+
+static inline const uint32_t *cq_at(const uint8_t *x, uint32_t place)
+{
+    return (const uint32_t *)(const void *)(x + place);
+}
+
+/* Weights 2 and -2, twice what was added up: what is subtracted is added to a negated sum. */
+static inline struct cq_lanes cq_group_twos(const uint8_t *x, const struct cq_taps *taps)
+{
+    struct cq_lanes sum = cq_lanes_zero();
+    const uint16_t *list = taps->plus2;
+    for (uint32_t place = *--list; place != CQ_END; place = *--list) {
+        sum = cq_lanes_add(sum, cq_at(x, place));
+    }
+    sum = cq_lanes_subtract_from(CQ_BOTH_LANES * 255u * taps->others[1], sum);
+    list = taps->minus2;
+    for (uint32_t place = *list++; place != CQ_END; place = *list++) {
+        sum = cq_lanes_add(sum, cq_at(x, place));
+    }
+    return cq_lanes_double(sum);
+}
+
+/* The first segment of the lists, for sixteen pixels. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_group_segment(const uint8_t *x, const struct cq_taps *taps,
+                                                      uint32_t *registers)
+{
+    struct cq_lanes sum = cq_lanes_zero();
+    if (taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END) {
+        sum = cq_group_twos(x, taps);
+    }
+    const uint16_t *list = taps->minus;
+    for (uint32_t place = *list++; place != CQ_END; place = *list++) {
+        sum = cq_lanes_add(sum, cq_at(x, place));
+    }
+    list = taps->others;
+    sum = cq_lanes_subtract_from(CQ_BOTH_LANES * 255u * (list[0] + 2u * list[1]), sum);
+    for (uint32_t place = *(list += 2); place != CQ_END; place = *(list += 2)) {
+        sum = cq_lanes_multiply_add(sum, cq_at(x, place), (uint32_t)(int32_t)(int16_t)list[1]);
+    }
+    list = taps->plus;
+    for (uint32_t place = *--list; place != CQ_END; place = *--list) {
+        sum = cq_lanes_add(sum, cq_at(x, place));
+    }
+    cq_lanes_store(registers, sum);
+}
+
+static inline void cq_add_registers(int32_t *sums, const uint32_t *registers)
+{
+    for (int32_t i = 0; i < CQ_REGISTERS; ++i) {
+        sums[i] += (int32_t)(registers[i] & 0xffffu);
+        sums[i + CQ_REGISTERS] += (int32_t)(registers[i] >> 16);
+    }
+}
+
+/* Rows of several segments, and other requantizations. */
+CQ_NOINLINE static void cq_group_sums(const uint8_t *x, struct cq_taps taps,
+                                      const struct cq_output *output, const struct cq_place *place,
+                                      uint32_t *registers)
+{
+    int32_t sums[2 * CQ_REGISTERS] = {0};
+    cq_add_registers(sums, registers);
+    for (int32_t segment = 1; segment < taps.segments; ++segment) {
+        cq_taps_skip(&taps);
+        cq_group_segment(x, &taps, registers);
+        cq_add_registers(sums, registers);
+    }
+    cq_store_sums(output, sums, place);
+}
+
+/* One output channel of a group. */
+static inline void cq_group_compute(const uint8_t *x, const struct cq_taps *taps,
+                                    const struct cq_output *output, const struct cq_place *place)
+{
+    uint32_t registers[CQ_REGISTERS];
+    cq_group_segment(x, taps, registers);
+    if (taps->segments != 1 || output->form == CQ_ANY) {
+        cq_group_sums(x, *taps, output, place, registers);
+    } else if (output->form == CQ_RECTIFYING) {
+        cq_store_rectified(output, registers, place);
+    } else {
+        cq_store_short(output, registers, place);
+    }
+}
+
+/* How many pixels each part of the output has from `column` on. */
+CQ_NOINLINE static void cq_place_cut(struct cq_place *place, const struct cq_strip *strip,
+                                     int32_t row, int32_t column)
+{
+    place->words = CQ_GROUP;
+    place->most = 0;
+    for (int32_t part = 0; part < CQ_LANES; ++part) {
+        const int32_t in_part = strip->columns - column;
+        const int32_t in_image = strip->out.w - part * strip->part.w - column;
+        const int32_t width = cq_limit(in_part < in_image ? in_part : in_image, 0, CQ_GROUP);
+        place->widths[part] = row + part * strip->part.h < strip->out.h ? width : 0;
+        place->words = place->widths[part] < place->words ? place->widths[part] : place->words;
+        place->most = place->widths[part] > place->most ? place->widths[part] : place->most;
+    }
+}
+
+/* All groups of a strip for one output channel, whose first pixel is at `out`. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *strip,
+                                                      const struct cq_taps *taps,
+                                                      const struct cq_output *output,
+                                                      struct cq_pair from, int8_t *out)
+{
+    const int32_t step = strip->out.c;
+    const int32_t next = (strip->part.h * strip->out.w + strip->part.w) * step;
+    const struct cq_pair end = {cq_limit(from.h + strip->size.h, 0, strip->rows),
+                                cq_limit(from.w + strip->size.w, 0, strip->columns)};
+    struct cq_place whole = {out,      step,     next,
+                             CQ_GROUP, CQ_GROUP, {CQ_GROUP, CQ_GROUP, CQ_GROUP, CQ_GROUP}};
+    for (int32_t row = from.h; row < end.h; ++row) {
+        const uint32_t *x = strip->words + (row - from.h) * strip->row;
+        whole.out = out + (row * strip->out.w + from.w) * step;
+        for (int32_t column = from.w; column < end.w; column += CQ_GROUP) {
+            if (row < strip->whole.h && column < strip->whole.w) {
+                cq_group_compute((const uint8_t *)x, taps, output, &whole);
+            } else {
+                struct cq_place place = whole;
+                cq_place_cut(&place, strip, row, column);
+                cq_group_compute((const uint8_t *)x, taps, output, &place);
+            }
+            whole.out += CQ_GROUP * step;
+            x += CQ_GROUP;
+        }
+    }
+}
+
+/* Scratch behind the strip and the padding. */
+struct cq_sparse_scratch {
+    void *chunk;               /* the decoder's */
+    int32_t *origins;          /* one a tap */
+    struct cq_row_lists *rows; /* one a row that is kept */
+    struct cq_stacks stacks;   /* empty */
+};
+
+static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *strip,
+                                                     const struct cq_conv2d_params *params)
+{
+    const struct cq_sparse *const sparse = &params->sparse;
+    const int32_t taps = params->kernel.h * params->kernel.w;
+    const int32_t chunk_bytes = 2 * cq_limit(taps * strip->channels, 1, CQ_CHUNK);
+    int8_t *const chunk = strip->padding + (strip->channels + 3) / 4 * 4;
+    int32_t *const origins = (int32_t *)(void *)(chunk + (chunk_bytes + 3) / 4 * 4);
+    struct cq_row_lists *const rows = (struct cq_row_lists *)(void *)(origins + taps);
+    uint16_t *const ones = (uint16_t *)(void *)(rows + sparse->kept);
+    uint16_t *const twos = ones + sparse->ones;
+    uint16_t *const others = twos + sparse->twos;
+    const struct cq_sparse_scratch scratch = {
+        chunk, origins, rows, {ones, twos, twos, others, others, others + sparse->others}};
+    return scratch;
+}
+
+/* Lists of the next `count` rows. */
+static void cq_sparse_read(struct cq_row_reader *reader, const struct cq_sparse_scratch *scratch,
+                           int32_t count)
+{
+    struct cq_stacks stacks = scratch->stacks;
+    for (int32_t row = 0; row < count; ++row) {
+        if (reader->is_split) {
+            cq_row_read_split(scratch->rows + row, reader, &scratch->stacks, &stacks);
+        } else {
+            cq_row_read_whole(scratch->rows + row, reader, &scratch->stacks, &stacks);
+        }
+    }
+}
+
+/* One group of channels.  Either all its rows are kept as lists, or each is read again for each
+ * strip. */
+static void cq_sparse_group(struct cq_row_reader *reader, const struct cq_strip *strip,
+                            const struct cq_conv2d_params *params,
+                            const struct cq_sparse_scratch *scratch, const int8_t *in,
+                            int32_t first_channel, int32_t unit, int8_t *out)
+{
+    const int32_t channels = params->out.c / params->groups;
+    const int is_kept = params->sparse.kept == channels;
+    const struct cq_cursor start = reader->cursor;
+    struct cq_pair from;
+    if (is_kept) {
+        cq_sparse_read(reader, scratch, channels);
+    }
+    for (from.h = 0; from.h < strip->rows; from.h += strip->size.h) {
+        for (from.w = 0; from.w < strip->columns; from.w += strip->size.w) {
+            cq_strip_gather(strip, params, in, from);
+            if (!is_kept) {
+                reader->cursor = start;
+            }
+            for (int32_t channel = 0; channel < channels; ++channel) {
+                const struct cq_row_lists *const row = scratch->rows + (is_kept ? channel : 0);
+                if (!is_kept) {
+                    cq_sparse_read(reader, scratch, 1);
+                }
+                const struct cq_taps taps = cq_row_taps(row, &scratch->stacks);
+                const struct cq_output output =
+                    cq_output_of(cq_load_channel(&params->requant, first_channel + channel), unit,
+                                 row->correction, row->magnitude);
+                cq_strip_channel(strip, &taps, &output, from, out + first_channel + channel);
+            }
+        }
+    }
+}
+
+static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, uint32_t bits,
+                                       const struct cq_conv2d_params *params, const int8_t *in,
+                                       int8_t *out, void *memory)
+{
+    const struct cq_strip strip = cq_strip_of(params, memory);
+    const struct cq_sparse_scratch scratch = cq_sparse_scratch_of(&strip, params);
+    struct cq_weights weights = params->weights;
+    struct cq_row_reader reader;
+    int32_t unit = 1;
+    if (bits == 2u && weights.levels == NULL) {
+        /* lanes count how often the only magnitude was added */
+        unit = weights.gap + 1;
+        weights.gap = 0u;
+    }
+    reader.length = params->kernel.h * params->kernel.w * strip.channels;
+    reader.channels = strip.channels;
+    reader.pitch = strip.pitch * 4;
+    reader.origins = scratch.origins;
+    reader.is_split = params->sparse.is_split;
+    reader.chunk = scratch.chunk;
+    reader.decoder = decoder;
+    decoder->init(&reader.cursor, &weights, bits, params->out.c * reader.length);
+    cq_fill(strip.padding, params->in_zero, strip.channels);
+    cq_strip_origins(&strip, params, scratch.origins);
+    for (int32_t group = 0; group < params->groups; ++group) {
+        cq_sparse_group(&reader, &strip, params, &scratch, in + group * strip.channels,
+                        group * (params->out.c / params->groups), unit, out);
+    }
+    return CQ_OK;
+}
+
+#endif

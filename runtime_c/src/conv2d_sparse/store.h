@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the lanes of one output channel to int8.  Spec: NUMERICS.md §4. */
+#ifndef CODEQ_SRC_CONV2D_SPARSE_STORE_H
+#define CODEQ_SRC_CONV2D_SPARSE_STORE_H
+
+#include "../attributes.h"
+#include "../dsp.h"
+#include "../requant.h"
+#include "lanes.h"
+
+/* How a channel is requantized; every form gives [N4.2]. */
+enum cq_output_form {
+    CQ_ANY,       /* as numerics.h writes it */
+    CQ_SHORT,     /* right shift, nothing overflows on the way */
+    CQ_RECTIFYING /* limits of int8, and the lower one is the zero point: nothing is seen of
+                     negative values */
+};
+
+/* A channel's constants, and what follows from them once for all its pixels. */
+struct cq_output {
+    struct cq_channel channel; /* its bias includes what the sums are off by */
+    int32_t unit;              /* sums count multiples of it */
+    enum cq_output_form form;
+    uint32_t factor;  /* of a signed lane in t, */
+    int32_t start;    /* added to it; */
+    int32_t rounding; /* added to the product of t and the multiplier, */
+    int32_t right;    /* which is divided by 2^right */
+};
+
+#define CQ_FRACTION 12     /* right, in the rectifying form */
+#define CQ_SIGNED   32768u /* what lanes lack that were made signed */
+
+/*
+ * Short: t is twice the accumulator, so that the upper half of t m, rounded, is [N2.4].  Ties
+ * go away from zero [N2.5] because results below zero lose 1.  Only for t = -2 the sign of t may
+ * not be that of the result: then the result is 0, and the 1 is lost in the shift.
+ *
+ * Rectifying: where the result of the first rounding is not negative, both roundings add a half and
+ * round down, which is rounding down once after adding both halves.  With t = 2^left acc, r the
+ * right shift of the channel and left + r = CQ_FRACTION + 1:
+ *
+ *   floor((floor((acc m + 2^30) / 2^31) + 2^(r-1)) / 2^r)
+ *     = floor((floor(t m / 2^32) + 2^(left-2) + 2^(CQ_FRACTION-1)) / 2^CQ_FRACTION),  left >= 2
+ *
+ * Where it is negative, neither side is above 0, and the limit is what is seen.  Without a right
+ * shift there is no second half; a left shift is part of t.
+ */
+
+/* True where 2^left times any sum is an int32. */
+static inline int cq_output_fits(struct cq_channel channel, int32_t unit, int32_t magnitude,
+                                 int32_t left)
+{
+    const int32_t most = INT32_MAX >> left;
+    return left <= 14 && unit <= INT16_MAX >> left && magnitude <= most / 128 / unit &&
+           channel.bias < most - magnitude * unit * 128 &&
+           channel.bias > magnitude * unit * 128 - most;
+}
+
+/**
+ * @brief What follows from the constants of a channel.
+ *
+ * @param unit        sums count multiples of it
+ * @param correction  added to each sum, in units
+ * @param magnitude   sum |w|, in units
+ */
+static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t unit,
+                                            int32_t correction, int32_t magnitude)
+{
+    const int32_t right = -channel.exponent;
+    const int32_t left = CQ_FRACTION + 1 - right;
+    struct cq_output output = {channel, unit, CQ_ANY, 0u, 0, 0, right};
+    int32_t shift = 1;
+    output.channel.bias =
+        cq_to_signed((uint32_t)channel.bias + (uint32_t)correction * (uint32_t)unit);
+    if (channel.clamp_min == -128 && channel.clamp_max == 127 && channel.zero_point == -128 &&
+        left >= 2 && cq_output_fits(channel, unit, magnitude, left)) {
+        output.form = CQ_RECTIFYING;
+        output.rounding = (INT32_C(1) << (CQ_FRACTION - 1)) - (INT32_C(128) << CQ_FRACTION) +
+                          (right > 0 ? INT32_C(1) << (left - 2) : 0);
+        shift = left;
+    } else if (right >= 1 && right <= 20 && cq_output_fits(channel, unit, magnitude, 2)) {
+        output.form = CQ_SHORT;
+        output.rounding = (INT32_C(1) << (right - 1)) + channel.zero_point * (INT32_C(1) << right);
+    }
+    output.factor = (uint32_t)unit << shift;
+    output.start =
+        cq_to_signed(((uint32_t)output.channel.bias + CQ_SIGNED * (uint32_t)unit) << shift);
+    return output;
+}
+
+/* Where the pixels of a group go: up to four neighbours in each of the four parts of the output. */
+struct cq_place {
+    int8_t *out;       /* first pixel of the first part */
+    int32_t step;      /* from a pixel to its neighbour */
+    int32_t next;      /* to the next part */
+    int32_t words;     /* pixels that every part has */
+    int32_t most;      /* and that some part has */
+    int32_t widths[4]; /* pixels of each part */
+};
+
+static CQ_INLINE int8_t cq_scale(int32_t t, const struct cq_output *output, int is_rectifying)
+{
+    if (is_rectifying) {
+        return (int8_t)cq_ssat8_asr12(cq_smmla(t, output->channel.multiplier, output->rounding));
+    }
+    const int32_t rounded = cq_smmlar(t, output->channel.multiplier, output->rounding) - (t < 0);
+    return cq_clamp_to_int8(cq_shift_right(rounded, (uint32_t)output->right),
+                            output->channel.clamp_min, output->channel.clamp_max);
+}
+
+/* All pixels of a group from its lanes: 6 instructions a pixel that is in every part where the form
+ * is rectifying, twice as many where it is short (Cortex-M4, gcc 12). */
+static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint32_t *registers,
+                                     const struct cq_place *place, int is_rectifying)
+{
+    const struct cq_output local = *output; /* what is stored may alias nothing of it */
+    const int32_t step = place->step;
+    const int32_t next = place->next;
+    int8_t *upper = place->out;
+    int8_t *lower = upper + 2 * next;
+    const uint32_t *const end = registers + 2 * place->words;
+    for (; registers != end; registers += 2, upper += step, lower += step) {
+        const uint32_t even = registers[0] ^ 0x80008000u;
+        const uint32_t odd = registers[1] ^ 0x80008000u;
+        upper[0] = cq_scale(cq_smlabb(even, local.factor, local.start), &local, is_rectifying);
+        upper[next] = cq_scale(cq_smlabb(odd, local.factor, local.start), &local, is_rectifying);
+        lower[0] = cq_scale(cq_smlatb(even, local.factor, local.start), &local, is_rectifying);
+        lower[next] = cq_scale(cq_smlatb(odd, local.factor, local.start), &local, is_rectifying);
+    }
+    if (place->words == place->most) {
+        return;
+    }
+    for (int32_t part = 0; part < CQ_LANES; ++part, upper += next) {
+        const uint32_t *lanes = registers + (part & 1);
+        int8_t *out = upper;
+        for (int32_t i = place->words; i < place->widths[part]; ++i, lanes += 2, out += step) {
+            const uint32_t lane = *lanes ^ 0x80008000u;
+            const int32_t t =
+                cq_smlabb(part >> 1 != 0 ? lane >> 16 : lane, local.factor, local.start);
+            *out = cq_scale(t, &local, is_rectifying);
+        }
+    }
+}
+
+CQ_FAST_CODE CQ_NOINLINE static void cq_store_rectified(const struct cq_output *output,
+                                                        const uint32_t *registers,
+                                                        const struct cq_place *place)
+{
+    cq_store_lanes(output, registers, place, 1);
+}
+
+CQ_FAST_CODE CQ_NOINLINE static void cq_store_short(const struct cq_output *output,
+                                                    const uint32_t *registers,
+                                                    const struct cq_place *place)
+{
+    cq_store_lanes(output, registers, place, 0);
+}
+
+/* Any requantization of sums: those of the lower lanes, register by register, then those of the
+ * upper ones. */
+CQ_NOINLINE static void cq_store_sums(const struct cq_output *output, const int32_t *sums,
+                                      const struct cq_place *place)
+{
+    for (int32_t part = 0; part < CQ_LANES; ++part) {
+        const int32_t *const sum = sums + (part >> 1) * CQ_REGISTERS + (part & 1);
+        int8_t *const out = place->out + part * place->next;
+        for (int32_t i = 0; i < place->widths[part]; ++i) {
+            const int32_t acc = cq_to_signed((uint32_t)sum[2 * i] * (uint32_t)output->unit +
+                                             (uint32_t)output->channel.bias);
+            out[i * place->step] = cq_requantize_channel(acc, output->channel);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pixels four to a word: the inputs of a strip of output pixels, transposed.  Spec: NUMERICS.md
+ * [conv2d-C7]. */
+#ifndef CODEQ_SRC_CONV2D_SPARSE_STRIP_H
+#define CODEQ_SRC_CONV2D_SPARSE_STRIP_H
+
+#include <codeq/conv2d.h>
+
+#include "../attributes.h"
+#include "../bytes.h"
+#include "../numerics.h"
+#include "lanes.h"
+
+/*
+ * The output is cut into four parts of equal size, one above the other or side by side; a word
+ * holds the pixels at one place of all four, so that a step of the kernel window is a step to
+ * another word, never a shift.  In memory: slot (row of input words), channel, column; columns that
+ * one tap meets in turn are neighbours, also with a stride.
+ */
+struct cq_strip {
+    struct cq_shape in, out; /* a pointwise convolution is one row of pixels */
+    struct cq_pair part;     /* from a pixel to the pixel of the next part */
+    int32_t rows, columns;   /* output words in one part */
+    struct cq_pair whole;    /* groups from rows and columns below these on are in all parts */
+    int32_t channels;        /* input channels of a group */
+    struct cq_pair size;     /* rows and columns of output words gathered at a time */
+    int32_t slots;           /* rows of input words that these meet */
+    int32_t slot_step;       /* input rows from slot to slot */
+    int32_t tap_step;        /* slots from a row of the window to the next */
+    int32_t phases;          /* columns whose number has the same remainder by stride.w: */
+    int32_t phase;           /* words a phase */
+    int32_t pitch;           /* words of a channel */
+    int32_t row;             /* words from a row of outputs to the next */
+    uint32_t *words;
+    int8_t *padding; /* one pixel of in_zero */
+};
+
+static inline int32_t cq_divide_up(int32_t a, int32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* True where an output pixel's patch is the input pixel at the same place, which then is at the
+ * same place of a single row. */
+static inline int cq_is_flat(const struct cq_conv2d_params *params)
+{
+    return params->kernel.h == 1 && params->kernel.w == 1 && params->stride.h == 1 &&
+           params->stride.w == 1 && params->in.h == params->out.h && params->in.w == params->out.w;
+}
+
+/* Cuts the output where fewer groups of words cover it; above each other if that is a tie, for
+ * columns then have neighbours on both sides. */
+static inline void cq_strip_split(struct cq_strip *strip)
+{
+    const int32_t h = cq_divide_up(strip->out.h, CQ_LANES);
+    const int32_t w = cq_divide_up(strip->out.w, CQ_LANES);
+    const int32_t above = h * cq_divide_up(strip->out.w, CQ_GROUP);
+    const int32_t beside = strip->out.h * cq_divide_up(w, CQ_GROUP);
+    strip->part.h = above <= beside ? h : 0;
+    strip->part.w = above <= beside ? 0 : w;
+    strip->rows = above <= beside ? h : strip->out.h;
+    strip->columns = above <= beside ? strip->out.w : w;
+    const int32_t least = strip->out.w - (CQ_LANES - 1) * strip->part.w; /* of the last part */
+    strip->whole.h = strip->out.h - (CQ_LANES - 1) * strip->part.h;
+    strip->whole.w = (least < strip->columns ? least : strip->columns) - (CQ_GROUP - 1);
+}
+
+static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params, void *scratch)
+{
+    struct cq_strip strip;
+    strip.in = params->in;
+    strip.out = params->out;
+    if (cq_is_flat(params)) {
+        strip.in.w *= strip.in.h;
+        strip.in.h = 1;
+        strip.out.w = strip.in.w;
+        strip.out.h = 1;
+    }
+    cq_strip_split(&strip);
+    strip.channels = params->in.c / params->groups;
+    strip.size.h = params->sparse.rows;
+    strip.size.w = params->sparse.columns;
+    const int32_t reach = (params->kernel.w - 1) * params->dilation.w + 1;
+    const int32_t span = (strip.size.w - 1) * params->stride.w + reach;
+    /* the rows of one row of outputs are those that the window meets; of several, all between */
+    const int is_row = strip.size.h == 1;
+    strip.slot_step = is_row ? params->dilation.h : 1;
+    strip.tap_step = is_row ? 1 : params->dilation.h;
+    strip.slots =
+        (strip.size.h - 1) * params->stride.h + (params->kernel.h - 1) * strip.tap_step + 1;
+    strip.phases = reach < params->stride.w ? reach : params->stride.w;
+    strip.phase = cq_divide_up(span, params->stride.w);
+    strip.pitch = strip.phases * strip.phase;
+    strip.row = params->stride.h * strip.channels * strip.pitch;
+    strip.words = scratch;
+    strip.padding = (int8_t *)(strip.words + strip.slots * strip.channels * strip.pitch);
+    return strip;
+}
+
+/* Byte offset of the first channel of each tap. */
+static void cq_strip_origins(const struct cq_strip *strip, const struct cq_conv2d_params *params,
+                             int32_t *origins)
+{
+    for (int32_t ky = 0; ky < params->kernel.h; ++ky) {
+        const int32_t slot = ky * strip->tap_step * strip->channels * strip->pitch;
+        for (int32_t kx = 0; kx < params->kernel.w; ++kx) {
+            const int32_t x = kx * params->dilation.w;
+            const int32_t column = x % params->stride.w * strip->phase + x / params->stride.w;
+            *origins++ = (slot + column) * 4;
+        }
+    }
+}
+
+/* Four pixels of four channels, transposed: word k gets channel k, and 128 is added to every value,
+ * so that bytes are never negative. */
+static inline void cq_transpose(const int8_t *const pixel[CQ_LANES], int32_t channel,
+                                uint32_t words[4])
+{
+    const uint32_t p0 = cq_load4(pixel[0] + channel) ^ 0x80808080u;
+    const uint32_t p1 = cq_load4(pixel[1] + channel) ^ 0x80808080u;
+    const uint32_t p2 = cq_load4(pixel[2] + channel) ^ 0x80808080u;
+    const uint32_t p3 = cq_load4(pixel[3] + channel) ^ 0x80808080u;
+    const uint32_t even01 = cq_uxtb16(p0) | cq_uxtb16(p1) << 8;
+    const uint32_t even23 = cq_uxtb16(p2) | cq_uxtb16(p3) << 8;
+    const uint32_t odd01 = cq_uxtb16_ror8(p0) | cq_uxtb16_ror8(p1) << 8;
+    const uint32_t odd23 = cq_uxtb16_ror8(p2) | cq_uxtb16_ror8(p3) << 8;
+    words[0] = (even01 & 0xffffu) | even23 << 16;
+    words[1] = (odd01 & 0xffffu) | odd23 << 16;
+    words[2] = (even23 & 0xffff0000u) | even01 >> 16;
+    words[3] = (odd23 & 0xffff0000u) | odd01 >> 16;
+}
+
+/* One place of the strip: every channel of four pixels. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_strip_column(const int8_t *const pixel[CQ_LANES],
+                                                     int32_t channels, int32_t pitch, uint32_t *to)
+{
+    int32_t c = 0;
+    for (; c + 3 < channels; c += 4) {
+        uint32_t words[4];
+        cq_transpose(pixel, c, words);
+        to[0] = words[0];
+        to[pitch] = words[1];
+        to[2 * pitch] = words[2];
+        to[3 * pitch] = words[3];
+        to += 4 * pitch;
+    }
+    for (; c < channels; ++c) {
+        uint32_t word = 0u;
+        for (int32_t lane = CQ_LANES - 1; lane >= 0; --lane) {
+            word = word << 8 | ((uint32_t)(int32_t)pixel[lane][c] & 0xffu);
+        }
+        *to = word ^ 0x80808080u;
+        to += pitch;
+    }
+}
+
+/* The inputs of the output words from `from` on, of the group whose channels begin at `in`.
+ */
+CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *strip,
+                                                     const struct cq_conv2d_params *params,
+                                                     const int8_t *in, struct cq_pair from)
+{
+    const int32_t stride = params->stride.w;
+    const int32_t top = from.h * params->stride.h - params->pad.h;
+    const int32_t left = from.w * stride - params->pad.w;
+    const struct cq_pair jump = {strip->part.h * params->stride.h, strip->part.w * stride};
+    for (int32_t slot = 0; slot < strip->slots; ++slot) {
+        uint32_t *const to = strip->words + slot * strip->channels * strip->pitch;
+        const int32_t y = top + slot * strip->slot_step;
+        for (int32_t phase = 0; phase < strip->phases; ++phase) {
+            for (int32_t i = 0; i < strip->phase; ++i) {
+                const int8_t *pixel[CQ_LANES];
+                for (int32_t lane = 0; lane < CQ_LANES; ++lane) {
+                    const int32_t at_y = y + lane * jump.h;
+                    const int32_t at_x = left + phase + i * stride + lane * jump.w;
+                    const int is_inside =
+                        at_y >= 0 && at_y < strip->in.h && at_x >= 0 && at_x < strip->in.w;
+                    pixel[lane] =
+                        is_inside ? in + (at_y * strip->in.w + at_x) * strip->in.c : strip->padding;
+                }
+                cq_strip_column(pixel, strip->channels, strip->pitch,
+                                to + phase * strip->phase + i);
+            }
+        }
+    }
+}
+
+#endif

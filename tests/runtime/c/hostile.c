@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Decoders and sparse kernels on random bytes: a checked build stops at the first weight that is
+ * not there, and neither reads nor writes outside its buffers before.  Meant for AddressSanitizer.
+ *
+ *   hostile SEED ROUNDS
+ */
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A check that fails ends the call, not the process: most streams here are damaged. */
+static jmp_buf refused;
+#define CQ_ASSERT(condition) ((condition) ? (void)0 : longjmp(refused, 1))
+
+#include "../../../runtime_c/src/conv2d_sparse/conv2d_sparse_dsp.c"
+#include "../../../runtime_c/src/decode/dense.h"
+#include "../../../runtime_c/src/decode/ternary.h"
+
+static uint32_t state;
+
+static uint32_t draw(uint32_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % below;
+}
+
+/* Exactly `bytes` of heap, so that every access outside is seen. */
+static void *block(size_t bytes)
+{
+    void *const data = malloc(bytes != 0u ? bytes : 1u);
+    if (data == NULL) {
+        abort();
+    }
+    memset(data, 0x5a, bytes);
+    return data;
+}
+
+/* A stream: noise, few bits set, or many; sometimes cut short. */
+static struct cq_weights noise(uint32_t bytes, uint32_t bits, int8_t *levels)
+{
+    const uint32_t kind = draw(3u);
+    uint8_t *const data = block(bytes);
+    for (uint32_t i = 0u; i < bytes; ++i) {
+        const uint32_t byte = draw(256u);
+        data[i] = (uint8_t)(kind == 0u ? byte : kind == 1u ? byte & draw(256u) : byte | draw(256u));
+    }
+    for (uint32_t i = 0u; i < 256u; ++i) {
+        levels[i] = (int8_t)((int32_t)draw(256u) - 128);
+    }
+    const struct cq_weights weights = {data, bits < 8u && draw(4u) == 0u ? levels : NULL, bytes,
+                                       (uint8_t)draw(3u), (uint8_t)(1u + draw(8u))};
+    return weights;
+}
+
+static uint32_t decode(const struct cq_decoder *decoder, int32_t each)
+{
+    const int32_t row = 1 + (int32_t)draw(600u);
+    const int32_t rows = 1 + (int32_t)draw(5u);
+    const uint32_t bits = 1u + draw(8u);
+    const int32_t chunk_weights = row < CQ_CHUNK ? row : CQ_CHUNK;
+    int8_t levels[256];
+    void *const chunk = block((size_t)(each * chunk_weights));
+    struct cq_weights weights = noise(draw(1500u), bits, levels);
+    uint8_t *const data = (uint8_t *)(uintptr_t)weights.data;
+    struct cq_cursor cursor;
+    /* a mask that is longer than the stream is refused before anything is read */
+    if ((uint32_t)(rows * row + 7) / 8u > weights.bytes) {
+        free(chunk);
+        free(data);
+        return 1u;
+    }
+    volatile uint32_t stopped = 1u;
+    if (setjmp(refused) == 0) {
+        decoder->init(&cursor, &weights, bits, rows * row);
+        for (int32_t r = 0; r < rows; ++r) {
+            for (int32_t k = 0; k < row; k += CQ_CHUNK) {
+                (void)decoder->next(&cursor, cq_limit(row - k, 1, CQ_CHUNK), chunk);
+            }
+        }
+        stopped = 0u;
+    }
+    free(chunk);
+    free(data);
+    return stopped;
+}
+
+/* A convolution whose lists have room for a part of its weights only. */
+static uint32_t convolve(const struct cq_decoder *decoder)
+{
+    static const int32_t bias[8];
+    static const int32_t multiplier[8] = {INT32_C(1) << 30};
+    static const int8_t exponent[8];
+    int8_t levels[256];
+    const uint32_t bits = 1u + draw(8u);
+    const int32_t channels = 1 + (int32_t)draw(9u);
+    const int32_t filters = 1 + (int32_t)draw(4u);
+    const int32_t taps = 9;
+    const uint32_t least = (uint32_t)(filters * taps * channels + 7) / 8u;
+    struct cq_weights weights = noise(least + draw(200u), bits, levels);
+    const struct cq_conv2d_params params = {
+        .in = {6, 7, channels},
+        .out = {6, 7, filters},
+        .kernel = {3, 3},
+        .stride = {1, 1},
+        .dilation = {1, 1},
+        .pad = {1, 1},
+        .groups = 1,
+        .sparse = {1, 4, draw(2u) != 0u ? (int16_t)filters : 1, (uint16_t)(2u + draw(60u)),
+                   (uint16_t)(2u + draw(30u)), (uint16_t)(3u + draw(60u)), 1},
+        .weights = weights,
+        .requant = {.bias = bias,
+                    .multiplier = multiplier,
+                    .exponent = exponent,
+                    .bias_bytes = 4,
+                    .multiplier_bytes = 4,
+                    .clamp_min = -128,
+                    .clamp_max = 127},
+    };
+    const struct cq_strip strip = cq_strip_of(&params, NULL);
+    const int32_t strip_bytes = 4 * strip.slots * strip.channels * strip.pitch;
+    const int32_t list_bytes = 2 * (params.sparse.ones + params.sparse.twos + params.sparse.others);
+    const int32_t chunk_bytes = (2 * cq_limit(taps * channels, 1, CQ_CHUNK) + 3) / 4 * 4;
+    void *const scratch = block((size_t)(strip_bytes + (channels + 3) / 4 * 4 + chunk_bytes +
+                                         4 * taps + 20 * params.sparse.kept + list_bytes));
+    int8_t *const in = block((size_t)(6 * 7 * channels));
+    int8_t *const out = block((size_t)(6 * 7 * filters));
+    volatile uint32_t stopped = 1u;
+    if (setjmp(refused) == 0) {
+        (void)cq_conv2d_sparse(decoder, bits, &params, in, out, scratch);
+        stopped = 0u;
+    }
+    free((uint8_t *)(uintptr_t)weights.data);
+    free(scratch);
+    free(in);
+    free(out);
+    return stopped;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct cq_decoder *const decoders[] = {&cq_dense, &cq_ternary, &cq_bitmask,
+                                                        &cq_rle};
+    state = 2u * (argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 0) : 0u) + 1u;
+    const uint32_t rounds = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 2000u;
+    uint32_t calls = 0u;
+    uint32_t stopped = 0u;
+    for (uint32_t round = 0u; round < rounds; ++round) {
+        for (int32_t i = 0; i < 4; ++i) {
+            stopped += decode(decoders[i], i < 2 ? 1 : 2);
+            ++calls;
+        }
+        stopped += convolve(&cq_bitmask) + convolve(&cq_rle);
+        calls += 2u;
+    }
+    printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);
+    return 0;
+}
