@@ -22,6 +22,12 @@ class Table:
         return f"const {self.array.c_type} {self.symbol}[{len(self.array.data)}]"
 
     @property
+    def attributes(self) -> str:
+        """Behind the declaration; kernels load several weights at a time where a word begins."""
+        aligned = "CQ_WORD_ALIGNED " if self.array.name == "weights" else ""
+        return f"{aligned}CQ_WEIGHTS_SECTION"
+
+    @property
     def rows(self) -> list[str]:
         return c.rows(self.array.data, self.array.c_type)
 

@@ -36,6 +36,19 @@
 #endif
 
 /**
+ * @brief Attribute of weights that kernels may load as words.
+ *
+ * Kernels work without it, some of them slower; compilers for Arm differ in what they align.
+ */
+#ifndef CQ_WORD_ALIGNED
+#ifdef __GNUC__
+#define CQ_WORD_ALIGNED __attribute__((aligned(4)))
+#else
+#define CQ_WORD_ALIGNED
+#endif
+#endif
+
+/**
  * @brief Attribute for the arena of a model, which the application declares.
  *
  * Empty by default; `static struct kws_arena arena CQ_ARENA_SECTION;` follows it.

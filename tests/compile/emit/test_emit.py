@@ -264,6 +264,26 @@ def test_weights_go_where_the_user_puts_them(tmp_path: Path) -> None:
     assert 0 == sections.get(".rodata", 0)
 
 
+@pytest.mark.parametrize("find", [tools.arm_cc, tools.zig_cc])
+def test_weights_begin_at_a_word_whatever_the_compiler(find, tmp_path: Path) -> None:
+    """Where they begin in between, cores without unaligned loads take them byte by byte."""
+    library = emitted(small_conv(), tmp_path)
+    includes = [f"-I{tmp_path / folder}" for folder in library.include]
+    image = tmp_path / "weights.o"
+    command = [*found(find).command, "-fdata-sections", *includes, "-c", "-o", str(image)]
+    subprocess.run([*command, str(tmp_path / "small_weights.c")], check=True)
+
+    with image.open("rb") as file:
+        alignments = {
+            section.name: section["sh_addralign"]
+            for section in ELFFile(file).iter_sections()
+            if section.name.endswith("_weights")
+        }
+
+    assert alignments
+    assert all(alignment % 4 == 0 for alignment in alignments.values())
+
+
 def test_another_runtime_is_refused_by_the_compiler(tmp_path: Path) -> None:
     """Structs of another ABI would be read wrongly, silently."""
     library = emitted(small_conv(), tmp_path)

@@ -15,7 +15,7 @@
 /* clang-format off */
 
 /* l01 conv2d "features.0" */
-const uint8_t conv_l01_weights[21] CQ_WEIGHTS_SECTION = {
+const uint8_t conv_l01_weights[21] CQ_WORD_ALIGNED CQ_WEIGHTS_SECTION = {
     0x1e, 0x6f, 0xc9, 0x0a, 0xba, 0x66, 0x43, 0xae, 0xe1, 0xf1, 0x96, 0xac, 0xa0, 0x6b, 0x36, 0xe4,
     0x1a, 0x1e, 0x6f, 0xc9, 0x03,
 };
@@ -27,7 +27,7 @@ const uint16_t conv_l01_multiplier[4] CQ_WEIGHTS_SECTION = {
 };
 
 /* l02 linear "head" */
-const uint8_t conv_l02_weights[14] CQ_WEIGHTS_SECTION = {
+const uint8_t conv_l02_weights[14] CQ_WORD_ALIGNED CQ_WEIGHTS_SECTION = {
     0x6c, 0x9b, 0xa4, 0x24, 0xdb, 0x26, 0x29, 0xc9, 0xb6, 0xaa, 0x87, 0xea, 0xa1, 0x02,
 };
 const int8_t conv_l02_bias[2] CQ_WEIGHTS_SECTION = {
