@@ -147,7 +147,7 @@ def test_the_fast_code_macro_moves_the_inner_loops(tmp_path):
 
     fast = set(re.findall(r"^(cq_\w+).*\|\.ramfunc", moved, re.MULTILINE))
     assert {"cq_accumulate_dense", "cq_accumulate_sparse"} <= fast
-    assert {"cq_sum_products", "cq_store_outputs", "cq_linear_sum_words"} <= fast
+    assert {"cq_multiply_pieces", "cq_sum_products", "cq_store_outputs"} <= fast
     assert {f"cq_{name}_next" for name in ("dense", "ternary", "bitmask", "rle")} <= fast
     assert "cq_dwconv2d_inside" in fast
 
