@@ -156,7 +156,7 @@ def test_the_last_phase_stays_inside_when_tables_grow() -> None:
 
 def test_activations_that_do_not_fit_are_refused_before_training() -> None:
     """Hours of training would not change them."""
-    with pytest.raises(DoesNotFit, match=r'(?s)RAM: \d+ bytes needed, 100 allowed.*"pw"'):
+    with pytest.raises(DoesNotFit, match=r'(?s)RAM: \d+ bytes needed, 100 allowed.*"stem"'):
         net(ram=100)
 
     net(ram="16K")
