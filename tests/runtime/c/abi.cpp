@@ -21,7 +21,7 @@ int main()
     const cq_requantize_params half = {3, 0, 0, -128, 127, {INT32_C(1) << 30, 0}};
     const cq_argmax_params row = {1, 3};
     cq_linear_fn *const linear = cq_linear_s8_w4_bitmask_ref;
-    cq_conv2d_fn *const conv2d = cq_conv2d_1x1_s8_w8_dense_dsp;
+    cq_conv2d_fn *const conv2d = cq_conv2d_s8_w8_dense_dsp;
     const bool passed = run(&half, in, out) == CQ_OK && out[0] == -64 && out[1] == 1 &&
                         out[2] == 64 && cq_argmax_s8_ref(&row, in, &index, nullptr) == CQ_OK &&
                         index == 2 && linear != nullptr && conv2d != nullptr;
