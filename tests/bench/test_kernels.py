@@ -78,7 +78,7 @@ def test_benchmarks_never_change(network: str, variant: str) -> None:
     """Figures of two versions can be compared only if they are of one network."""
     digest = serial.digest(benchmark(network, variant))
 
-    for each in (*FIGURES.networks, *figures.read(figures.BEFORE).networks):
+    for each in FIGURES.networks:
         if (each.network, each.variant) == (network, variant):
             assert digest == each.model
 

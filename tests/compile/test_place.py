@@ -105,6 +105,7 @@ def test_a_placed_library_computes_the_same_from_other_memories(
     assert 0 == codeq_compile.check(tmp_path, [M55.name], samples=1).bytes_differing
 
 
+@pytest.mark.slow
 def test_sizes_do_not_depend_on_the_place(tmp_path: Path, rng: np.random.Generator) -> None:
     """The same flash and RAM are needed, only elsewhere."""
     found(tools.arm_cc)
@@ -127,6 +128,7 @@ def _with_small_dtcm() -> Target:
     return msgspec.structs.replace(M55, memory=memory)
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_too_small_is_named(tmp_path: Path, rng: np.random.Generator) -> None:
     """Exit code 3, the memory and the excess."""
     found(tools.arm_cc)
@@ -136,6 +138,7 @@ def test_a_memory_that_is_too_small_is_named(tmp_path: Path, rng: np.random.Gene
         firmware.build(tmp_path, _with_small_dtcm())
 
 
+@pytest.mark.slow
 def test_a_board_without_the_memory_refuses_the_library(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

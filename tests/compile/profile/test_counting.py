@@ -15,7 +15,7 @@ from codeq_compile.profile.instructions import CLASSES
 from tests.boards import EMULATED, FAST, each, found
 from tests.libraries import emitted, hostile, small_conv
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -93,7 +93,6 @@ def test_what_is_counted_is_the_code_that_ships(board: str, tmp_path: Path) -> N
     assert {layer.kernel for layer in manifest.read(tmp_path).layers} < sizes.keys()
 
 
-@pytest.mark.slow
 def test_inner_loops_in_fast_memory_count_as_their_layers(tmp_path: Path) -> None:
     """Placed or not a layer executes about the same; loops that stand apart are not inlined."""
     totals, sections = [], []

@@ -27,6 +27,7 @@ TIMED = Timing(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.qemu
 def test_an_emulated_board_counts(tmp_path: Path) -> None:
     """Its cycles would be those of the machine below it."""
@@ -53,6 +54,7 @@ def test_a_real_board_is_asked_for_its_times(
         profile(tmp_path, "nucleo_f411re")
 
 
+@pytest.mark.slow
 @pytest.mark.qemu
 def test_a_profile_goes_into_the_report_once_a_target(tmp_path: Path) -> None:
     """Two profiles of one board in a report leave open which is the current one."""

@@ -18,7 +18,7 @@ from codeq_compile.target import Run
 from tests.boards import found
 from tests.libraries import emitted, small_conv
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 # The n-th reading is n squared: every two of them are another distance apart.
 TICKING = """
