@@ -53,10 +53,10 @@ def test_the_figures_of_kernels_are_current(board: str) -> None:
 
 @pytest.mark.slow
 def test_every_kernel_serves_a_measured_layer() -> None:
-    """A kernel without a figure on any core has no reason to be there."""
+    """A kernel for a core's own instructions needs a figure; `ref` is for the other cores."""
     measured = {each.kernel for each in FIGURES.kernels}
 
-    assert not [row.symbol for row in rows() if row.symbol not in measured]
+    assert not [row.symbol for row in rows() if row.isa != "ref" and row.symbol not in measured]
 
 
 def test_every_network_is_measured_on_every_core() -> None:
