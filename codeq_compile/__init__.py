@@ -22,7 +22,9 @@ from codeq_compile.check import SAMPLES, CheckResult, run
 from codeq_compile.check import check as _check
 from codeq_compile.emit import staging, write
 from codeq_compile.errors import DoesNotFit, InputError, ToolError
-from codeq_compile.ir import Graph, load
+from codeq_compile.frontends import tflite
+from codeq_compile.frontends.tflite import Kernels
+from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
 from codeq_compile.memory import Io
@@ -36,7 +38,16 @@ from codeq_compile.simulate import simulate as _simulate
 from codeq_compile.target import Target
 from codeq_compile.target import load as _load_target
 
-__all__ = ["Compiled", "check", "compile", "load", "profile", "run", "simulate"]
+__all__ = [
+    "Compiled",
+    "Kernels",
+    "check",
+    "compile",
+    "load",
+    "profile",
+    "run",
+    "simulate",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,33 @@ class Compiled:
     report: Report = field(repr=False)
 
 
+def load(path: Path | str, *, kernels: str = Kernels.TFLM) -> Graph:
+    """The quantized graph of a model file.
+
+    Parameters
+    ----------
+    path : Path or str
+        A `.cq` file, or a `.tflite` file quantized to int8.
+    kernels : str
+        For `.tflite`: whose integers it shall give, one of `Kernels`.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, or breaks a rule.
+    UnsupportedOp
+        codeq has no rule for some of its operators; all of them are named.
+    InputError
+        There are no such kernels.
+    """
+    if kernels not in set(Kernels):
+        raise InputError(f'there are no kernels "{kernels}"; there are {", ".join(Kernels)}')
+    path = Path(path)
+    if path.suffix == ".tflite":
+        return tflite.load(path, Kernels(kernels))
+    return serial.load(path)
+
+
 def compile(
     model: Path | str | Graph,
     directory: Path | str,
@@ -73,6 +111,7 @@ def compile(
     io: Io = "caller",
     place: str = "",
     samples: Mapping[str, Array] | None = None,
+    kernels: str = Kernels.TFLM,
     command: str | None = None,
 ) -> Compiled:
     """Write the C library of a model into a folder.
@@ -80,7 +119,7 @@ def compile(
     Parameters
     ----------
     model : Path, str or Graph
-        A `.cq` file, or a quantized graph.
+        A `.cq` or `.tflite` file, or a quantized graph.
     directory : Path or str
         Made, or replaced if it is an emitted library; on an error it stays as it was.
     target : str
@@ -100,6 +139,8 @@ def compile(
         loops, which then have sections of their own; flash and RAM by default.
     samples : mapping of str to int array of shape (samples, *tensor shape), optional
         Vectors of the self-test, by input name.
+    kernels : str
+        For a `.tflite` file: whose integers it shall give, see `load`.
     command : str, optional
         Written into the banners; default: the `codeq compile` that does the same.
 
@@ -120,7 +161,7 @@ def compile(
     limits = Budgets(flash=flash, weights=weights, ram=ram)
     board = _load_target(target)
     placement = places.parse(place, board)
-    source = _named(model if isinstance(model, Graph) else load(Path(model)), name)
+    source = _named(model if isinstance(model, Graph) else load(model, kernels=kernels), name)
     decided = plan(passes.run(source), board, packing, io)
     budgets.check_plan(limits, decided)
     if command is None:
@@ -148,7 +189,7 @@ def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str
     Parameters
     ----------
     model : Path, str or Graph
-        A `.cq` file, or a graph, lowered or not.
+        A `.cq` or `.tflite` file, or a graph, lowered or not.
     inputs : mapping of str to int8 array of shape (batch, *tensor shape)
         One array for every input.
 
@@ -163,7 +204,7 @@ def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str
     InputError
         The arrays do not fit the model.
     """
-    graph = model if isinstance(model, Graph) else load(Path(model))
+    graph = model if isinstance(model, Graph) else load(model)
     return _simulate(graph if graph.is_lowered else passes.run(graph), inputs)
 
 

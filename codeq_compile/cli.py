@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 
 import codeq_compile
-from codeq_compile import arrays, budgets, ir, kernels, passes, target
+from codeq_compile import arrays, budgets, kernels, passes, target
 from codeq_compile.build import firmware, tools
 from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
@@ -207,6 +207,14 @@ SAMPLES_OPTION = click.option(
     help=f"All -128, all 127, and N random samples, always the same.  [default: {SAMPLES}]",
 )
 
+KERNELS_OPTION = click.option(
+    "--tflite-kernels",
+    type=click.Choice(list(codeq_compile.Kernels)),
+    default=codeq_compile.Kernels.TFLM,
+    show_default=True,
+    help="Whose integers a .tflite model shall give; older ones round some scales to float32.",
+)
+
 
 def budget(name: str, what: str) -> Callable[..., Any]:
     """An option that limits bytes."""
@@ -239,6 +247,7 @@ def budget(name: str, what: str) -> Callable[..., Any]:
     metavar="P=M,P=M",
     help="Memories of the target for weights, arena and code (inner loops): arena=dtcm,code=itcm.",
 )
+@KERNELS_OPTION
 @json_option
 def compile_command(
     model: Path,
@@ -251,9 +260,10 @@ def compile_command(
     ram: int | None,
     io: Io,
     place: str,
+    tflite_kernels: str,
     as_json: bool,
 ) -> None:
-    """Compile MODEL, a .cq file, to a C library in a folder.
+    """Compile MODEL, a .cq file or an int8 .tflite file, to a C library in a folder.
 
     Sizes are bytes, or have a unit: K, KiB and M, MiB count by 1024, kB and MB by 1000.
     """
@@ -268,6 +278,7 @@ def compile_command(
         ram=ram,
         io=io,
         place=place,
+        kernels=tflite_kernels,
     )
     _report(output, as_json)
 
@@ -361,10 +372,13 @@ def profile_command(
 @MODEL_ARGUMENT
 @click.option("--inputs", required=True, type=click.Path(path_type=Path), metavar="X.npy")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="Y.npy")
+@KERNELS_OPTION
 @json_option
-def simulate_command(model: Path, inputs: Path, output: Path, as_json: bool) -> None:
+def simulate_command(
+    model: Path, inputs: Path, output: Path, tflite_kernels: str, as_json: bool
+) -> None:
     """Run MODEL in integers on samples: what the C library gives, byte for byte."""
-    graph = passes.run(ir.load(arrays.existing(model)))
+    graph = passes.run(codeq_compile.load(arrays.existing(model), kernels=tflite_kernels))
     samples = arrays.read_inputs(inputs, graph)
     outputs = simulate(graph, samples)
     arrays.write_outputs(output, outputs)

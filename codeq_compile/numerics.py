@@ -121,13 +121,17 @@ def truncating_divide(a: ArrayLike, b: ArrayLike) -> Int64Array:
     return np.where((dividend < 0) ^ (divisor < 0), -quotient, quotient)
 
 
-def exp_of_negative(x: ArrayLike) -> Int64Array:
+def exp_of_negative(x: ArrayLike, integer_bits: int = 5) -> Int64Array:
     """``exp(x)`` in fixed point, as gemmlowp computes it. [N2.8]
 
     Parameters
     ----------
     x : int array
-        Q5.26: real value ``x / 2^26``, from -32 to 0.
+        With `fraction` bits behind the point, real value ``x / 2^fraction``: from
+        ``-2^integer_bits`` to 0.
+    integer_bits : int
+        5, Q5.26, in every kernel; 4, Q4.27, in the table of a logistic function. [lut-C4]
+        The fraction has 31 bits less these.
 
     Returns
     -------
@@ -138,12 +142,14 @@ def exp_of_negative(x: ArrayLike) -> Int64Array:
     [2147483647, 790015308]
     """
     value = np.asarray(x, np.int64)
-    quarter = np.int64(1 << 24)
+    quarter_bit = 29 - integer_bits
+    quarter = np.int64(1 << quarter_bit)
     # x = remainder in [-1/4, 0) minus a multiple of 1/4, whose bits select factors below
     remainder = (value & (quarter - 1)) - quarter
-    result = _exp_of_small(remainder << 5)
+    result = _exp_of_small(remainder << integer_bits)
     quarters = remainder - value
-    for bit, factor in enumerate(_EXP_OF_MINUS_POWERS, start=24):
+    powers = _EXP_OF_MINUS_POWERS[: integer_bits + 2]
+    for bit, factor in enumerate(powers, start=quarter_bit):
         chosen = (quarters >> bit) & 1 == 1
         result = np.where(chosen, rounding_doubling_high_mul(result, factor), result)
     return np.where(value == 0, INT32_MAX, result)
@@ -180,6 +186,25 @@ def reciprocal_of_one_plus(x: ArrayLike) -> Int64Array:
     >>> reciprocal_of_one_plus([0, 1 << 30]).tolist()
     [2147483647, 1431655762]
     """
+    result: Int64Array = np.minimum(_reciprocal_of_half(x) << 1, INT32_MAX)
+    return result
+
+
+def one_minus_over_one_plus(x: ArrayLike) -> Int64Array:
+    """``(1 - x) / (1 + x)`` in fixed point, as gemmlowp computes it. [N2.10]
+
+    Parameters and result are those of `reciprocal_of_one_plus`.
+
+    >>> one_minus_over_one_plus([0, 1 << 30]).tolist()
+    [2147483647, 715827876]
+    """
+    # 2/(1 + x) - 1, from Q2.29 to Q0.31
+    result: Int64Array = np.minimum((_reciprocal_of_half(x) - (1 << 29)) << 2, INT32_MAX)
+    return result
+
+
+def _reciprocal_of_half(x: ArrayLike) -> Int64Array:
+    """``2 / (1 + x)`` in Q2.29."""
     value = np.asarray(x, np.int64)
     half = (value + INT32_MAX + 1) >> 1  # (1 + x) / 2 in Q0.31, rounded up
     # 48/17 - 32/17 · half in Q2.29: the best line through 1/half on [1/2, 1]
@@ -187,8 +212,7 @@ def reciprocal_of_one_plus(x: ArrayLike) -> Int64Array:
     for _ in range(3):
         error = (1 << 29) - rounding_doubling_high_mul(half, estimate)
         estimate = estimate + (rounding_doubling_high_mul(estimate, error) << 2)
-    result: Int64Array = np.minimum(estimate << 1, INT32_MAX)
-    return result
+    return estimate
 
 
 def clamp_to_int8(x: ArrayLike, low: int, high: int) -> Int8Array:

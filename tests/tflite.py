@@ -7,7 +7,6 @@ Needs the packages tflite-micro and flatbuffers; import this module through `pyt
 from collections.abc import Mapping
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from tflite_micro.python.tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
@@ -30,13 +29,9 @@ from codeq_compile.ops.requantize import Requantize
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.ops.softmax import Softmax
 from codeq_compile.ops.upsample2d import Upsample2D
+from tests.tflite_author import File
 
 ARENA_BYTES = 1 << 21
-
-_TYPES = {
-    np.dtype(np.int8): schema.TensorType.INT8,
-    np.dtype(np.int32): schema.TensorType.INT32,
-}
 
 
 class NotExpressibleError(Exception):
@@ -79,71 +74,40 @@ def same_padding(
 
 
 class _Author:
-    """Collects the tensors and the operator of one model."""
+    """Writes the tensors and the operator of one model."""
 
     def __init__(self, graph: Graph, node: Node) -> None:
         self.graph, self.node = graph, node
         self.types = graph.input_types(node)
         self.output = graph.output_type(node)
-        self.buffers = [schema.BufferT()]  # by convention the first one is empty
-        self.tensors: list[Any] = []
+        self.file = File()
         self.inputs = [self.activation(kind) for kind in self.types]
         self.operands = list(self.inputs)  # of the operator: constants may follow
 
     def bytes(self) -> bytes:
-        code, options_type, options = self.operator()
+        kind, options, fields = self.operator()
         output = self.activation(self.output)
-        operator = schema.OperatorT()
-        operator.inputs, operator.outputs = self.operands, [output]
-        operator.builtinOptionsType, operator.builtinOptions = options_type, options
-        operator_code = schema.OperatorCodeT()
-        operator_code.builtinCode, operator_code.version = code, 1
-        operator_code.deprecatedBuiltinCode = min(code, 127)
-        subgraph = schema.SubGraphT()
-        subgraph.tensors, subgraph.operators = self.tensors, [operator]
-        subgraph.inputs, subgraph.outputs = self.inputs, [output]
-        root = schema.ModelT()
-        root.version, root.buffers = 3, self.buffers
-        root.operatorCodes, root.subgraphs = [operator_code], [subgraph]
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(root.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        self.file.operator(kind, self.operands, [output], options, **fields)
+        return self.file.bytes(self.inputs, [output])
 
     def activation(self, kind: TensorType) -> int:
         """Index of a new tensor without data, with a batch of one."""
-        tensor = self._tensor((1, *kind.shape), kind.dtype.numpy, buffer=0)
         if kind.dtype is DType.S8:
-            tensor.quantization = _quantization([kind.scale], [kind.zero_point])
-        return len(self.tensors) - 1
+            return self.file.tensor((1, *kind.shape), scale=kind.scale, zero_point=kind.zero_point)
+        return self.file.tensor((1, *kind.shape), "INT32")
 
-    def constant(
-        self, data: Array, scale: Any = None, *, zero_point: int = 0, axis: int = 0
-    ) -> None:
+    def constant(self, data: Array, **arguments: Any) -> None:
         """A tensor with data as the operator's next operand."""
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-        self.buffers.append(buffer)
-        tensor = self._tensor(data.shape, data.dtype, buffer=len(self.buffers) - 1)
-        if scale is not None:
-            zero_points = [zero_point] * len(scale)
-            tensor.quantization = _quantization(scale, zero_points, axis)
-        self.operands.append(len(self.tensors) - 1)
-
-    def _tensor(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, buffer: int) -> Any:
-        tensor = schema.TensorT()
-        tensor.shape, tensor.type, tensor.buffer = list(shape), _TYPES[dtype], buffer
-        tensor.name = f"t{len(self.tensors)}"
-        self.tensors.append(tensor)
-        return tensor
+        self.operands.append(self.file.constant(data, **arguments))
 
     def weights(self, codes: Array, *, axis: int) -> None:
         """Filter and bias operands; TFLite keeps the same weight and bias scales as we do."""
         weights = self.node.weights
         assert weights is not None
-        self.constant(codes, weights.scale, axis=axis)
+        self.constant(codes, scale=weights.scale, axis=axis)
         if self.node.bias is not None:
             scale = (weights.scale * self.types[0].scale).astype(np.float32)
-            self.constant(self.node.bias, scale)
+            self.constant(self.node.bias, scale=scale)
 
     def activation_function(self, clamp: tuple[int, int]) -> int:
         """The fused function that has these limits on the output's grid."""
@@ -173,9 +137,8 @@ class _Author:
             raise NotExpressibleError
         return schema.Padding.SAME
 
-    def operator(self) -> tuple[int, int, Any]:
-        """Builtin code, options type and options; adds the constant operands."""
-        codes, options = schema.BuiltinOperator, schema.BuiltinOptions
+    def operator(self) -> tuple[str, str | None, dict[str, Any]]:
+        """Kind, name of the options and their fields; adds the constant operands."""
         op = self.node.op
         if getattr(op, "multiplier_bits", 31) != 31:
             raise NotExpressibleError
@@ -183,100 +146,79 @@ class _Author:
             case Conv2D():
                 values = self.node.weights.values
                 self.weights(values, axis=0)
-                o = schema.Conv2DOptionsT()
-                self._window(o, op, values.shape[1:3], op.dilation)
-                o.dilationHFactor, o.dilationWFactor = op.dilation
-                return codes.CONV_2D, options.Conv2DOptions, o
+                fields = self._window(op, values.shape[1:3], op.dilation)
+                fields |= dict(zip(_DILATION, op.dilation, strict=True))
+                return "CONV_2D", "Conv2DOptions", fields
             case DWConv2D():
                 values = self.node.weights.values
                 self.weights(values.transpose(1, 2, 0)[None], axis=3)
-                o = schema.DepthwiseConv2DOptionsT()
-                self._window(o, op, values.shape[1:], op.dilation)
-                o.dilationHFactor, o.dilationWFactor = op.dilation
-                o.depthMultiplier = len(values) // self.types[0].shape[2]
-                return codes.DEPTHWISE_CONV_2D, options.DepthwiseConv2DOptions, o
-            case Linear():
+                fields = self._window(op, values.shape[1:], op.dilation)
+                fields |= dict(zip(_DILATION, op.dilation, strict=True))
+                fields["depthMultiplier"] = len(values) // self.types[0].shape[2]
+                return "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions", fields
+            case Linear(float32_product=False):
                 self.weights(self.node.weights.values, axis=0)
-                o = schema.FullyConnectedOptionsT()
-                o.fusedActivationFunction = self.activation_function(op.clamp)
-                o.keepNumDims = True
-                return codes.FULLY_CONNECTED, options.FullyConnectedOptions, o
+                fields = self._activation(op) | {"keepNumDims": True}
+                return "FULLY_CONNECTED", "FullyConnectedOptions", fields
             case AvgPool2D() | MaxPool2D():
                 if getattr(op, "dilation", (1, 1)) != (1, 1):
                     raise NotExpressibleError
-                o = schema.Pool2DOptionsT()
-                self._window(o, op, op.kernel, (1, 1))
-                o.filterHeight, o.filterWidth = op.kernel
+                fields = self._window(op, op.kernel, (1, 1))
+                fields |= {"filterHeight": op.kernel[0], "filterWidth": op.kernel[1]}
                 average = isinstance(op, AvgPool2D)
-                code = codes.AVERAGE_POOL_2D if average else codes.MAX_POOL_2D
-                return code, options.Pool2DOptions, o
+                return "AVERAGE_POOL_2D" if average else "MAX_POOL_2D", "Pool2DOptions", fields
             case Add():
-                o = schema.AddOptionsT()
-                o.fusedActivationFunction = self.activation_function(op.clamp)
-                return codes.ADD, options.AddOptions, o
+                return "ADD", "AddOptions", self._activation(op)
             case Mul():
-                o = schema.MulOptionsT()
-                o.fusedActivationFunction = self.activation_function(op.clamp)
-                return codes.MUL, options.MulOptions, o
+                return "MUL", "MulOptions", self._activation(op)
             case Mean(clamp=(-128, 127)):
                 self.constant(np.array([1, 2], np.int32))
-                o = schema.ReducerOptionsT()
-                o.keepDims = op.keep_dims
-                return codes.MEAN, options.ReducerOptions, o
+                return "MEAN", "ReducerOptions", {"keepDims": op.keep_dims}
             case Pad():
                 borders = [(0, 0), *zip(op.before, op.after, strict=True)]
                 self.constant(np.array(borders, np.int32))
                 if op.value is None:
-                    return codes.PAD, options.PadOptions, schema.PadOptionsT()
+                    return "PAD", "PadOptions", {}
                 x = self.types[0]
                 value = np.array([op.value], np.int8)
-                self.constant(value, [x.scale], zero_point=x.zero_point)
-                return codes.PADV2, options.PadV2Options, schema.PadV2OptionsT()
+                self.constant(value, scale=x.scale, zero_point=x.zero_point)
+                return "PADV2", "PadV2Options", {}
             case Concat():
-                o = schema.ConcatenationOptionsT()
-                o.axis = self.node.op.axis % len(self.output.shape) + 1
-                return codes.CONCATENATION, options.ConcatenationOptions, o
+                axis = op.axis % len(self.output.shape) + 1
+                return "CONCATENATION", "ConcatenationOptions", {"axis": axis}
             case Reshape():
-                o = schema.ReshapeOptionsT()
-                o.newShape = [1, *op.shape]
-                self.constant(np.array(o.newShape, np.int32))
-                return codes.RESHAPE, options.ReshapeOptions, o
+                shape = [1, *op.shape]
+                self.constant(np.array(shape, np.int32))
+                return "RESHAPE", "ReshapeOptions", {"newShape": shape}
             case Softmax():
                 # an assertion of the interpreter ends the process: a factor of 1 or less, or a
                 # sum of 512 largest values
                 if op.beta * self.types[0].scale * 2**26 <= 1.0 or self.output.shape[-1] > 511:
                     raise NotExpressibleError
-                o = schema.SoftmaxOptionsT()
-                o.beta = op.beta
-                return codes.SOFTMAX, options.SoftmaxOptions, o
+                return "SOFTMAX", "SoftmaxOptions", {"beta": op.beta}
             case Argmax():
                 self.constant(np.array([-1], np.int32))
-                o = schema.ArgMaxOptionsT()
-                o.outputType = schema.TensorType.INT32
-                return codes.ARG_MAX, options.ArgMaxOptions, o
+                kind = schema.TensorType.INT32
+                return "ARG_MAX", "ArgMaxOptions", {"outputType": kind}
             case Requantize(clamp=(-128, 127)):
-                return codes.QUANTIZE, options.QuantizeOptions, schema.QuantizeOptionsT()
+                return "QUANTIZE", "QuantizeOptions", {}
             case Requantize(clamp=(low, 127)) if low == self.output.zero_point:
-                return codes.RELU, options.NONE, None
+                return "RELU", None, {}
             case Upsample2D():
                 self.constant(np.array(self.output.shape[:2], np.int32))
-                o = schema.ResizeNearestNeighborOptionsT()
-                return (
-                    codes.RESIZE_NEAREST_NEIGHBOR,
-                    options.ResizeNearestNeighborOptions,
-                    o,
-                )
+                return "RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions", {}
         raise NotExpressibleError
 
-    def _window(self, o: Any, op: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> None:
-        o.padding = self.padding(op, kernel, dilation)
-        o.strideH, o.strideW = op.stride
-        o.fusedActivationFunction = self.activation_function(op.clamp)
+    def _activation(self, op: Any) -> dict[str, Any]:
+        return {"fusedActivationFunction": self.activation_function(op.clamp)}
+
+    def _window(self, op: Any, kernel: Any, dilation: tuple[int, int]) -> dict[str, Any]:
+        return {
+            "padding": self.padding(op, kernel, dilation),
+            "strideH": op.stride[0],
+            "strideW": op.stride[1],
+            **self._activation(op),
+        }
 
 
-def _quantization(scale: Any, zero_points: list[int], axis: int = 0) -> Any:
-    quantization = schema.QuantizationParametersT()
-    quantization.scale = np.asarray(scale, np.float32)
-    quantization.zeroPoint = np.asarray(zero_points, np.int64)
-    quantization.quantizedDimension = axis
-    return quantization
+_DILATION = ("dilationHFactor", "dilationWFactor")

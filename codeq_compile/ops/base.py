@@ -194,6 +194,7 @@ def make_requant(
     output_type: TensorType,
     clamp: Pair,
     multiplier_bits: int,
+    float32_product: bool = False,
 ) -> Requant:
     """Fold grids into integers: multipliers, exponents and the folded bias. [N4.1] [N4.2]
 
@@ -208,7 +209,11 @@ def make_requant(
     if start.min() < INT32_MIN or start.max() > INT32_MAX:
         raise SpecViolation("N4.1", "a bias leaves int32: its scale is far too small for its value")
     multiplier, exponent = scale_factors(
-        weights.scale, input_type.scale, output_type.scale, bits=multiplier_bits
+        weights.scale,
+        input_type.scale,
+        output_type.scale,
+        bits=multiplier_bits,
+        float32_product=float32_product,
     )
     return Requant(
         bias=start.astype(np.int32),
@@ -221,9 +226,16 @@ def make_requant(
 
 
 def scale_factors(
-    weight_scale: Float32Array, input_scale: float, output_scale: float, *, bits: int = 31
+    weight_scale: Float32Array,
+    input_scale: float,
+    output_scale: float,
+    *,
+    bits: int = 31,
+    float32_product: bool = False,
 ) -> tuple[Int32Array, Int8Array]:
     """``s_x · s_w / s_y`` in double from the float32 scales, as multiplier and exponent. [N4.2]
+
+    With `float32_product` ``s_x · s_w`` is rounded to float32 first. [linear-C8]
 
     Raises
     ------
@@ -232,7 +244,11 @@ def scale_factors(
     """
     if not 1 <= bits <= 31:
         raise SpecViolation("N2.3", f"multiplier_bits must be within 1..31, not {bits}")
-    scales = [Scale.of(input_scale * float(s) / output_scale) for s in weight_scale]
+    products = input_scale * weight_scale.astype(np.float64)
+    if float32_product:
+        with np.errstate(over="ignore"):  # too large a product is refused as any other
+            products = products.astype(np.float32).astype(np.float64)
+    scales = [Scale.of(float(product) / output_scale) for product in products]
     pairs = [narrow_multiplier(scale.multiplier, scale.exponent, bits) for scale in scales]
     multiplier, exponent = zip(*pairs, strict=True)
     return np.array(multiplier, np.int32), np.array(exponent, np.int8)

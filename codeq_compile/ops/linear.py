@@ -49,10 +49,14 @@ class Linear(Op[LinearParams]):
         Output limits of a fused activation.
     multiplier_bits : int, default 31
         Top bits that multipliers keep: with 13 or 5 a factor is two bytes or one. [N2.3] [N4.4]
+    float32_product : bool, default False
+        The product of input and weight scale is rounded to float32, as TFLite did until 2026.
+        [linear-C8]
     """
 
     clamp: Pair = (-128, 127)
     multiplier_bits: int = 31
+    float32_product: bool = False
 
     has_weights = True
     packings = ("dense", "ternary", "bitmask", "rle")
@@ -90,6 +94,7 @@ class Linear(Op[LinearParams]):
                 output_type=output,
                 clamp=self.clamp,
                 multiplier_bits=self.multiplier_bits,
+                float32_product=self.float32_product,
             ),
         )
 

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ADD, MUL and the functions of one value: RELU and its like, LOGISTIC, TANH, HARD_SWISH."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from codeq_compile.frontends.tflite import functions
+from codeq_compile.frontends.tflite.layer import Kernels, Layer, Refusal, activation_grid, handles
+from codeq_compile.frontends.tflite.options import (
+    ActivationOptions,
+    LeakyReluOptions,
+    SoftmaxOptions,
+)
+from codeq_compile.frontends.tflite.schema import Activation, ElementType
+from codeq_compile.ir.graph import Node
+from codeq_compile.ir.op import Op
+from codeq_compile.ir.types import TensorType
+from codeq_compile.ops.add import Add
+from codeq_compile.ops.elementwise import INT8
+from codeq_compile.ops.mul import Mul
+from codeq_compile.ops.requantize import Requantize
+from codeq_compile.ops.softmax import Softmax
+
+
+@handles("ADD", "MUL")
+def arithmetic(layer: Layer) -> None:
+    """Sums and products commute, so the larger operand comes first."""
+    options = layer.options(ActivationOptions)
+    clamp = layer.clamp(options.activation)
+    op: Op[Any] = Add(clamp=clamp) if layer.operator.kind == "ADD" else Mul(clamp=clamp)
+    binary(layer, op, commutes=True)
+
+
+def binary(layer: Layer, op: Op[Any], *, commutes: bool) -> None:
+    """A layer of two operands; with a constant of one element it is a table of the other."""
+    first, second = layer.tensor(0), layer.tensor(1)
+    constants = [position for position in (0, 1) if layer.known(position) is not None]
+    if len(constants) == 2:
+        raise Refusal("both its operands are constants: convert the model again")
+    if constants and layer.tensor(constants[0]).elements == 1:
+        _with_scalar(layer, op, constants[0])
+        return
+    if commutes and second.elements > first.elements:
+        layer.add(op, operand(layer, 1), operand(layer, 0))
+    else:
+        layer.add(op, operand(layer, 0), operand(layer, 1))
+
+
+def operand(layer: Layer, position: int) -> str:
+    """An input, or a constant as a tensor of the graph."""
+    values = layer.known(position)
+    if values is None:
+        return layer.input(position)
+    raise Refusal(f"its operand {layer.tensor(position).label} is a constant tensor")
+
+
+def _with_scalar(layer: Layer, op: Op[Any], position: int) -> None:
+    """All 256 results of the op, by its own golden."""
+    value = int(layer.constant(position, "operands").reshape(-1)[0])
+    scalar = TensorType(shape=(256,), grid=activation_grid(layer.tensor(position)))
+    name = layer.input(1 - position)
+    varying = TensorType(shape=(256,), grid=layer.type(name).grid)
+    types, arrays = [varying, scalar], [INT8, np.full(256, value)]
+    if position == 0:
+        types, arrays = types[::-1], arrays[::-1]
+    node = Node(name=layer.name, op=op, inputs=("a", "b"), output="y")
+    output = TensorType(shape=(256,), grid=layer.output_grid)
+    params = op.lower(node, tuple(types), output)
+    results = op.simulate(params, *(array.astype(np.int8)[None] for array in arrays))[0]
+    layer.add_table(name, lambda _: results.astype(np.int64))
+
+
+@handles("RELU", "RELU6", "RELU_N1_TO_1")
+def relu(layer: Layer) -> None:
+    """RELU changes the grid; RELU6 stays on the input's, whatever the output's is."""
+    name = layer.input()
+    x, y = layer.grid(name), layer.output_grid
+    if layer.operator.kind == "RELU":
+        if x != y and layer.building.kernels.multiplies_in_float32:
+            layer.add_table(name, functions.relu(x, y))
+        else:
+            layer.add(Requantize(clamp=layer.clamp(Activation.RELU)), name)
+        return
+    limits = layer.clamp(Activation[layer.operator.kind], x)
+    if x == y:
+        layer.add(Requantize(clamp=limits), name)
+    else:
+        layer.add_table(name, lambda q: np.clip(q, *limits))
+
+
+@handles("LEAKY_RELU")
+def leaky_relu(layer: Layer) -> None:
+    alpha = layer.options(LeakyReluOptions).alpha
+    if not math.isfinite(alpha):
+        raise Refusal(f"its slope is {alpha}")
+    name = layer.input()
+    x = layer.grid(name)
+    float32 = layer.building.kernels.multiplies_in_float32
+    layer.add_table(name, functions.leaky_relu(x, layer.output_grid, alpha, float32=float32))
+
+
+@handles("LOGISTIC", "TANH", "HARD_SWISH")
+def function(layer: Layer) -> None:
+    """Each is a table of 256 values, by the integers of the chosen kernels."""
+    name = layer.input()
+    x, y, kernels = layer.grid(name), layer.output_grid, layer.building.kernels
+    match layer.operator.kind, kernels:
+        case "HARD_SWISH", _:
+            layer.add_table(name, functions.hard_swish(x, y, float32=kernels.multiplies_in_float32))
+        case "LOGISTIC", Kernels.TFLITE:
+            layer.add_table(name, functions.float_logistic(x, y))
+        case "TANH", Kernels.TFLITE:
+            layer.add_table(name, functions.float_tanh(x, y))
+        case "LOGISTIC", _:
+            layer.add_table(name, functions.logistic(x))
+        case _:
+            layer.add_table(name, functions.tanh(x))
+
+
+@handles("SOFTMAX")
+def softmax(layer: Layer) -> None:
+    layer.add(Softmax(beta=layer.options(SoftmaxOptions).beta), layer.input())
+
+
+@handles("QUANTIZE")
+def quantize(layer: Layer) -> None:
+    """At the model's border the caller quantizes; inside it is a change of grid."""
+    tensor = layer.tensor(0)
+    if tensor.kind is ElementType.FLOAT32:
+        if layer.output.index not in layer.building.names:
+            raise Refusal(f"it reads float32 {tensor.label}, which is not an input of the model")
+        return
+    layer.add(Requantize(), layer.input())
+
+
+@handles("DEQUANTIZE")
+def dequantize(layer: Layer) -> None:
+    """At the model's border the caller gets the integers; inside there are no floats."""
+    layer.input()
+    if layer.output.kind is not ElementType.FLOAT32:
+        raise Refusal(f"it makes {layer.output}")

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operators that move or select values: RESHAPE and its like, CONCATENATION, PAD, MEAN, ARG_MAX."""
+
+import math
+
+import numpy as np
+
+from codeq_compile.frontends.tflite.layer import Layer, Refusal, handles, tensor_type
+from codeq_compile.frontends.tflite.options import ConcatenationOptions, ResizeOptions
+from codeq_compile.frontends.tflite.schema import Activation, ElementType
+from codeq_compile.ops.argmax import Argmax
+from codeq_compile.ops.concat import Concat
+from codeq_compile.ops.mean import Mean
+from codeq_compile.ops.pad import Pad
+from codeq_compile.ops.reshape import Reshape
+from codeq_compile.ops.upsample2d import Upsample2D
+
+
+@handles("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+def reshape(layer: Layer) -> None:
+    """The output's shape in the file is the shape, wherever it was computed from."""
+    layer.add(Reshape(shape=tensor_type(layer.output).shape), layer.input())
+
+
+@handles("CONCATENATION")
+def concatenation(layer: Layer) -> None:
+    """Along any axis; the batch only counts where the axis is the batch itself."""
+    options = layer.options(ConcatenationOptions)
+    if options.activation != Activation.NONE:
+        raise Refusal("it has a fused function, which no TFLite kernel computes for int8")
+    positions = range(len(layer.operator.inputs))
+    rank = len(layer.output.shape)
+    axis = axis_of(options.axis, rank)
+    names = []
+    for position in positions:
+        tensor = layer.tensor(position)
+        if len(tensor.shape) != rank:
+            raise Refusal(f"it joins {tensor} to a tensor of {rank} axes")
+        # all axes are kept here: a batch that is not 1 may be what is joined
+        names.append(layer.view(layer.input(position), tensor.shape))
+    layer.add(Concat(axis=axis), *names)
+
+
+@handles("PAD", "PADV2")
+def pad(layer: Layer) -> None:
+    """Around an image, a sequence or a vector, with the output's zero point or a constant."""
+    x, borders = layer.tensor(0), layer.integers(1, "borders")
+    if len(borders) != 2 * len(x.shape) or len(x.shape) > 4:
+        raise Refusal(f"it has {len(borders)} borders for {x}")
+    pairs = list(zip(borders[::2], borders[1::2], strict=True))
+    lead = [i for i in range(len(pairs) - 3) if x.shape[i] != 1 or pairs[i] != (0, 0)]
+    if lead:
+        raise Refusal(f"it pads axis {lead[0]} of {x}: only the last three can be padded")
+    # (h, w, c), with axes of 1 where the tensor has fewer
+    shape = (1, 1, 1, *x.shape)[-3:]
+    inner = ([(0, 0)] * 3 + pairs)[-3:]
+    value = layer.output_grid.zero_point
+    if layer.operator.kind == "PADV2":
+        value = layer.integers(2, "values")[0]
+    (top, bottom), (left, right), (front, back) = inner
+    op = Pad(before=(top, left, front), after=(bottom, right, back), value=value)
+    layer.add(op, layer.view(layer.input(), shape))
+
+
+@handles("MEAN")
+def mean(layer: Layer) -> None:
+    """Over neighbouring axes that come first, apart from axes of 1."""
+    x = layer.tensor(0)
+    axes = {axis_of(axis, len(x.shape)) for axis in layer.integers(1, "axes")}
+    axes = {axis for axis in axes if x.shape[axis] != 1}
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes and x.shape[axis] != 1]
+    if axes and kept and max(axes) > min(kept):
+        raise Refusal(
+            f"it takes the mean of {x} over axes {sorted(axes)}: only leading axes, such as height "
+            "and width, can be averaged"
+        )
+    pixels = math.prod(x.shape[axis] for axis in axes)
+    layer.add(Mean(), layer.view(layer.input(), (pixels, 1, x.elements // pixels)))
+
+
+@handles("ARG_MAX")
+def arg_max(layer: Layer) -> None:
+    x = layer.tensor(0)
+    (axis,) = layer.integers(1, "axis") or [-1]
+    if axis_of(axis, len(x.shape)) != len(x.shape) - 1:
+        raise Refusal(f"it looks along axis {axis} of {x}: only the last one can be searched")
+    if layer.output.kind is not ElementType.INT32:
+        raise Refusal(f"it gives {layer.output}: let it give int32")
+    layer.add(Argmax(), layer.input())
+
+
+@handles("RESIZE_NEAREST_NEIGHBOR")
+def resize_nearest_neighbor(layer: Layer) -> None:
+    """By whole factors, if TFLite's float32 positions are those of whole factors."""
+    options = layer.options(ResizeOptions)
+    image = layer.image()
+    h, w, _ = layer.type(image).shape
+    rows, columns = layer.output.shape[1:3] if len(layer.output.shape) == 4 else (0, 0)
+    factor = (_factor(h, rows, options), _factor(w, columns, options))
+    layer.add(Upsample2D(factor=factor), image)
+
+
+def _factor(size: int, wanted: int, options: ResizeOptions) -> int:
+    """Source: `GetNearestNeighbor` of TFLite's reference/resize_nearest_neighbor.h."""
+    if wanted < 1 or wanted % size:
+        raise Refusal(f"it resizes {size} pixels to {wanted}: only whole factors are possible")
+    position = np.arange(wanted, dtype=np.float32)
+    corners = options.align_corners and wanted > 1
+    scale = (
+        np.float32(size - 1) / np.float32(wanted - 1)
+        if corners
+        else (np.float32(size) / np.float32(wanted))
+    )
+    exact = (position + np.float32(0.5 if options.half_pixel_centers else 0.0)) * scale
+    nearest = np.floor(exact + np.float32(0.5)) if options.align_corners else np.floor(exact)
+    factor = wanted // size
+    if not np.array_equal(np.minimum(nearest, size - 1), np.arange(wanted) // factor):
+        raise Refusal(
+            f"it resizes {size} pixels to {wanted} with positions that are no whole multiples: "
+            "leave align_corners out"
+        )
+    return factor
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from 0; a negative one counts from the end."""
+    if not -rank <= axis < rank:
+        raise Refusal(f"it names axis {axis} of a tensor of {rank}")
+    return axis % rank

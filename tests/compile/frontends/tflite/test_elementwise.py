@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imported sums, products and functions against TFLite Micro's kernels."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tflite_micro", reason="needs the package tflite-micro, the oracle")
+
+from codeq_compile.errors import UnsupportedOp
+from codeq_compile.frontends.tflite import Kernels
+from codeq_compile.ops.lut import Lut
+from codeq_compile.ops.requantize import Requantize
+from tests import imports, oracle
+from tests.graphs import Case
+from tests.tflite_author import File
+
+
+@pytest.mark.parametrize("case", imports.cases("add", "mul", "requantize", "softmax"), ids=str)
+def test_an_elementwise_layer_is_the_foreign_one(case: Case) -> None:
+    """Broadcasts, clamps and grids of their own."""
+    imports.check_case(case)
+
+
+@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+def test_the_smaller_operand_may_come_first(kind: str, rng: np.random.Generator) -> None:
+    """TFLite broadcasts either side; codeq repeats the second."""
+    file = File()
+    a = file.tensor((1, 1, 1, 4), scale=0.1, zero_point=4)
+    b = file.tensor((1, 3, 2, 4), scale=0.07, zero_point=-20)
+    y = file.tensor((1, 3, 2, 4), scale=0.15, zero_point=1)
+    file.operator(kind, [a, b], [y], f"{kind.title()}Options")
+
+    imports.check(rng, file, [a, b], [y])
+
+
+@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+@pytest.mark.parametrize("constant_first", [False, True])
+def test_a_constant_of_one_element_becomes_a_table(
+    kind: str, constant_first: bool, rng: np.random.Generator
+) -> None:
+    """A folded batch normalization of the input looks like this."""
+    file = File()
+    x = file.tensor((1, 3, 2, 4), scale=0.07, zero_point=-20)
+    c = file.constant(np.array([77], np.int8), scale=0.01, zero_point=3)
+    y = file.tensor((1, 3, 2, 4), scale=0.05, zero_point=1)
+    operands = [c, x] if constant_first else [x, c]
+    file.operator(kind, operands, [y], f"{kind.title()}Options", fusedActivationFunction=1)
+
+    imports.check(rng, file, [x], [y])
+    assert Lut() == imports.imported(file, [x], [y]).nodes[0].op
+
+
+@pytest.mark.parametrize("kind", ["RELU", "RELU6"])
+@pytest.mark.parametrize("same_grid", [False, True])
+def test_a_relu_of_its_own_is_the_foreign_one(
+    kind: str, same_grid: bool, rng: np.random.Generator
+) -> None:
+    """RELU requantizes, RELU6 copies, and only some files keep the grid."""
+    x, y = (0.08, -30), (0.08, -30) if same_grid else (0.05, -100)
+
+    imports.check(rng, *imports.unary(kind, x, y))
+
+
+def test_relu_n1_to_1_is_a_clamp_of_one() -> None:
+    """No interpreter at hand has it: the limits follow from the grid. [N3.2]"""
+    file, inputs, outputs = imports.unary("RELU_N1_TO_1", (0.25, 3), (0.25, 3))
+
+    assert Requantize(clamp=(-1, 7)) == imports.imported(file, inputs, outputs).nodes[0].op
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "y"),
+    [
+        ("LOGISTIC", None, (1 / 256, -128)),
+        ("TANH", None, (1 / 128, 0)),
+        ("HARD_SWISH", "HardSwishOptions", (0.06, -120)),
+        ("LEAKY_RELU", "LeakyReluOptions", (0.07, -90)),
+    ],
+)
+def test_a_function_becomes_a_table(
+    kind: str, options: str | None, y: tuple[float, int], rng: np.random.Generator
+) -> None:
+    """The tables themselves are compared on many grids in test_functions.py. [lut-C4]"""
+    fields = {"alpha": 0.1} if kind == "LEAKY_RELU" else {}
+    file, inputs, outputs = imports.unary(kind, (0.06, -10), y, options, **fields)
+
+    imports.check(rng, file, inputs, outputs)
+    assert Lut() == imports.imported(file, inputs, outputs).nodes[0].op
+
+
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU"])
+def test_other_kernels_give_other_tables(kind: str) -> None:
+    """Whoever measured a model with an older interpreter can have its integers.
+
+    The grids were found by search: on most of them all kernels agree.
+    """
+    x, y = {
+        "LOGISTIC": ((0.050169676542282104, 92), (1 / 256, -128)),
+        "TANH": ((0.011104311794042587, -70), (1 / 128, 0)),
+        "HARD_SWISH": ((0.057988978922367096, 33), (0.026874423027038574, -40)),
+        "LEAKY_RELU": ((0.01296094711869955, -83), (0.02195736952126026, 1)),
+        "RELU": ((0.34474384784698486, 48), (0.11157684773206711, -104)),
+    }[kind]
+    options = {"HARD_SWISH": "HardSwishOptions", "LEAKY_RELU": "LeakyReluOptions"}.get(kind)
+    fields = {"alpha": 0.3960627615451813} if kind == "LEAKY_RELU" else {}
+    file, inputs, outputs = imports.unary(kind, x, y, options, **fields)
+    tables = []
+    for kernels in (Kernels.TFLM, Kernels.TFLITE):
+        graph = oracle.convert(file.bytes(inputs, outputs), kernels)[1].graph
+        (node,) = graph.nodes
+        params = node.op.lower(node, graph.input_types(node), graph.output_type(node))
+        values = np.arange(-128, 128).astype(np.int8)[None]
+        tables.append(node.op.simulate(params, values).astype(int))
+
+    assert 1 == np.abs(tables[0] - tables[1]).max()
+
+
+def test_floats_at_the_borders_become_integers(rng: np.random.Generator) -> None:
+    """The caller of the C quantizes with the macros of its header, and dequantizes."""
+    file = File()
+    x = file.tensor((1, 8), "FLOAT32", name="x")
+    a, b = (file.tensor((1, 8), scale=s, zero_point=3) for s in (0.1, 0.2))
+    y = file.tensor((1, 8), "FLOAT32", name="y")
+    file.operator("QUANTIZE", [x], [a])
+    file.operator("QUANTIZE", [a], [b])
+    file.operator("DEQUANTIZE", [b], [y], "DequantizeOptions")
+
+    graph = imports.imported(file, [x], [y])
+
+    assert (("x",), 1) == (graph.inputs, len(graph.nodes))
+    imports.check(rng, file, [x], [y])
+
+
+def test_floats_inside_are_refused() -> None:
+    """There is no float in the C: a layer that needs one cannot be converted."""
+    file = File()
+    x = file.tensor((1, 8), scale=0.1)
+    real, doubled = (file.tensor((1, 8), "FLOAT32") for _ in range(2))
+    y = file.tensor((1, 8), scale=0.2)
+    file.operator("DEQUANTIZE", [x], [real], "DequantizeOptions")
+    file.operator("ADD", [real, real], [doubled], "AddOptions")
+    file.operator("QUANTIZE", [doubled], [y])
+
+    with pytest.raises(UnsupportedOp, match="reads float32") as caught:
+        imports.imported(file, [x], [y])
+
+    assert 2 == len(caught.value.reasons)

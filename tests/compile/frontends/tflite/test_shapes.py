@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imported reshapes, joins, borders, means and searches against TFLite Micro's kernels."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tflite_micro", reason="needs the package tflite-micro, the oracle")
+
+from codeq_compile.errors import UnsupportedOp
+from tests import imports
+from tests.graphs import Case
+from tests.tflite_author import File
+
+KINDS = ("reshape", "concat", "pad", "mean", "argmax", "upsample2d")
+
+
+@pytest.mark.parametrize("case", imports.cases(*KINDS), ids=str)
+def test_a_layer_that_moves_values_is_the_foreign_one(case: Case) -> None:
+    """An axis of the file counts the batch, and an axis of codeq does not."""
+    imports.check_case(case)
+
+
+def test_a_squeeze_and_its_opposite_move_nothing(rng: np.random.Generator) -> None:
+    """One-dimensional convolutions are wrapped in these."""
+    file = File()
+    x = file.tensor((1, 1, 6, 4), scale=0.1, zero_point=3)
+    squeezed = file.tensor((1, 6, 4), scale=0.1, zero_point=3)
+    y = file.tensor((1, 6, 1, 4), scale=0.1, zero_point=3)
+    file.operator("SQUEEZE", [x], [squeezed], "SqueezeOptions", squeezeDims=[1])
+    axis = file.constant(np.array([2], np.int32))
+    file.operator("EXPAND_DIMS", [squeezed, axis], [y])
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_tensors_are_joined_along_any_axis(axis: int, rng: np.random.Generator) -> None:
+    """Also along the batch, which codeq's tensors do not have."""
+    file = File()
+    inputs = [file.tensor((1, 3, 4), scale=0.1, zero_point=3) for _ in range(2)]
+    shape = [1, 3, 4]
+    shape[axis] *= 2
+    y = file.tensor(shape, scale=0.1, zero_point=3)
+    file.operator("CONCATENATION", inputs, [y], "ConcatenationOptions", axis=axis)
+
+    imports.check(rng, file, inputs, [y])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "keep"),
+    [
+        ((1, 4, 5, 6), [1, 2], True),
+        ((1, 4, 5, 6), [2, 1], False),
+        ((1, 4, 5, 6), [-3, -2], False),
+        ((1, 7, 6), [1], False),
+        ((1, 1, 5, 6), [2], True),
+        ((1, 4, 5, 6), [1], True),
+        ((1, 4, 5, 6), [1, 2, 3], False),
+    ],
+    ids=str,
+)
+def test_leading_axes_are_averaged(
+    shape: tuple[int, ...], axes: list[int], keep: bool, rng: np.random.Generator
+) -> None:
+    """Global pooling is written as a mean by some converters, over time or over an image."""
+    file = File()
+    x = file.tensor(shape, scale=0.1, zero_point=3)
+    named = {axis % len(shape) for axis in axes}
+    kept = [1 if i in named else n for i, n in enumerate(shape) if keep or i not in named]
+    y = file.tensor(kept, scale=0.06, zero_point=-20)
+    operand = file.constant(np.array(axes, np.int32))
+    file.operator("MEAN", [x, operand], [y], "ReducerOptions", keepDims=keep)
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (1, 5, 3), (1, 4, 5, 3)], ids=str)
+def test_tensors_of_fewer_axes_are_padded(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    """A sequence is padded along time only."""
+    file = File()
+    borders = np.array([(0, 0), *((i + 1, 2) for i in range(len(shape) - 1))], np.int32)
+    x = file.tensor(shape, scale=0.1, zero_point=3)
+    y = file.tensor(np.array(shape) + borders.sum(axis=1), scale=0.1, zero_point=3)
+    file.operator("PAD", [x, file.constant(borders)], [y], "PadOptions")
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize("half_pixel_centers", [False, True])
+def test_pixels_are_repeated_by_whole_factors(
+    half_pixel_centers: bool, rng: np.random.Generator
+) -> None:
+    """Both conventions of positions are the same for whole factors."""
+    file = File()
+    x = file.tensor((1, 3, 4, 2), scale=0.1, zero_point=3)
+    y = file.tensor((1, 6, 12, 2), scale=0.1, zero_point=3)
+    size = file.constant(np.array([6, 12], np.int32))
+    options = "ResizeNearestNeighborOptions"
+    fields = {"halfPixelCenters": half_pixel_centers}
+    file.operator("RESIZE_NEAREST_NEIGHBOR", [x, size], [y], options, **fields)
+
+    imports.check(rng, file, [x], [y])
+
+
+def refused(change: str) -> tuple[File, list[int], list[int]]:
+    file = File()
+    x = file.tensor((1, 4, 6, 8), scale=0.1, name="x")
+    match change:
+        case "mean":
+            y = file.tensor((1, 4, 8), scale=0.1, name="y")
+            axes = file.constant(np.array([2], np.int32))
+            file.operator("MEAN", [x, axes], [y], "ReducerOptions")
+        case "argmax":
+            y = file.tensor((1, 4, 8), "INT32", name="y")
+            axis = file.constant(np.array([2], np.int32))
+            file.operator("ARG_MAX", [x, axis], [y], "ArgMaxOptions", outputType=2)
+        case "resize":
+            y = file.tensor((1, 6, 9, 8), scale=0.1, name="y")
+            size = file.constant(np.array([6, 9], np.int32))
+            options = "ResizeNearestNeighborOptions"
+            file.operator("RESIZE_NEAREST_NEIGHBOR", [x, size], [y], options)
+        case "corners":
+            y = file.tensor((1, 12, 18, 8), scale=0.1, name="y")
+            size = file.constant(np.array([12, 18], np.int32))
+            options = "ResizeNearestNeighborOptions"
+            fields = {"alignCorners": True}
+            file.operator("RESIZE_NEAREST_NEIGHBOR", [x, size], [y], options, **fields)
+        case "borders":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            file.operator("PAD", [x, file.constant(np.zeros(4, np.int32))], [y], "PadOptions")
+        case "batch":
+            y = file.tensor((2, 4, 6, 8), scale=0.1, name="y")
+            borders = np.array([[1, 0], [0, 0], [0, 0], [0, 0]], np.int32)
+            file.operator("PAD", [x, file.constant(borders)], [y], "PadOptions")
+        case "axis":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            file.operator("CONCATENATION", [x], [y], "ConcatenationOptions", axis=4)
+        case "function":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            fields = {"axis": 1, "fusedActivationFunction": 1}
+            file.operator("CONCATENATION", [x], [y], "ConcatenationOptions", **fields)
+        case _:
+            y = file.tensor((1, 4, 6, 9), scale=0.1, name="y")
+            file.operator("SQUEEZE", [x], [y])
+    return file, [x], [y]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("mean", "only leading axes"),
+        ("argmax", "only the last one"),
+        ("resize", "only whole factors"),
+        ("corners", "leave align_corners out"),
+        ("borders", "4 borders"),
+        ("batch", "pads axis 0"),
+        ("axis", "names axis 4"),
+        ("function", "fused function"),
+        ("elements", "192 elements"),
+    ],
+)
+def test_what_codeq_has_no_rule_for_is_refused(change: str, message: str) -> None:
+    """Nearly the same is not the same: a wrong axis gives a model that answers anything."""
+    with pytest.raises(UnsupportedOp, match=message):
+        imports.imported(*refused(change))

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imported convolutions and fully connected layers against TFLite Micro's kernels."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tflite_micro", reason="needs the package tflite-micro, the oracle")
+
+from codeq_compile.errors import UnsupportedOp
+from codeq_compile.frontends.tflite import Kernels
+from codeq_compile.ir import Graph
+from codeq_compile.ops.linear import Linear
+from tests import imports, oracle
+from tests.graphs import Case
+from tests.tflite_author import File
+
+
+@pytest.mark.parametrize("case", imports.cases("conv2d", "dwconv2d", "linear"), ids=str)
+def test_a_layer_with_weights_is_the_foreign_one(case: Case) -> None:
+    """Padding, groups, dilation, clamps: each has its own convention in the file."""
+    imports.check_case(case)
+
+
+def linear(
+    codes: Any, kind: str = "INT8", *, scale: Any = 0.02, zero_point: int = 0, **weights: Any
+) -> tuple[File, int, int]:
+    """A file with one fully connected layer."""
+    file = File()
+    rows, columns = np.shape(codes)
+    x = file.tensor((1, columns), scale=0.1, zero_point=-5, name="x")
+    data = weights.pop("data", np.asarray(codes, np.int8))
+    w = file.tensor(
+        (rows, columns), kind, data=data, scale=scale, zero_point=zero_point, name="w", **weights
+    )
+    b = file.constant(np.arange(rows, dtype=np.int32) * 50)
+    y = file.tensor((1, rows), scale=0.5, zero_point=3, name="y")
+    file.operator("FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions")
+    return file, x, y
+
+
+def test_the_lowest_weight_of_int8_is_kept(rng: np.random.Generator) -> None:
+    """-128 has no mirror image, and files that were not made by the usual converter hold it."""
+    codes = rng.integers(-128, 128, (5, 30))
+    codes[2] = -128
+    file, x, y = linear(codes)
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize("low", [-8, -7])
+def test_weights_of_int4_stay_of_four_bits(rng: np.random.Generator, low: int) -> None:
+    """Unpacked to 8 bits a model would need twice its flash."""
+    codes = rng.integers(low, 8, (6, 10))
+    codes[0, 0] = low
+    packed = (codes.reshape(-1, 2) & 15) << [0, 4]
+    file, x, y = linear(codes, "INT4", data=packed.sum(axis=1).astype(np.uint8).tobytes())
+
+    imports.check(rng, file, [x], [y])
+    (node,) = imports.imported(file, [x], [y]).nodes
+    assert node.weights is not None
+    assert 4 == node.weights.bits
+    np.testing.assert_array_equal(codes, node.weights.values)
+
+
+def test_a_zero_point_of_the_weights_is_taken_off(rng: np.random.Generator) -> None:
+    """Old per-tensor models have one; the kernel subtracts it from every weight."""
+    file, x, y = linear(rng.integers(-100, 100, (4, 20)), zero_point=17)
+
+    imports.check(rng, file, [x], [y])
+
+
+def test_an_image_is_flattened_without_an_operator(rng: np.random.Generator) -> None:
+    """Converters leave the reshape out: the kernel takes whatever is as long as a row."""
+    file = File()
+    x = file.tensor((1, 2, 3, 4), scale=0.1, zero_point=4)
+    w = file.constant(rng.integers(-127, 128, (5, 24)).astype(np.int8), scale=0.01)
+    y = file.tensor((1, 5), scale=0.3)
+    file.operator("FULLY_CONNECTED", [x, w, -1], [y], "FullyConnectedOptions")
+
+    imports.check(rng, file, [x], [y])
+
+
+def test_the_product_of_the_scales_is_that_of_the_chosen_kernels() -> None:
+    """Kernels up to 2026 round it to float32, which moves some results by one step. [linear-C8]
+
+    The scales were found by search: their multipliers differ.
+    """
+    graphs: list[Graph] = []
+    for kernels in (Kernels.TFLM, Kernels.TFLM_FLOAT32, Kernels.TFLITE):
+        file, x, y = linear(np.ones((2, 3)), scale=np.float32(0.0173))
+        graphs.append(oracle.convert(file.bytes([x], [y]), kernels)[1].graph)
+
+    ops = [graph.nodes[0].op for graph in graphs]
+    assert [False, True, True] == [op.float32_product for op in ops if isinstance(op, Linear)]
+    params = [
+        graph.nodes[0].op.lower(graph.nodes[0], (graph.tensors["x"],), graph.tensors["y"])
+        for graph in graphs
+    ]
+    assert params[0].requant.multiplier[0] != params[1].requant.multiplier[0]
+    assert params[1].requant.multiplier[0] == params[2].requant.multiplier[0]
+
+
+def test_weights_of_several_scales_are_multiplied_in_double() -> None:
+    """All kernels did so always: float32 there would be wrong for every one of them."""
+    file, x, y = linear(np.ones((2, 3)), scale=[0.0173, 0.02])
+
+    graph = oracle.convert(file.bytes([x], [y]), Kernels.TFLM_FLOAT32)[1].graph
+
+    assert Linear() == graph.nodes[0].op
+
+
+def refused(change: str) -> tuple[File, int, int]:
+    codes = np.ones((2, 3))
+    match change:
+        case "float weights":
+            return linear(codes, "FLOAT32", data=np.ones((2, 3), np.float32))
+        case "weights computed":
+            file, x, y = linear(codes)
+            file.graph.tensors[1].buffer = 0
+            return file, x, y
+        case "scales":
+            return linear(codes, scale=[0.1, 0.2, 0.3])
+        case "axis":
+            return linear(codes, scale=[0.1, 0.2], axis=1)
+        case "zero scale":
+            return linear(codes, scale=0.0)
+        case "nan scale":
+            return linear(codes, scale=float("nan"))
+        case "zero point":
+            return linear(np.full((2, 3), 127), zero_point=-10)
+        case "float bias":
+            file, x, y = linear(codes)
+            file.graph.tensors[2].type = 0
+            return file, x, y
+        case "shuffled":
+            file, x, y = linear(codes)
+            file.graph.operators[0].builtinOptions.weightsFormat = 1
+            return file, x, y
+        case "rows":
+            file, x, y = linear(codes)
+            file.graph.tensors[0].shape = [1, 4]
+            return file, x, y
+    file, x, y = linear(codes)
+    file.graph.operators[0].builtinOptions.fusedActivationFunction = 4
+    return file, x, y
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("float weights", "its weights are float32"),
+        ("weights computed", "weights are computed while the model runs"),
+        ("scales", "3 scales for 2 channels"),
+        ("axis", "each position of axis 1"),
+        ("zero scale", "every weight scale must be positive"),
+        ("nan scale", "every weight scale must be positive"),
+        ("zero point", "zero point"),
+        ("float bias", "its bias is float32"),
+        ("shuffled", "shuffled"),
+        ("rows", "cannot be cut into rows of 3"),
+        ("function", "fused function TANH"),
+    ],
+)
+def test_what_no_kernel_computes_is_refused_by_name(change: str, message: str) -> None:
+    """A wrong guess would give wrong integers; a crash would not say which layer."""
+    file, x, y = refused(change)
+
+    with pytest.raises(
+        UnsupportedOp, match=f'operator 0 FULLY_CONNECTED "y": .*{re.escape(message)}'
+    ):
+        oracle.convert(file.bytes([x], [y]))
