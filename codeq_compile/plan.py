@@ -9,7 +9,7 @@ import numpy as np
 
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir.graph import Graph, Node
-from codeq_compile.ir.op import c_arrays
+from codeq_compile.ir.op import CArray, c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import Io, MemoryPlan, plan_memory
@@ -229,7 +229,8 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
     kernel, packed = candidates[name]
     node = replace(node, params=node.op.with_family(node.params, kernel.family))
     _check_stream(node, packed)
-    arrays = [*c_arrays(node.op.c_params(node.params, inputs, output, packed))]
+    params = node.op.c_params(node.params, inputs, output, packed)
+    arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]
     macs = node.op.macs(node.params, output)
     return Layer(
         index=index,
@@ -248,6 +249,22 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
         if node.weights is not None and name in SPARSE
         else macs,
     )
+
+
+def operands(graph: Graph, node: Node) -> list[tuple[str, CArray]]:
+    """The constants that a node reads, by tensor, as tables in flash."""
+    constants = [name for name in node.inputs if name in graph.constants]
+    return [
+        (
+            name,
+            CArray(
+                name="operand" if len(constants) == 1 else f"operand{number}",
+                c_type=graph.tensors[name].dtype.c_type,
+                data=graph.constants[name].reshape(-1),
+            ),
+        )
+        for number, name in enumerate(constants)
+    ]
 
 
 Candidates = dict[str, tuple[Kernel, Packed | None]]

@@ -45,6 +45,7 @@ def simulate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 def _run(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
     """The graph's outputs for one block of samples; other tensors go when they were last read."""
+    tensors = tensors | _constants(graph, len(tensors[graph.inputs[0]]))
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     for index, node in enumerate(graph.nodes):
         tensors[node.output] = node.op.simulate(node.params, *(tensors[n] for n in node.inputs))
@@ -60,9 +61,19 @@ def trace(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     Parameters, shapes and errors are those of `simulate`.
     """
     tensors = _checked(graph, inputs)
+    constants = _constants(graph, len(tensors[graph.inputs[0]]))
     for node in graph.nodes:
-        tensors[node.output] = node.op.simulate(node.params, *(tensors[n] for n in node.inputs))
+        operands = (constants[n] if n in constants else tensors[n] for n in node.inputs)
+        tensors[node.output] = node.op.simulate(node.params, *operands)
     return tensors
+
+
+def _constants(graph: Graph, batch: int) -> dict[str, Array]:
+    """The constants as every sample meets them."""
+    return {
+        name: np.broadcast_to(array, (batch, *array.shape))
+        for name, array in graph.constants.items()
+    }
 
 
 def _checked(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

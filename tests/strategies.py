@@ -44,6 +44,7 @@ class GraphBuilder:
         self.tensors: dict[str, TensorType] = {}
         self._name = name
         self._inputs: list[str] = []
+        self._constants: dict[str, Array] = {}
         self._nodes: list[Node] = []
 
     def input(self, kind: TensorType) -> str:
@@ -51,6 +52,13 @@ class GraphBuilder:
         name = f"x{len(self._inputs)}"
         self.tensors[name] = kind
         self._inputs.append(name)
+        return name
+
+    def constant(self, kind: TensorType) -> str:
+        """An operand that is the same for every sample, random; returns the tensor's name."""
+        name = f"c{len(self._constants)}"
+        self.tensors[name] = kind
+        self._constants[name] = random_int8(self.rng, kind.shape)
         return name
 
     def add(
@@ -99,6 +107,7 @@ class GraphBuilder:
                 name=self._name,
                 tensors=dict(self.tensors),
                 inputs=tuple(self._inputs),
+                constants=dict(self._constants),
                 outputs=outputs or tuple(self.unread()),
                 nodes=tuple(self._nodes),
             )

@@ -13,6 +13,14 @@ SUPPORTED = [
     "mlperf_tiny/kws_ref_model",
     "mlperf_tiny/pretrainedResnet_large_int8",
     "mlperf_tiny/str_ww_ref_model",
+    "pruned/dense_m",
+    "pruned/dense_s",
+    "pruned/sparse_m_80",
+    "pruned/sparse_m_90",
+    "pruned/sparse_s_70",
+    "pruned/sparse_s_80",
+    "pruned/sparse_s_90",
+    "pruned/sparse_s_95",
     "silabs/anomaly_detection",
     "silabs/fingerprint_signature_generator",
     "silabs/image_example1",
@@ -32,6 +40,9 @@ SUPPORTED = [
     "tinymaix/mnist_valid_q",
     "tinymaix/vww96_q",
 ]
+
+RECORDED = [name for name in SUPPORTED if not name.startswith("pruned/")]
+"""Those with samples beside them."""
 
 REFUSED = {
     "misc/magic_wand_5spell_f32": "float32",

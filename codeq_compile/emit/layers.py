@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from codeq_compile.emit import format as c
 from codeq_compile.emit.names import Names
 from codeq_compile.ir.op import CArray, CValue, c_arrays
-from codeq_compile.plan import Layer, Plan
+from codeq_compile.plan import Layer, Plan, operands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,8 @@ def layer_text(plan: Plan, layer: Layer, names: Names) -> LayerText:
     params = node.op.c_params(
         node.params, graph.input_types(node), graph.output_type(node), layer.packed
     )
-    tables = [Table(symbol=names.table(node, a.name), array=a) for a in c_arrays(params)]
+    arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]
+    tables = [Table(symbol=names.table(node, array.name), array=array) for array in arrays]
     return LayerText(
         label=names.layers[node.name],
         heading=heading(layer, names),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from codeq_compile.emit import format as c
 from codeq_compile.errors import ModelError
 from codeq_compile.ir import Node
-from codeq_compile.plan import Plan
+from codeq_compile.plan import Plan, operands
 
 # A model may not be called like a header that its own files or the runtime include: its folder is
 # searched for headers, so <string.h> would become the model's.
@@ -40,7 +40,7 @@ class Names:
         there keep their own name.
     tensors : mapping of str to str
         By graph input and output: the parameter of ``<model>_run``, or part of the function that
-        says where it stands in the arena.
+        says where it stands in the arena; by constant: the symbol of its table.
     """
 
     model: str
@@ -84,6 +84,9 @@ def choose(plan: Plan) -> Names:
         tensors[tensor] = c.identifier(word, taken)
         if tensor in plan.graph.inputs and plan.memory.places[tensor].kind == "arena":
             buffers[tensor] = tensors[tensor]
+    for layer in plan.layers:
+        for tensor, array in operands(plan.graph, layer.node):
+            tensors[tensor] = f"{model}_{layers[layer.node.name]}_{array.name}"
     return Names(model=model, layers=layers, buffers=buffers, tensors=tensors)
 
 

@@ -57,6 +57,8 @@ class Graph:
         Tensors that the caller provides and receives.
     nodes : tuple of Node
         Topologically ordered.
+    constants : mapping of str to int8 array of the tensor's shape
+        Operands that are the same for every sample, by tensor; each is read by one layer.
     labels : tuple of str
         Class names of the first output, if it is a classifier.
     provenance : mapping of str to str
@@ -68,6 +70,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...] = field(repr=False)
+    constants: Mapping[str, Array] = field(default_factory=dict, repr=False)
     labels: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,8 +80,13 @@ class Graph:
     def output_type(self, node: Node) -> TensorType:
         return self.tensors[node.output]
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Tensors that no node writes: the inputs, then the constants."""
+        return (*self.inputs, *self.constants)
+
     def producer(self, tensor: str) -> Node | None:
-        """The node that writes `tensor`; None for a graph input."""
+        """The node that writes `tensor`; None for one that is given."""
         return next((node for node in self.nodes if node.output == tensor), None)
 
     def consumers(self, tensor: str) -> Iterator[Node]:
@@ -92,7 +100,8 @@ class Graph:
             used.update(node.inputs)
             used.add(node.output)
         tensors = {name: kind for name, kind in self.tensors.items() if name in used}
-        return replace(self, nodes=nodes, tensors=tensors)
+        constants = {name: array for name, array in self.constants.items() if name in used}
+        return replace(self, nodes=nodes, tensors=tensors, constants=constants)
 
     @property
     def is_lowered(self) -> bool:

@@ -200,7 +200,13 @@ def _arrays(graph: Graph) -> dict[str, Array]:
             arrays[f"{node.name}/bias"] = np.ascontiguousarray(node.bias, np.int32)
         if node.table is not None:
             arrays[f"{node.name}/table"] = np.ascontiguousarray(node.table, np.int8)
+    for name, array in graph.constants.items():
+        arrays[_constant(name)] = np.ascontiguousarray(array)
     return arrays
+
+
+def _constant(tensor: str) -> str:
+    return f"{tensor}/constant"
 
 
 def _digest(record: _GraphRecord, arrays: Mapping[str, Array]) -> str:
@@ -220,6 +226,11 @@ def _graph(record: _GraphRecord, arrays: Mapping[str, Array]) -> Graph:
         inputs=tuple(record.inputs),
         outputs=tuple(record.outputs),
         nodes=tuple(_node(node, unread) for node in record.nodes),
+        constants={
+            name: unread.pop(_constant(name))
+            for name in record.tensors
+            if _constant(name) in unread
+        },
         labels=tuple(record.labels),
         provenance=record.provenance,
     )

@@ -34,6 +34,8 @@ def show(graph: Graph) -> str:
 def _lines(graph: Graph) -> Iterator[str]:
     inputs = ", ".join(f"{name}: {graph.tensors[name]}" for name in graph.inputs)
     yield f"{graph.name}({inputs}) -> {', '.join(graph.outputs)}"
+    for name in graph.constants:
+        yield f"  {name}: {graph.tensors[name]} = constant"
     for node in graph.nodes:
         yield f"  {_line(graph, node)}"
 

@@ -34,7 +34,7 @@ def verify(graph: Graph) -> Graph:
 
 
 def _structure(graph: Graph) -> list[str]:
-    return [*_names(graph), *_tensors(graph), *_order(graph)]
+    return [*_names(graph), *_tensors(graph), *_order(graph), *_constant_operands(graph)]
 
 
 def _names(graph: Graph) -> Iterator[str]:
@@ -61,8 +61,8 @@ def _tensors(graph: Graph) -> Iterator[str]:
 
 
 def _order(graph: Graph) -> Iterator[str]:
-    known = set(graph.inputs)
-    if len(known) != len(graph.inputs) or not graph.inputs:
+    known = set(graph.given)
+    if len(known) != len(graph.given) or not graph.inputs:
         yield "  a graph needs inputs with distinct names"
     for node in graph.nodes:
         for tensor in node.inputs:
@@ -76,14 +76,28 @@ def _order(graph: Graph) -> Iterator[str]:
     if not graph.outputs or len(set(graph.outputs)) != len(graph.outputs):
         yield "  a graph needs outputs with distinct names"
     for name in graph.outputs:
-        if name in graph.inputs:
-            yield f'  output "{name}" is an input: there is nothing to compute'
+        if name in graph.given:
+            given = "an input" if name in graph.inputs else "a constant"
+            yield f'  output "{name}" is {given}: there is nothing to compute'
         elif name not in known:
             yield f'  output "{name}" is never written'
     for name in sorted(known - graph.tensors.keys()):
         yield f'  tensor "{name}" has no type'
     for name in sorted(graph.tensors.keys() - known):
         yield f'  tensor "{name}" is never written'
+
+
+def _constant_operands(graph: Graph) -> Iterator[str]:
+    for name, array in graph.constants.items():
+        kind = graph.tensors.get(name)
+        if kind is None or (array.dtype, array.shape) != (kind.dtype.numpy, kind.shape):
+            got = f"{array.dtype} {list(array.shape)}"
+            yield f'  constant "{name}" holds {got}, and its type is {kind}'
+        readers = [node for node in graph.nodes for tensor in node.inputs if tensor == name]
+        if any(node.op.is_view for node in readers):
+            yield f'  constant "{name}" is viewed: give it the other shape itself'
+        if len(readers) != 1:
+            yield f'  constant "{name}" is read {len(readers)} times: each layer has its own'
 
 
 def _node(graph: Graph, node: Node) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from codeq_compile.ir.graph import Graph
 from codeq_compile.memory.placement import live_bytes, place
 from codeq_compile.memory.proof import prove_no_overlap
-from codeq_compile.memory.sharing import caller_buffer, last_uses, roots_of, sharing_by_root
+from codeq_compile.memory.sharing import fixed_place, last_uses, roots_of, sharing_by_root
 from codeq_compile.memory.types import Buffer, Io, MemoryPlan, Place
 
 __all__ = ["Buffer", "Io", "MemoryPlan", "Place", "plan_memory", "prove_no_overlap"]
@@ -30,7 +30,7 @@ def plan_memory(
     Raises
     ------
     ModelError
-        Two buffers of the caller would have to be one (the pass `copy_outputs` prevents it).
+        Two buffers outside of the arena would have to be one (the pass `copy_outputs` prevents it).
     """
     roots = roots_of(graph)
     buffers = [
@@ -62,7 +62,7 @@ def _tensor_buffers(
     produced = {node.output: position for position, node in enumerate(graph.nodes)}
     last_use = last_uses(graph)
     for root, sharing in sharing_by_root(roots).items():
-        if caller_buffer(graph, sharing, io) is None:
+        if fixed_place(graph, sharing, io) is None:
             yield Buffer(
                 name=root,
                 bytes=_align(graph.tensors[root].bytes, alignment),
@@ -92,5 +92,5 @@ def _places(
     places = {}
     for root, sharing in sharing_by_root(roots).items():
         in_arena = Place(kind="arena", name=root, offset=offsets.get(root, 0))
-        places.update(dict.fromkeys(sharing, caller_buffer(graph, sharing, io) or in_arena))
+        places.update(dict.fromkeys(sharing, fixed_place(graph, sharing, io) or in_arena))
     return {name: places[name] for name in graph.tensors if name in places}

@@ -25,7 +25,11 @@ def prove_no_overlap(graph: Graph, scratch: Mapping[str, int], plan: MemoryPlan)
         The plan is wrong, which is a bug of this module.
     """
     memory = {("arena", ""): np.full(plan.arena_bytes, -1)}
-    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+    for kind, tensors in (
+        ("input", graph.inputs),
+        ("constant", graph.constants),
+        ("output", graph.outputs),
+    ):
         memory |= {(kind, name): np.full(graph.tensors[name].bytes, -1) for name in tensors}
     values = {name: number for number, name in enumerate(graph.tensors)}
 
@@ -34,7 +38,7 @@ def prove_no_overlap(graph: Graph, scratch: Mapping[str, int], plan: MemoryPlan)
         name = "" if place.kind == "arena" else place.name
         return _slice(memory[place.kind, name], place.offset, graph.tensors[tensor].bytes, plan)
 
-    for name in graph.inputs:
+    for name in graph.given:
         region(name)[:] = values[name]
     for node in graph.nodes:
         read, written = [region(name) for name in node.inputs], region(node.output)

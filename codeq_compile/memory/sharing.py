@@ -11,7 +11,7 @@ from codeq_compile.memory.types import Io, Place
 def roots_of(graph: Graph) -> dict[str, str]:
     """For every tensor the first one that stands in the same bytes."""
     last_use = last_uses(graph)
-    roots = {name: name for name in graph.inputs}
+    roots = {name: name for name in graph.given}
     for position, node in enumerate(graph.nodes):
         if node.op.is_view:
             roots[node.output] = roots[node.inputs[0]]
@@ -44,7 +44,7 @@ def _reusable(
         places = {i for i, other in enumerate(node.inputs) if other in sharing}
         if (
             graph.tensors[name].bytes == size
-            and roots[name] not in graph.inputs
+            and roots[name] not in graph.given
             and all(last_use[tensor] <= position for tensor in sharing)
             and places <= set(node.op.overwrites(node.params))
         ):
@@ -52,19 +52,22 @@ def _reusable(
     return None
 
 
-def caller_buffer(graph: Graph, sharing: Sequence[str], io: Io) -> Place | None:
-    """The caller's buffer that these tensors stand in; None if they go into the arena."""
+def fixed_place(graph: Graph, sharing: Sequence[str], io: Io) -> Place | None:
+    """The caller's buffer or the table that these tensors stand in; None for the arena."""
     owners = [
         *(Place(kind="input", name=name) for name in sharing if name in graph.inputs),
+        *(Place(kind="constant", name=name) for name in sharing if name in graph.constants),
         *(Place(kind="output", name=name) for name in sharing if name in graph.outputs),
     ]
     if len(owners) > 1:
         names = " and ".join(f'"{owner.name}"' for owner in owners)
         raise ModelError(
-            f"{names} are the same bytes but different buffers of the caller: run the pass "
+            f"{names} are the same bytes but different buffers: run the pass "
             "copy_outputs first, or return the tensor once"
         )
-    return owners[0] if owners and io == "caller" else None
+    if not owners or (io == "arena" and owners[0].kind != "constant"):
+        return None
+    return owners[0]
 
 
 def sharing_by_root(roots: Mapping[str, str]) -> dict[str, list[str]]:

@@ -53,15 +53,15 @@ class Place:
 
     Parameters
     ----------
-    kind : {"input", "output", "arena"}
-        Buffer of the caller, or a part of the arena.
+    kind : {"input", "output", "constant", "arena"}
+        Buffer of the caller, a table in flash, or a part of the arena.
     name : str
-        The graph input or output whose buffer it is; the `Buffer` for the arena.
+        The graph input, output or constant whose bytes they are; the `Buffer` for the arena.
     offset : int
-        In the arena; 0 in a buffer of the caller.
+        In the arena; 0 elsewhere.
     """
 
-    kind: Literal["input", "output", "arena"]
+    kind: Literal["input", "output", "constant", "arena"]
     name: str
     offset: int = 0
 

@@ -15,8 +15,8 @@ def copy_outputs(graph: Graph) -> Graph:
     A view costs nothing because it stays where it is, but every input and output of the graph has
     a buffer of its own. The copy is a requantize onto the same grid, which changes no value.
     """
-    sources = {name: name for name in graph.inputs}
-    taken = set(graph.inputs)
+    sources = {name: name for name in graph.given}
+    taken = set(graph.given)
     tensors: dict[str, TensorType] = dict(graph.tensors)
     nodes: list[Node] = []
     for node in graph.nodes:

@@ -55,7 +55,8 @@ def _step(graph: Graph) -> Graph:
         restricted(_folded(node, mixers[node.name], kept) if mixes(node) else node, kept)
         for node in graph.nodes
     )
-    return replace(graph, tensors=tensors, nodes=nodes)
+    constants = {name: array[..., kept[name]] for name, array in graph.constants.items()}
+    return replace(graph, tensors=tensors, nodes=nodes, constants=constants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -62,6 +62,6 @@ def _without(graph: Graph, node: Node) -> Graph:
     rest = graph.with_nodes(tuple(other for other in graph.nodes if other is not node))
     if node.output not in graph.outputs:
         return renamed(rest, {node.output: source})
-    if source not in graph.inputs and source not in graph.outputs:
+    if source not in graph.given and source not in graph.outputs:
         return renamed(rest, {source: node.output})
     return graph

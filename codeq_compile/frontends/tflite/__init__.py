@@ -129,6 +129,7 @@ def convert(model: Model, *, name: str, kernels: Kernels = Kernels.TFLM) -> Impo
         inputs=tuple(building.names[first_integers(model, each).index] for each in model.inputs),
         outputs=tuple(outputs),
         nodes=tuple(building.nodes),
+        constants=building.constants,
         provenance={"format": "tflite", "kernels": str(kernels)},
     )
     return Imported(graph=verify(graph), tensors=building.names)
@@ -147,7 +148,7 @@ def _inputs(building: Building, model: Model) -> list[str]:
     for tensor in model.inputs:
         try:
             entry = first_integers(model, tensor)
-            name = building.add_tensor(_short(tensor), tensor_type(entry))
+            name = building.add_tensor(tensor.short_name, tensor_type(entry))
             building.names[entry.index] = name
         except Refusal as refusal:
             reasons.append(f"input {tensor.label}: {refusal}")
@@ -180,7 +181,7 @@ def _output(building: Building, model: Model, tensor: Tensor) -> str:
 
 def _operator(building: Building, operator: Operator) -> list[str]:
     """Convert one operator; the reason why it cannot be."""
-    name = _short(operator.outputs[0]) if operator.outputs else operator.kind.lower()
+    name = operator.outputs[0].short_name if operator.outputs else operator.kind.lower()
     layer = Layer(building=building, operator=operator, name=name)
     try:
         if not folding.fold(layer):
@@ -200,8 +201,3 @@ def _assume_outputs(layer: Layer) -> None:
         if tensor.index not in building.names:
             with contextlib.suppress(Refusal):
                 building.names[tensor.index] = building.add_tensor(layer.name, tensor_type(tensor))
-
-
-def _short(tensor: Tensor) -> str:
-    """The name of a tensor; of a fused layer's several names the first."""
-    return tensor.name.partition(";")[0] or f"tensor_{tensor.index}"

@@ -43,17 +43,9 @@ def binary(layer: Layer, op: Op[Any], *, commutes: bool) -> None:
         _with_scalar(layer, op, constants[0])
         return
     if commutes and second.elements > first.elements:
-        layer.add(op, operand(layer, 1), operand(layer, 0))
+        layer.add(op, layer.operand(1), layer.operand(0))
     else:
-        layer.add(op, operand(layer, 0), operand(layer, 1))
-
-
-def operand(layer: Layer, position: int) -> str:
-    """An input, or a constant as a tensor of the graph."""
-    values = layer.known(position)
-    if values is None:
-        return layer.input(position)
-    raise Refusal(f"its operand {layer.tensor(position).label} is a constant tensor")
+        layer.add(op, layer.operand(0), layer.operand(1))
 
 
 def _with_scalar(layer: Layer, op: Op[Any], position: int) -> None:

@@ -64,6 +64,7 @@ class Building:
     folded: dict[int, Array] = field(default_factory=dict)
     tensors: dict[str, TensorType] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
 
     def add_tensor(self, name: str, kind: TensorType) -> str:
         """A new tensor of the graph; if its name is taken it gets a number."""
@@ -172,8 +173,25 @@ class Layer:
             return name
         if math.prod(shape) != kind.elements:
             raise Refusal(f"{kind} cannot be read as {list(shape)}")
+        if name in self.building.constants:
+            self.building.constants[name] = self.building.constants[name].reshape(shape)
+            self.building.tensors[name] = replace(kind, shape=shape)
+            return name
         stem = f"{name}.{'x'.join(map(str, shape))}"
         return self.building.add_node(stem, replace(kind, shape=shape), Reshape(shape=shape), name)
+
+    def operand(self, position: int = 0) -> str:
+        """An input, or a constant as a tensor of the graph."""
+        values = self.known(position)
+        if values is None:
+            return self.input(position)
+        tensor = self.tensor(position)
+        if tensor.kind is not ElementType.INT8:
+            raise Refusal(f"its constant {tensor.label} is {tensor}, and int8 is expected")
+        kind = tensor_type(tensor)
+        name = self.building.add_tensor(tensor.short_name, kind)
+        self.building.constants[name] = values.reshape(kind.shape)
+        return name
 
     def image(self, position: int = 0) -> str:
         """An input that must be one image (h, w, c)."""

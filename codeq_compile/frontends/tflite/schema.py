@@ -152,6 +152,11 @@ class Tensor:
         return self.data is not None
 
     @property
+    def short_name(self) -> str:
+        """Its name, or one made of its number; of a fused layer's several names the first."""
+        return self.name.partition(";")[0] or f"tensor_{self.index}"
+
+    @property
     def label(self) -> str:
         """Its name, or its number, for people."""
         return f'"{self.name}"' if self.name else f"number {self.index}"

@@ -37,7 +37,7 @@ def concatenation(layer: Layer) -> None:
         if len(tensor.shape) != rank:
             raise Refusal(f"it joins {tensor} to a tensor of {rank} axes")
         # all axes are kept here: a batch that is not 1 may be what is joined
-        names.append(layer.view(layer.input(position), tensor.shape))
+        names.append(layer.view(layer.operand(position), tensor.shape))
     layer.add(Concat(axis=axis), *names)
 
 

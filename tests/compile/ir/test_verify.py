@@ -11,6 +11,7 @@ from hypothesis import given
 
 from codeq_compile.errors import ModelError
 from codeq_compile.ir import DType, Graph, Node, TensorType, verify
+from codeq_compile.ops.add import Add
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.lut import Lut
 from codeq_compile.ops.requantize import Requantize
@@ -129,3 +130,58 @@ def test_what_the_ops_build_is_legal(graph: Graph) -> None:
     """`verify` must not be stricter than the shape rules."""
     assert graph is verify(graph)
     assert all(isinstance(node, Node) for node in graph.nodes)
+
+
+def with_constant(array: np.ndarray, readers: int = 1) -> Graph:
+    """A sum with a constant."""
+    x, y = s8(2, 4), s8(2, 4, scale=0.1)
+    tensors = {"x": x, "c": s8(4)} | {f"y{i}": y for i in range(readers)}
+    nodes = tuple(
+        Node(name=f"add{i}", op=Add(), inputs=("x", "c"), output=f"y{i}") for i in range(readers)
+    )
+    outputs = tuple(node.output for node in nodes)
+    return Graph(
+        name="net",
+        tensors=tensors,
+        inputs=("x",),
+        outputs=outputs,
+        nodes=nodes,
+        constants={"c": array},
+    )
+
+
+def viewed() -> Graph:
+    """A constant behind a reshape."""
+    graph = with_constant(np.arange(4, dtype=np.int8))
+    view = Node(name="v", op=Reshape(shape=(1, 4)), inputs=("c",), output="v")
+    (add,) = graph.nodes
+    return replace(
+        graph,
+        tensors={**graph.tensors, "v": s8(1, 4)},
+        nodes=(view, replace(add, inputs=("x", "v"))),
+    )
+
+
+def test_a_constant_stands_for_a_tensor_that_nobody_writes() -> None:
+    """A folded normalization adds one number a channel, the same for every sample."""
+    graph = with_constant(np.arange(4, dtype=np.int8))
+
+    assert graph is verify(graph)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (with_constant(np.arange(3, dtype=np.int8)), r'"c" holds int8 \[3\], and its type is'),
+        (with_constant(np.arange(4, dtype=np.int32)), '"c" holds int32'),
+        (with_constant(np.arange(4, dtype=np.int8), readers=2), '"c" is read 2 times'),
+        (with_constant(np.arange(4, dtype=np.int8), readers=0), '"c" is read 0 times'),
+        (replace(with_constant(np.arange(4, dtype=np.int8)), outputs=("c",)), "is a constant"),
+        (viewed(), '"c" is viewed'),
+    ],
+    ids=["shape", "dtype", "two readers", "no reader", "output", "view"],
+)
+def test_a_constant_that_is_none_is_refused(graph: Graph, message: str) -> None:
+    """A table of the wrong size would be read past its end."""
+    with pytest.raises(ModelError, match=message):
+        verify(graph)

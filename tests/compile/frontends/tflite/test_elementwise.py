@@ -50,6 +50,21 @@ def test_a_constant_of_one_element_becomes_a_table(
     assert Lut() == imports.imported(file, [x], [y]).nodes[0].op
 
 
+@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 1, 4), (2, 4), (1, 3, 2, 4)])
+def test_a_constant_tensor_is_an_operand(
+    kind: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """A normalization that could not be folded has a number for each channel."""
+    file = File()
+    x = file.tensor((1, 3, 2, 4), scale=0.07, zero_point=-20)
+    c = file.constant(rng.integers(-128, 128, shape).astype(np.int8), scale=0.01, zero_point=-30)
+    y = file.tensor((1, 3, 2, 4), scale=0.05, zero_point=1)
+    file.operator(kind, [c, x], [y], f"{kind.title()}Options")
+
+    imports.check(rng, file, [x], [y])
+
+
 @pytest.mark.parametrize("kind", ["RELU", "RELU6"])
 @pytest.mark.parametrize("same_grid", [False, True])
 def test_a_relu_of_its_own_is_the_foreign_one(

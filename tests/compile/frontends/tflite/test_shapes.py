@@ -46,6 +46,17 @@ def test_tensors_are_joined_along_any_axis(axis: int, rng: np.random.Generator) 
     imports.check(rng, file, inputs, [y])
 
 
+def test_a_constant_can_be_joined(rng: np.random.Generator) -> None:
+    """Positions, say, that are the same for every sample."""
+    file = File()
+    x = file.tensor((1, 3, 4), scale=0.1, zero_point=3)
+    c = file.constant(rng.integers(-128, 128, (1, 3, 2)).astype(np.int8), scale=0.1, zero_point=3)
+    y = file.tensor((1, 3, 6), scale=0.1, zero_point=3)
+    file.operator("CONCATENATION", [x, c], [y], "ConcatenationOptions", axis=2)
+
+    imports.check(rng, file, [x], [y])
+
+
 @pytest.mark.parametrize(
     ("shape", "axes", "keep"),
     [

@@ -3,7 +3,7 @@
  * Weights and tables, for conv.c only.
  *
  *   model     conv.cq
- *   sha256    27b8e5e22eadc6f764d5ca9880efb5318b59bf3aa4b4bd668d4d792c8487b0af
+ *   sha256    659e210e4aa12011b1b60256c3ece62bb4951999974c41e06b356636068198cf
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
  *   flash     35 B weights, 23 B tables

@@ -3,7 +3,7 @@
  * Weights and tables, for linear.c only.
  *
  *   model     linear.cq
- *   sha256    fbcab0d2bf42c780baa2c46093a4e01656f7b7d771df858b49ae7a6e20d56fc4
+ *   sha256    6dffaca7d2a2897da5f09614d1698a8bed6de60a660d82fcb0859bfd75e77b14
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
  *   flash     24 B weights, 7 B tables
