@@ -9,6 +9,7 @@ from codeq_compile.frontends.tflite.schema import Model
 from codeq_compile.ir.op import Array
 
 SUPPORTED = [
+    "misc/magic_wand_5spell_q",
     "mlperf_tiny/ad01_int8",
     "mlperf_tiny/kws_ref_model",
     "mlperf_tiny/pretrainedResnet_large_int8",

@@ -148,6 +148,13 @@ class Range:
         """The range where every channel may also be `value`, as at a padded border."""
         return Range(low=np.minimum(self.low, value), high=np.maximum(self.high, value))
 
+    def merged(self, channels: int) -> "Range":
+        """The range of as many channels whose values may come from any channel of this one."""
+        return Range(
+            low=np.full(channels, self.low.min(), np.int64),
+            high=np.full(channels, self.high.max(), np.int64),
+        )
+
     def through(self, rising: Callable[[Int64Array], Int64Array]) -> "Range":
         """What a function makes of it that never falls, or that only rearranges channels."""
         return Range(low=rising(self.low), high=rising(self.high))

@@ -181,8 +181,7 @@ def _output(building: Building, model: Model, tensor: Tensor) -> str:
 
 def _operator(building: Building, operator: Operator) -> list[str]:
     """Convert one operator; the reason why it cannot be."""
-    name = operator.outputs[0].short_name if operator.outputs else operator.kind.lower()
-    layer = Layer(building=building, operator=operator, name=name)
+    layer = Layer(building=building, operator=operator)
     try:
         if not folding.fold(layer):
             if operator.kind not in HANDLERS:
@@ -200,4 +199,6 @@ def _assume_outputs(layer: Layer) -> None:
     for tensor in layer.operator.outputs:
         if tensor.index not in building.names:
             with contextlib.suppress(Refusal):
-                building.names[tensor.index] = building.add_tensor(layer.name, tensor_type(tensor))
+                building.names[tensor.index] = building.add_tensor(
+                    tensor.short_name, tensor_type(tensor)
+                )

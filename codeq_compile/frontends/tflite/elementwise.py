@@ -57,7 +57,7 @@ def _with_scalar(layer: Layer, op: Op[Any], position: int) -> None:
     types, arrays = [varying, scalar], [INT8, np.full(256, value)]
     if position == 0:
         types, arrays = types[::-1], arrays[::-1]
-    node = Node(name=layer.name, op=op, inputs=("a", "b"), output="y")
+    node = Node(name="table", op=op, inputs=("a", "b"), output="y")
     output = TensorType(shape=(256,), grid=layer.output_grid)
     params = op.lower(node, tuple(types), output)
     results = op.simulate(params, *(array.astype(np.int8)[None] for array in arrays))[0]

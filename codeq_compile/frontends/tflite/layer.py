@@ -88,7 +88,6 @@ class Layer:
 
     building: Building
     operator: Operator
-    name: str
 
     # ---- what the operator says
 
@@ -210,16 +209,18 @@ class Layer:
         weights: Weights | None = None,
         bias: Array | None = None,
         table: Int8Array | None = None,
+        output: Tensor | None = None,
     ) -> None:
-        """Append the node that computes the operator's output.
+        """Append the node that computes `output`, by default the operator's only one.
 
         Where the op keeps the bytes of a grid and the file calls the output's grid another one, an
         identity table stands behind it: TFLite's kernels copy the bytes, whatever the grids say.
         """
-        output, building = self.output, self.building
+        output, building = output or self.output, self.building
+        stem = output.short_name
         wanted = tensor_type(output)
         data: dict[str, Any] = {"weights": weights, "bias": bias, "table": table}
-        probe = Node(name=self.name, op=op, inputs=inputs, output=self.name, **data)
+        probe = Node(name=stem, op=op, inputs=inputs, output=stem, **data)
         made = op.infer(probe, tuple(self.type(name) for name in inputs))
         if (math.prod(made.shape), made.dtype) != (wanted.elements, wanted.dtype):
             raise Refusal(f"it makes {made}, but the file calls its output {output}")
@@ -231,17 +232,15 @@ class Layer:
         if kind.shape != wanted.shape:
             steps.append((wanted, Reshape(shape=wanted.shape), {}))
         for kind, step, constants_ in steps[:-1]:
-            inputs = (
-                building.add_node(f"{self.name}.{step.kind}", kind, step, *inputs, **constants_),
-            )
+            inputs = (building.add_node(f"{stem}.{step.kind}", kind, step, *inputs, **constants_),)
         kind, step, constants_ = steps[-1]
-        self.write(building.add_node(self.name, kind, step, *inputs, **constants_))
+        self._write(output, building.add_node(stem, kind, step, *inputs, **constants_))
 
-    def write(self, name: str) -> None:
-        """The operator's output is this tensor of the graph."""
-        if self.output.index in self.building.names:
-            raise Refusal(f"its output {self.output.label} is written twice")
-        self.building.names[self.output.index] = name
+    def _write(self, output: Tensor, name: str) -> None:
+        """This tensor of the graph is an output of the operator."""
+        if output.index in self.building.names:
+            raise Refusal(f"its output {output.label} is written twice")
+        self.building.names[output.index] = name
 
     def add_table(self, name: str, function: Callable[[Array], Array]) -> None:
         """Append a table of an integer function of one int8; the results are limited to int8."""

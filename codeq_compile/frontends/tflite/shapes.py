@@ -2,17 +2,25 @@
 """Operators that move or select values: RESHAPE and its like, CONCATENATION, PAD, MEAN, ARG_MAX."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from codeq_compile.frontends.tflite.folding import strided
 from codeq_compile.frontends.tflite.layer import Layer, Refusal, handles, tensor_type
-from codeq_compile.frontends.tflite.options import ConcatenationOptions, ResizeOptions
-from codeq_compile.frontends.tflite.schema import Activation, ElementType
+from codeq_compile.frontends.tflite.options import (
+    ConcatenationOptions,
+    ResizeOptions,
+    StridedSliceOptions,
+)
+from codeq_compile.frontends.tflite.schema import Activation, ElementType, Tensor
 from codeq_compile.ops.argmax import Argmax
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.mean import Mean
 from codeq_compile.ops.pad import Pad
 from codeq_compile.ops.reshape import Reshape
+from codeq_compile.ops.slice import Slice
+from codeq_compile.ops.transpose import Transpose
 from codeq_compile.ops.upsample2d import Upsample2D
 
 
@@ -20,6 +28,83 @@ from codeq_compile.ops.upsample2d import Upsample2D
 def reshape(layer: Layer) -> None:
     """The output's shape in the file is the shape, wherever it was computed from."""
     layer.add(Reshape(shape=tensor_type(layer.output).shape), layer.input())
+
+
+@handles("TRANSPOSE")
+def transpose(layer: Layer) -> None:
+    """Of all axes, the batch too, where it moves; axes of 1 may come and go."""
+    x = layer.tensor(0)
+    axes = [axis_of(axis, len(x.shape)) for axis in layer.integers(1, "order of axes")]
+    if sorted(axes) != list(range(len(x.shape))):
+        raise Refusal(f"{axes} is no order of the axes of {x}")
+    # axes of 1 are nowhere in memory: without them there are few enough
+    real = [axis for axis in range(len(x.shape)) if x.shape[axis] > 1] or [0]
+    order = [real.index(axis) for axis in axes if axis in real]
+    shape = tuple(x.shape[axis] for axis in real)
+    if order == sorted(order):
+        layer.add(Reshape(shape=tensor_type(layer.output).shape), layer.input())
+    else:
+        layer.add(Transpose(axes=tuple(order)), layer.view(layer.input(), shape))
+
+
+@handles("SLICE")
+def slice_(layer: Layer) -> None:
+    x = layer.tensor(0)
+    begin, size = layer.integers(1, "positions"), layer.integers(2, "sizes")
+    if not len(begin) == len(size) == len(x.shape):
+        raise Refusal(f"its positions {begin} and sizes {size} do not fit {x}")
+    count = [n - b if s == -1 else s for n, b, s in zip(x.shape, begin, size, strict=True)]
+    _part(layer, layer.output, begin, [1] * len(begin), count)
+
+
+@handles("STRIDED_SLICE")
+def strided_slice(layer: Layer) -> None:
+    x = layer.tensor(0)
+    chosen = strided(layer, x.shape, layer.options(StridedSliceOptions))
+    positions = [
+        range(n)[part] if isinstance(part, slice) else [part % n]
+        for n, part in zip(x.shape, (*chosen, *[slice(None)] * len(x.shape)), strict=False)
+    ]
+    if not all(positions):
+        raise Refusal(f"it selects nothing of {x}")
+    begin = [each[0] for each in positions]
+    step = [each[1] - each[0] if len(each) > 1 else 1 for each in positions]
+    _part(layer, layer.output, begin, step, [len(each) for each in positions])
+
+
+@handles("SPLIT", "SPLIT_V")
+def split(layer: Layer) -> None:
+    """As many slices as outputs; their lengths are in the file's shapes."""
+    is_even = layer.operator.kind == "SPLIT"
+    data, axes = (1, layer.integers(0, "axis")) if is_even else (0, layer.integers(2, "axis"))
+    x = layer.tensor(data)
+    axis = axis_of(axes[0] if axes else 0, len(x.shape))
+    position = 0
+    for output in layer.operator.outputs:
+        if len(output.shape) != len(x.shape):
+            raise Refusal(f"it splits {x} into {output}")
+        begin, count = [0] * len(x.shape), list(x.shape)
+        begin[axis], count[axis] = position, output.shape[axis]
+        _part(layer, output, begin, [1] * len(begin), count, data)
+        position += output.shape[axis]
+    if position != x.shape[axis]:
+        raise Refusal(f"it splits {x.shape[axis]} positions into {position}")
+
+
+def _part(
+    layer: Layer,
+    output: Tensor,
+    begin: Sequence[int],
+    step: Sequence[int],
+    count: Sequence[int],
+    position: int = 0,
+) -> None:
+    """A slice of an input; a batch of 1 is left out, since it is no axis of the graph."""
+    source = layer.input(position)
+    x = layer.tensor(position)
+    skip = len(x.shape) - len(layer.type(source).shape) if len(x.shape) > 1 else 0
+    first, each, shape = (tuple(values[skip:]) for values in (begin, step, count))
+    layer.add(Slice(begin=first, step=each, shape=shape), source, output=output)
 
 
 @handles("CONCATENATION")

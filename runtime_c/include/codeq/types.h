@@ -63,6 +63,13 @@ struct cq_pair {
     int32_t h, w;
 };
 
+/** @brief Four nested loops over the elements of a tensor, the innermost last. */
+struct cq_walk {
+    int32_t start;     /**< first element */
+    int32_t extent[4]; /**< turns of each loop, >= 1 */
+    int32_t stride[4]; /**< elements from one turn to the next; may be negative */
+};
+
 /** @brief Packed weights: one row an output channel, in the stream of the kernel's packing. [F2] */
 struct cq_weights {
     const uint8_t *data;  /**< the stream; any alignment; never read past its last byte */

@@ -55,7 +55,7 @@ def test_integers_are_folded(kind: str, operands: tuple, result: list[int]) -> N
     building = Building(kernels=Kernels.TFLM)
     (operator,) = schema.read(file.bytes([], [y])).operators
 
-    assert fold(Layer(building, operator, "y"))
+    assert fold(Layer(building, operator))
     assert result == building.folded[y].tolist()
 
 

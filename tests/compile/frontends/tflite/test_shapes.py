@@ -46,6 +46,93 @@ def test_tensors_are_joined_along_any_axis(axis: int, rng: np.random.Generator) 
     imports.check(rng, file, inputs, [y])
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((1, 6, 5), [0, 2, 1]),
+        ((1, 3, 4, 5), [0, 3, 1, 2]),
+        ((1, 3, 4, 5), [0, 2, 1, 3]),
+        ((1, 3, 4), [1, 0, 2]),
+        ((1, 3, 4), [2, 1, 0]),
+        ((4, 3), [1, 0]),
+        ((1, 1, 2, 3, 4), [0, 1, 4, 3, 2]),
+    ],
+    ids=str,
+)
+def test_axes_are_exchanged(
+    shape: tuple[int, ...], axes: list[int], rng: np.random.Generator
+) -> None:
+    """Also the batch; where only axes of 1 move, nothing does."""
+    file = File()
+    x = file.tensor(shape, scale=0.1, zero_point=3)
+    y = file.tensor([shape[axis] for axis in axes], scale=0.1, zero_point=3)
+    order = file.constant(np.array(axes, np.int32))
+    file.operator("TRANSPOSE", [x, order], [y], "TransposeOptions")
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 3, 2], [1, -1, -1, -1]], ids=str)
+def test_a_part_is_cut_out(sizes: list[int], rng: np.random.Generator) -> None:
+    """A size of -1 means the rest."""
+    file = File()
+    begin = [0, 1, 2, 3]
+    shape = [n - b if s == -1 else s for n, b, s in zip((1, 4, 6, 8), begin, sizes, strict=True)]
+    x = file.tensor((1, 4, 6, 8), scale=0.1, zero_point=3)
+    y = file.tensor(shape, scale=0.1, zero_point=3)
+    operands = [file.constant(np.array(each, np.int32)) for each in (begin, sizes)]
+    file.operator("SLICE", [x, *operands], [y], "SliceOptions")
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize(
+    ("limits", "masks", "shape"),
+    [
+        (([0, 1, 0, 0], [1, 4, 6, 8], [1, 2, 1, 3]), {}, [1, 2, 6, 3]),
+        (([0, 3, 0, -1], [1, 0, 6, -9], [1, -1, 2, -2]), {}, [1, 3, 3, 4]),
+        (
+            ([0, 0, 0, 0], [0, 0, 3, 0], [1, 1, 1, 1]),
+            {"beginMask": 15, "endMask": 11},
+            [1, 4, 3, 8],
+        ),
+        (([0, 0, -1, 0], [1, 4, 6, 8], [1, 1, 1, 1]), {"shrinkAxisMask": 4}, [1, 4, 8]),
+    ],
+    ids=str,
+)
+def test_every_n_th_element_is_taken(
+    limits: tuple[list[int], ...], masks: dict[str, int], shape: list[int], rng: np.random.Generator
+) -> None:
+    """Python's slices, with their negative positions and steps."""
+    file = File()
+    x = file.tensor((1, 4, 6, 8), scale=0.1, zero_point=3)
+    y = file.tensor(shape, scale=0.1, zero_point=3)
+    operands = [file.constant(np.array(each, np.int32)) for each in limits]
+    file.operator("STRIDED_SLICE", [x, *operands], [y], "StridedSliceOptions", **masks)
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize("axis", [1, 3, -2])
+@pytest.mark.parametrize("kind", ["SPLIT", "SPLIT_V"])
+def test_a_tensor_is_split(kind: str, axis: int, rng: np.random.Generator) -> None:
+    """Each output is a layer of its own, and all must be right."""
+    file = File()
+    shape = np.array((1, 4, 6, 8))
+    x = file.tensor(shape, scale=0.1, zero_point=3)
+    half = shape.copy()
+    half[axis] //= 2
+    outputs = [file.tensor(half, scale=0.1, zero_point=3) for _ in range(2)]
+    at = file.constant(np.array([axis], np.int32))
+    if kind == "SPLIT":
+        file.operator(kind, [at, x], outputs, "SplitOptions", numSplits=2)
+    else:
+        sizes = file.constant(half[[axis, axis]].astype(np.int32))
+        file.operator(kind, [x, sizes, at], outputs, "SplitVOptions", numSplits=2)
+
+    imports.check(rng, file, [x], outputs)
+
+
 def test_a_constant_can_be_joined(rng: np.random.Generator) -> None:
     """Positions, say, that are the same for every sample."""
     file = File()
@@ -143,6 +230,24 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
             y = file.tensor((2, 4, 6, 8), scale=0.1, name="y")
             borders = np.array([[1, 0], [0, 0], [0, 0], [0, 0]], np.int32)
             file.operator("PAD", [x, file.constant(borders)], [y], "PadOptions")
+        case "order":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            order = file.constant(np.array([0, 1, 2, 2], np.int32))
+            file.operator("TRANSPOSE", [x, order], [y], "TransposeOptions")
+        case "part":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            limits = [file.constant(np.array(each, np.int32)) for each in ([0, 0], [1, 4])]
+            file.operator("SLICE", [x, *limits], [y], "SliceOptions")
+        case "outside":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            limits = [
+                file.constant(np.array(each, np.int32)) for each in ([0, 0, 0, 9], [1, 4, 6, 8])
+            ]
+            file.operator("SLICE", [x, *limits], [y], "SliceOptions")
+        case "nothing":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            limits = [file.constant(np.array(each, np.int32)) for each in ([0], [0], [1])]
+            file.operator("STRIDED_SLICE", [x, *limits], [y], "StridedSliceOptions")
         case "axis":
             y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
             file.operator("CONCATENATION", [x], [y], "ConcatenationOptions", axis=4)
@@ -165,6 +270,10 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
         ("corners", "leave align_corners out"),
         ("borders", "4 borders"),
         ("batch", "pads axis 0"),
+        ("order", "no order of the axes"),
+        ("part", "do not fit"),
+        ("outside", "are not within 8"),
+        ("nothing", "selects nothing"),
         ("axis", "names axis 4"),
         ("function", "fused function"),
         ("elements", "192 elements"),
