@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 
 import codeq_compile
-from codeq_compile import arrays, budgets, kernels, passes, target
+from codeq_compile import arrays, budgets, inspection, kernels, passes, target
 from codeq_compile.build import firmware, tools
 from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
@@ -209,8 +209,8 @@ SAMPLES_OPTION = click.option(
 
 KERNELS_OPTION = click.option(
     "--tflite-kernels",
-    type=click.Choice(list(codeq_compile.Kernels)),
-    default=codeq_compile.Kernels.TFLM,
+    type=click.Choice([str(kernels) for kernels in codeq_compile.Kernels]),
+    default=str(codeq_compile.Kernels.TFLM),
     show_default=True,
     help="Whose integers a .tflite model shall give; older ones round some scales to float32.",
 )
@@ -281,6 +281,29 @@ def compile_command(
         kernels=tflite_kernels,
     )
     _report(output, as_json)
+
+
+@main.command("inspect")
+@MODEL_ARGUMENT
+@KERNELS_OPTION
+@json_option
+@click.pass_context
+def inspect_command(ctx: click.Context, model: Path, tflite_kernels: str, as_json: bool) -> None:
+    """List the layers of MODEL, a .cq or .tflite file, and all that stands in the way.
+
+    The exit code is 1 if `codeq compile` would refuse the model.
+    """
+    found = inspection.inspect(arrays.existing(model), codeq_compile.Kernels(tflite_kernels))
+    if as_json:
+        _emit({"is_supported": found.is_supported, **dataclasses.asdict(found)})
+    else:
+        show(table.inspection_table(found))
+        for note in table.inspection_notes(found):
+            click.secho(note, fg="yellow")
+        refused = sum(layer.reason is not None for layer in found.layers)
+        click.echo(f"{len(found.layers)} layers, {refused} of them not supported")
+    if not found.is_supported:
+        ctx.exit(1)
 
 
 @main.command("check")

@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from codeq_compile.frontends.tflite import Kernels
 from codeq_compile.ir import Graph
@@ -70,6 +71,22 @@ def check(
     model, _ = oracle.convert(data, kernels)
 
     assert oracle.compare(data, oracle.random_samples(rng, model, samples), kernels)
+
+
+def compressed_rows(segments: list[int], indices: list[int], rows: int) -> Any:
+    """Sparsity of a matrix whose rows are dense and whose columns are not."""
+    sparsity = schema.SparsityParametersT()
+    sparsity.traversalOrder, sparsity.blockMap = [0, 1], []
+    outer, inner = schema.DimensionMetadataT(), schema.DimensionMetadataT()
+    outer.format, outer.denseSize = schema.DimensionType.DENSE, rows
+    inner.format = schema.DimensionType.SPARSE_CSR
+    for name, values in (("arraySegments", segments), ("arrayIndices", indices)):
+        vector = schema.Int32VectorT()
+        vector.values = values
+        setattr(inner, name, vector)
+        setattr(inner, f"{name}Type", schema.SparseIndexVector.Int32Vector)
+    sparsity.dimMetadata = [outer, inner]
+    return sparsity
 
 
 def unary(

@@ -4,6 +4,7 @@
 ``CODEQ_UPDATE=1 pytest tests/test_docs.py`` writes the generated parts anew.
 """
 
+import inspect
 import os
 import re
 import shlex
@@ -19,6 +20,7 @@ import pytest
 import codeq_compile
 from codeq_compile import cli, emit, kernels, passes, target
 from codeq_compile.build import host, tools
+from codeq_compile.frontends.tflite import HANDLERS
 from codeq_compile.ops.linear import Linear
 from codeq_compile.plan import plan
 from codeq_compile.report import table
@@ -29,8 +31,10 @@ from tests.graphs import one_op_graph, random_weights, s8
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+IMPORT = ROOT / "docs" / "IMPORT.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 KERNELS = re.compile(r"(<!-- kernels: [^\n]*-->\n)(.*?)(<!-- /kernels -->)", re.DOTALL)
+OPERATORS = re.compile(r"(<!-- operators: [^\n]*-->\n)(.*?)(<!-- /operators -->)", re.DOTALL)
 CODE = re.MULTILINE | re.DOTALL
 
 
@@ -105,6 +109,25 @@ def test_the_tables_of_figures_are_current(page: Path) -> None:
     for _, table_name, text, _ in marked:
         expected = tables.generated(table_name)
         assert expected == text, "python tests/bench/kernels.py --pages writes it anew"
+
+
+def test_the_operator_table_of_the_imports_is_current() -> None:
+    """A table kept by hand promises operators that are not there."""
+    rows = {
+        kind: (inspect.getdoc(handler) or "").partition("\n")[0]
+        for kind, handler in sorted(HANDLERS.items())
+    }
+    current = "| operator | |\n|---|---|\n"
+    current += "".join(f"| {kind} | {about} |\n" for kind, about in rows.items())
+    text = IMPORT.read_text(encoding="utf-8")
+    if os.environ.get("CODEQ_UPDATE"):
+        text = OPERATORS.sub(lambda match: match[1] + current + match[3], text)
+        IMPORT.write_text(text, encoding="utf-8")
+
+    match = OPERATORS.search(text)
+    assert all(rows.values()), "every handler says what is special"
+    assert match is not None
+    assert current == match[2], "CODEQ_UPDATE=1 pytest tests/test_docs.py writes it anew"
 
 
 def test_the_readme_has_two_set_up_commands() -> None:

@@ -18,7 +18,7 @@ LAYERS = (
     {"passes"},
     {"plan"},
     {"emit", "build"},
-    {"budgets", "check"},
+    {"budgets", "check", "inspection"},
     {"profile"},
     {"report"},
     {""},

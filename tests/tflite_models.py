@@ -45,6 +45,16 @@ SUPPORTED = [
 RECORDED = [name for name in SUPPORTED if not name.startswith("pruned/")]
 """Those with samples beside them."""
 
+SMALL = [
+    "mlperf_tiny/kws_ref_model",
+    "misc/magic_wand_5spell_q",
+    "silabs/image_example1",
+    "tflm/keyword_scrambled",
+    "tflm/micro_speech_quantized",
+    "tinymaix/mnist_dw_q",
+]
+"""Files that are read in no time; the fourth has operators of many kinds."""
+
 REFUSED = {
     "misc/magic_wand_5spell_f32": "float32",
     "mlperf_tiny/ad01_fp32": "float32",

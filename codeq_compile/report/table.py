@@ -10,6 +10,7 @@ import rich.table
 
 from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
+from codeq_compile.inspection import Inspection
 from codeq_compile.kernels import Kernel
 from codeq_compile.profile import Part, Profile, Timing
 from codeq_compile.report.collect import (
@@ -157,6 +158,39 @@ def doctor_table(needs: Iterable[Need]) -> Table:
             for need in needs
         ),
     )
+
+
+def inspection_table(inspection: Inspection) -> Table:
+    """One row a layer of the file; reasons are too long for a table and follow it."""
+    return Table(
+        title=f"{inspection.file}: {inspection.description}".rstrip(": "),
+        columns=("", "layer", "operator", "reads", "writes", "MAC", "constants", "supported"),
+        rows=tuple(
+            (
+                str(number),
+                _clipped(layer.name, 40),
+                layer.kind,
+                ", ".join(layer.inputs),
+                ", ".join(layer.outputs),
+                _count(layer.macs) if layer.macs else "",
+                _count(layer.bytes) if layer.bytes else "",
+                "no" if layer.reason else "yes",
+            )
+            for number, layer in enumerate(inspection.layers)
+        ),
+    )
+
+
+def inspection_notes(inspection: Inspection) -> Iterator[str]:
+    """Every reason why the model cannot be compiled, and what would help."""
+    for number, layer in enumerate(inspection.layers):
+        if layer.reason:
+            yield f'{number} {layer.kind} "{layer.name}": {layer.reason}'
+    yield from inspection.problems
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def check_table(checks: Iterable[TargetCheck | CheckReport]) -> Table:

@@ -28,6 +28,7 @@ COMMANDS = (
     "check",
     "run",
     "profile",
+    "inspect",
     "simulate",
     "report",
     "targets",
@@ -475,6 +476,61 @@ def test_a_compiler_that_is_not_there_ends_with_5(
 
     assert result.exit_code == 5
     assert "CODEQ_CC" in result.stderr
+
+
+# ---- foreign models
+
+
+def test_inspect_lists_the_layers_of_a_model(model: Path) -> None:
+    """The first look at a file from elsewhere."""
+    result = codeq("inspect", model)
+
+    assert 0 == result.exit_code
+    assert "linear" in result.output
+    assert "1 layers, 0 of them not supported" in result.output
+
+
+def test_inspect_fails_where_compile_would(tmp_path: Path) -> None:
+    """A script asks before it tries."""
+    pytest.importorskip("tflite_micro", reason="its schema writes the file that is inspected")
+    from tests.tflite_author import File
+
+    file = File()
+    x, y = file.tensor((1, 4), scale=0.1), file.tensor((1, 4), scale=0.1)
+    file.operator("COS", [x], [y])
+    (tmp_path / "cosine.tflite").write_bytes(file.bytes([x], [y]))
+
+    result = codeq("inspect", tmp_path / "cosine.tflite")
+    listed = json.loads(codeq("inspect", tmp_path / "cosine.tflite", "--json").stdout)
+
+    assert 1 == result.exit_code
+    assert "no rule for it" in result.output
+    assert [("COS", False)] == [
+        (layer["kind"], layer["reason"] is None) for layer in listed["layers"]
+    ]
+    assert (
+        1
+        == codeq(
+            "compile", tmp_path / "cosine.tflite", "-o", tmp_path / "l", "--target", "host"
+        ).exit_code
+    )
+
+
+def test_a_tflite_model_is_compiled_and_checked(tmp_path: Path) -> None:
+    """Bring your own model: one command, whatever the file is."""
+    pytest.importorskip("tflite_micro", reason="its schema writes the file that is compiled")
+    from tests.tflite_author import File
+
+    file = File()
+    x, y = file.tensor((1, 4), scale=0.1, name="x:0"), file.tensor((1, 4), scale=0.1, name="y:0")
+    file.operator("HARD_SWISH", [x], [y], "HardSwishOptions")
+    (tmp_path / "My-Model.tflite").write_bytes(file.bytes([x], [y]))
+    arguments = ["-o", tmp_path / "library", "--target", "host", "--tflite-kernels", "tflm-float32"]
+
+    assert 0 == codeq("compile", tmp_path / "My-Model.tflite", *arguments).exit_code
+
+    assert "0 differing bytes" in codeq("check", tmp_path / "library").output
+    assert (tmp_path / "library" / "my_model.h").is_file()
 
 
 # ---- what codeq knows

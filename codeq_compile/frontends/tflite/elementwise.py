@@ -26,7 +26,7 @@ from codeq_compile.ops.softmax import Softmax
 
 @handles("ADD", "MUL")
 def arithmetic(layer: Layer) -> None:
-    """Sums and products commute, so the larger operand comes first."""
+    """The smaller operand repeats along the larger one's first axes; it may be a constant."""
     options = layer.options(ActivationOptions)
     clamp = layer.clamp(options.activation)
     op: Op[Any] = Add(clamp=clamp) if layer.operator.kind == "ADD" else Mul(clamp=clamp)
@@ -66,7 +66,7 @@ def _with_scalar(layer: Layer, op: Op[Any], position: int) -> None:
 
 @handles("RELU", "RELU6", "RELU_N1_TO_1")
 def relu(layer: Layer) -> None:
-    """RELU changes the grid; RELU6 stays on the input's, whatever the output's is."""
+    """Becomes the limits of the layer before it, where that is exact."""
     name = layer.input()
     x, y = layer.grid(name), layer.output_grid
     if layer.operator.kind == "RELU":
@@ -84,6 +84,7 @@ def relu(layer: Layer) -> None:
 
 @handles("LEAKY_RELU")
 def leaky_relu(layer: Layer) -> None:
+    """A table of 256 values."""
     alpha = layer.options(LeakyReluOptions).alpha
     if not math.isfinite(alpha):
         raise Refusal(f"its slope is {alpha}")
@@ -95,7 +96,7 @@ def leaky_relu(layer: Layer) -> None:
 
 @handles("LOGISTIC", "TANH", "HARD_SWISH")
 def function(layer: Layer) -> None:
-    """Each is a table of 256 values, by the integers of the chosen kernels."""
+    """A table of 256 values, by the integers of the chosen kernels."""
     name = layer.input()
     x, y, kernels = layer.grid(name), layer.output_grid, layer.building.kernels
     match layer.operator.kind, kernels:
@@ -113,12 +114,13 @@ def function(layer: Layer) -> None:
 
 @handles("SOFTMAX")
 def softmax(layer: Layer) -> None:
+    """Along the last axis, in the kernels' fixed point."""
     layer.add(Softmax(beta=layer.options(SoftmaxOptions).beta), layer.input())
 
 
 @handles("QUANTIZE")
 def quantize(layer: Layer) -> None:
-    """At the model's border the caller quantizes; inside it is a change of grid."""
+    """A change of grid; of floats at an input of the model, where the caller does it."""
     tensor = layer.tensor(0)
     if tensor.kind is ElementType.FLOAT32:
         if layer.output.index not in layer.building.names:
@@ -129,7 +131,7 @@ def quantize(layer: Layer) -> None:
 
 @handles("DEQUANTIZE")
 def dequantize(layer: Layer) -> None:
-    """At the model's border the caller gets the integers; inside there are no floats."""
+    """At an output of the model, where the caller gets the integers."""
     layer.input()
     if layer.output.kind is not ElementType.FLOAT32:
         raise Refusal(f"it makes {layer.output}")

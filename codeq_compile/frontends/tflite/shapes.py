@@ -26,13 +26,13 @@ from codeq_compile.ops.upsample2d import Upsample2D
 
 @handles("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 def reshape(layer: Layer) -> None:
-    """The output's shape in the file is the shape, wherever it was computed from."""
+    """Nothing is copied; the shape may be computed from other shapes."""
     layer.add(Reshape(shape=tensor_type(layer.output).shape), layer.input())
 
 
 @handles("TRANSPOSE")
 def transpose(layer: Layer) -> None:
-    """Of all axes, the batch too, where it moves; axes of 1 may come and go."""
+    """Any order of at most four axes that are not 1."""
     x = layer.tensor(0)
     axes = [axis_of(axis, len(x.shape)) for axis in layer.integers(1, "order of axes")]
     if sorted(axes) != list(range(len(x.shape))):
@@ -49,6 +49,7 @@ def transpose(layer: Layer) -> None:
 
 @handles("SLICE")
 def slice_(layer: Layer) -> None:
+    """Positions and sizes are constants."""
     x = layer.tensor(0)
     begin, size = layer.integers(1, "positions"), layer.integers(2, "sizes")
     if not len(begin) == len(size) == len(x.shape):
@@ -59,6 +60,7 @@ def slice_(layer: Layer) -> None:
 
 @handles("STRIDED_SLICE")
 def strided_slice(layer: Layer) -> None:
+    """Limits and masks are constants; no ellipsis and no new axis."""
     x = layer.tensor(0)
     chosen = strided(layer, x.shape, layer.options(StridedSliceOptions))
     positions = [
@@ -74,7 +76,7 @@ def strided_slice(layer: Layer) -> None:
 
 @handles("SPLIT", "SPLIT_V")
 def split(layer: Layer) -> None:
-    """As many slices as outputs; their lengths are in the file's shapes."""
+    """As many slices as outputs."""
     is_even = layer.operator.kind == "SPLIT"
     data, axes = (1, layer.integers(0, "axis")) if is_even else (0, layer.integers(2, "axis"))
     x = layer.tensor(data)
@@ -109,7 +111,7 @@ def _part(
 
 @handles("CONCATENATION")
 def concatenation(layer: Layer) -> None:
-    """Along any axis; the batch only counts where the axis is the batch itself."""
+    """Along any axis, of tensors and constants on one grid."""
     options = layer.options(ConcatenationOptions)
     if options.activation != Activation.NONE:
         raise Refusal("it has a fused function, which no TFLite kernel computes for int8")
@@ -149,7 +151,7 @@ def pad(layer: Layer) -> None:
 
 @handles("MEAN")
 def mean(layer: Layer) -> None:
-    """Over neighbouring axes that come first, apart from axes of 1."""
+    """Over axes that come first, apart from axes of 1: height and width, or time."""
     x = layer.tensor(0)
     axes = {axis_of(axis, len(x.shape)) for axis in layer.integers(1, "axes")}
     axes = {axis for axis in axes if x.shape[axis] != 1}
@@ -165,6 +167,7 @@ def mean(layer: Layer) -> None:
 
 @handles("ARG_MAX")
 def arg_max(layer: Layer) -> None:
+    """Along the last axis, to int32."""
     x = layer.tensor(0)
     (axis,) = layer.integers(1, "axis") or [-1]
     if axis_of(axis, len(x.shape)) != len(x.shape) - 1:
@@ -176,7 +179,7 @@ def arg_max(layer: Layer) -> None:
 
 @handles("RESIZE_NEAREST_NEIGHBOR")
 def resize_nearest_neighbor(layer: Layer) -> None:
-    """By whole factors, if TFLite's float32 positions are those of whole factors."""
+    """By whole factors."""
     options = layer.options(ResizeOptions)
     image = layer.image()
     h, w, _ = layer.type(image).shape

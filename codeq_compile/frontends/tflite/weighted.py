@@ -23,7 +23,7 @@ _INPUT, _FILTER, _BIAS = 0, 1, 2
 
 @handles("CONV_2D")
 def conv2d(layer: Layer) -> None:
-    """Grouped where the filter has fewer channels than the input."""
+    """Any stride, dilation and groups; weights of int8 or int4, dense or sparse."""
     options = layer.options(Conv2DOptions)
     codes = _codes(layer, rank=4)
     image = layer.image(_INPUT)
@@ -43,7 +43,7 @@ def conv2d(layer: Layer) -> None:
 
 @handles("DEPTHWISE_CONV_2D")
 def depthwise_conv2d(layer: Layer) -> None:
-    """The filter is (1, kh, kw, out): codeq stores a channel's taps side by side."""
+    """Any channel multiplier; weights of int8 or int4, dense or sparse."""
     options = layer.options(DepthwiseConv2DOptions)
     codes = _codes(layer, rank=4)
     if codes.shape[0] != 1:
@@ -65,7 +65,7 @@ def depthwise_conv2d(layer: Layer) -> None:
 
 @handles("FULLY_CONNECTED")
 def fully_connected(layer: Layer) -> None:
-    """Whatever the input's shape, its elements are rows as long as those of the weights."""
+    """Flattens its input; weights of int8 or int4, dense or sparse, per tensor or per channel."""
     options = layer.options(FullyConnectedOptions)
     if options.weights_format:
         raise Refusal("its weights are shuffled: convert the model again without that option")

@@ -9,10 +9,12 @@ import pytest
 
 pytest.importorskip("tflite_micro", reason="needs the package tflite-micro, the oracle")
 
+from codeq_compile import passes, target
 from codeq_compile.errors import UnsupportedOp
 from codeq_compile.frontends.tflite import Kernels
 from codeq_compile.ir import Graph
 from codeq_compile.ops.linear import Linear
+from codeq_compile.plan import plan
 from tests import imports, oracle
 from tests.graphs import Case
 from tests.tflite_author import File
@@ -110,6 +112,25 @@ def test_weights_of_several_scales_are_multiplied_in_double() -> None:
     graph = oracle.convert(file.bytes([x], [y]), Kernels.TFLM_FLOAT32)[1].graph
 
     assert Linear() == graph.nodes[0].op
+
+
+def test_sparse_weights_are_read_and_stay_sparse(rng: np.random.Generator) -> None:
+    """The zeros are not in the file, and need not be in flash."""
+    codes = rng.integers(1, 100, (8, 40))
+    codes[rng.random(codes.shape) < 0.9] = 0
+    sparse, x, y = linear(codes, data=codes[codes != 0].astype(np.int8))
+    segments = np.concatenate([[0], np.cumsum((codes != 0).sum(axis=1))]).tolist()
+    columns = np.nonzero(codes)[1].tolist()
+    sparse.graph.tensors[1].sparsity = imports.compressed_rows(segments, columns, rows=8)
+
+    graph = imports.imported(sparse, [x], [y])
+
+    (node,) = graph.nodes
+    assert node.weights is not None
+    np.testing.assert_array_equal(codes, node.weights.values)
+    (layer,) = plan(passes.run(graph), target.load("host")).layers
+    assert layer.packed is not None
+    assert layer.packed.packing in {"bitmask", "rle"}
 
 
 def refused(change: str) -> tuple[File, int, int]:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inspection: every layer of a file, its cost, and what stands in the way of compiling it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tflite_micro", reason="its schema writes the files that are inspected here")
+
+from codeq_compile import ir
+from codeq_compile.errors import ModelError
+from codeq_compile.inspection import inspect
+from codeq_compile.ops.linear import Linear
+from tests.graphs import one_op_graph, random_weights, s8
+from tests.tflite_author import File
+
+
+def model(folder: Path, *, output: tuple[float, int] = (0.5, 3), cosine: bool = False) -> Path:
+    """A file with a fully connected layer of 2 x 3 weights, and perhaps one without a rule."""
+    file = File()
+    x, y = file.tensor((1, 3), scale=0.1, name="x"), file.tensor((1, 2), scale=output[0], name="y")
+    w = file.constant(np.ones((2, 3), np.int8), scale=0.02)
+    b = file.constant(np.ones(2, np.int32))
+    file.operator("FULLY_CONNECTED", [x, w, b], [y], "FullyConnectedOptions")
+    if cosine:
+        z = file.tensor((1, 2), scale=0.5, name="z")
+        file.operator("COS", [y], [z])
+    path = folder / "model.tflite"
+    path.write_bytes(file.bytes([x], [y]))
+    return path
+
+
+def test_a_layer_is_told_with_its_cost(tmp_path: Path) -> None:
+    """What is large and what is slow is what one looks for."""
+    found = inspect(model(tmp_path))
+
+    (layer,) = found.layers
+    assert found.is_supported
+    assert ("y", "FULLY_CONNECTED", 6, 6 + 8) == (layer.name, layer.kind, layer.macs, layer.bytes)
+    assert (("int8[1,3]",), ("int8[1,2]",)) == (layer.inputs, layer.outputs)
+
+
+def test_a_layer_without_a_rule_is_told_with_the_others(tmp_path: Path) -> None:
+    """All problems at once, and the layers around them."""
+    found = inspect(model(tmp_path, cosine=True))
+
+    assert not found.is_supported
+    assert [None, "codeq has no rule for it"] == [layer.reason for layer in found.layers]
+
+
+def test_a_model_that_overflows_is_told(tmp_path: Path) -> None:
+    """Its layers are supported one by one, and still `codeq compile` refuses it. [N4.3]"""
+    found = inspect(model(tmp_path, output=(1e-12, 0)))
+
+    assert not found.is_supported
+    assert not any(layer.reason for layer in found.layers)
+    assert "y" in found.problems[0]
+
+
+def test_a_cq_file_is_inspected_too(tmp_path: Path) -> None:
+    """One command for whatever is to be compiled."""
+    rng = np.random.default_rng(0)
+    ir.save(one_op_graph(Linear(), [s8(3)], weights=random_weights(rng, (2, 3))), tmp_path / "a.cq")
+
+    found = inspect(tmp_path / "a.cq")
+
+    (layer,) = found.layers
+    assert ("linear", 6, ("s8[2]",)) == (layer.kind, layer.macs, layer.outputs)
+    assert found.is_supported
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.cq"])
+def test_what_is_no_model_is_an_error(name: str, tmp_path: Path) -> None:
+    """There are no layers to show."""
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+
+    with pytest.raises(ModelError):
+        inspect(tmp_path / name)
