@@ -357,6 +357,8 @@ class _Comparison:
         if difference is None:
             difference = next(self._output_differences(result))
             # that sample was not traced: look into it alone
+            if self._library.state_bytes:
+                return str(difference)  # alone it would remember nothing
             alone = _Comparison(
                 self._library,
                 self._graph,

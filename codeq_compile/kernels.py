@@ -117,7 +117,7 @@ def select(op: Op[Any], params: object, packed: Packed | None, target: Target) -
     wanted = [
         Kernel(
             family=family,
-            act="s8",
+            act=op.act(params),
             isa=isa,
             bits=packed.bits if packed else None,
             packing=packed.packing if packed else None,

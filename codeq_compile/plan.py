@@ -39,6 +39,8 @@ class Layer:
     note : str
         Why the packing is not the one that was asked for; else empty.
     scratch_bytes : int
+    state_offset, state_bytes : int
+        Place in the caller's state of what lives from one inference to the next.
     tables_bytes : int
         Flash for biases, multipliers, functions and levels.
     padding_bytes : int
@@ -54,6 +56,8 @@ class Layer:
     costs: dict[str, int]
     note: str
     scratch_bytes: int
+    state_offset: int
+    state_bytes: int
     tables_bytes: int
     padding_bytes: int
     macs: int
@@ -123,9 +127,14 @@ class Plan:
         return sum(self.graph.tensors[name].bytes for name in names)
 
     @property
+    def state_bytes(self) -> int:
+        """RAM that the caller keeps from one inference to the next."""
+        return sum(align4(layer.state_bytes) for layer in self.layers)
+
+    @property
     def ram_bytes(self) -> int:
-        """Arena, inputs and outputs; not the stack."""
-        return self.arena_bytes + self.input_bytes + self.output_bytes
+        """Arena, state, inputs and outputs; not the stack."""
+        return self.arena_bytes + self.state_bytes + self.input_bytes + self.output_bytes
 
     @property
     def macs(self) -> int:
@@ -169,9 +178,11 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
 
 def _plan(graph: Graph, target: Target, packing: str, io: Io) -> Plan:
     nodes = [node for node in graph.nodes if not node.op.is_view]
-    layers = tuple(
-        _layer(graph, node, index, target, packing) for index, node in enumerate(nodes, start=1)
-    )
+    layers: list[Layer] = []
+    state = 0
+    for index, node in enumerate(nodes, start=1):
+        layers.append(_layer(graph, node, index, target, packing, state))
+        state += align4(layers[-1].state_bytes)
     decided = {layer.node.name: layer.node for layer in layers}
     graph = graph.with_nodes(tuple(decided.get(node.name, node) for node in graph.nodes))
     scratch = {layer.node.name: layer.scratch_bytes for layer in layers}
@@ -179,7 +190,7 @@ def _plan(graph: Graph, target: Target, packing: str, io: Io) -> Plan:
         graph=graph,
         target=target,
         packing=packing,
-        layers=layers,
+        layers=tuple(layers),
         memory=plan_memory(graph, scratch, target.alignment, io),
     )
 
@@ -222,7 +233,9 @@ def _check_packing(graph: Graph, packing: str) -> None:
         )
 
 
-def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -> Layer:
+def _layer(
+    graph: Graph, node: Node, index: int, target: Target, packing: str, state_offset: int
+) -> Layer:
     inputs, output = graph.input_types(node), graph.output_type(node)
     candidates = _candidates(node, target)
     name, note = _choice(node, candidates, packing)
@@ -242,6 +255,8 @@ def _layer(graph: Graph, node: Node, index: int, target: Target, packing: str) -
         scratch_bytes=node.op.scratch_bytes(
             node.params, inputs, output, packed, kernel.family, kernel.isa
         ),
+        state_offset=state_offset,
+        state_bytes=node.op.state_bytes(node.params),
         tables_bytes=sum(array.bytes for array in arrays if array.name != "weights"),
         padding_bytes=sum(align4(array.bytes) - array.bytes for array in arrays),
         macs=macs,

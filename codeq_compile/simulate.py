@@ -21,7 +21,8 @@ def simulate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     graph : Graph
         Lowered: `codeq_compile.passes.run` has run on it.
     inputs : mapping of str to int8 array of shape (batch, *tensor shape)
-        One array for every graph input, all with the same batch.
+        One array for every graph input, all with the same batch. A model with state takes them as
+        consecutive inferences, the first one after a reset.
 
     Returns
     -------
@@ -36,6 +37,8 @@ def simulate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     arrays = _checked(graph, inputs)
     step = max(1, _BLOCK_ELEMENTS // max(kind.elements for kind in graph.tensors.values()))
     batch = len(arrays[graph.inputs[0]])
+    if any(node.op.state_bytes(node.params) for node in graph.nodes):
+        step = max(batch, 1)  # what a layer remembers must not end with a block
     parts = [
         _run(graph, {name: array[start : start + step] for name, array in arrays.items()})
         for start in range(0, max(batch, 1), step)

@@ -8,19 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from codeq_compile.ir import Graph, Grid, Node, Op, TensorType, Weights, verify
+from codeq_compile.ir import DType, Graph, Grid, Node, Op, TensorType, Weights, verify
 from codeq_compile.ir.op import Array
 from codeq_compile.numerics import Int8Array, Int32Array
 
 
-def grid(scale: float, zero_point: int) -> Grid:
+def grid(scale: float, zero_point: int, bits: int = 8) -> Grid:
     """A grid whose scale is rounded to float32, as files store it."""
-    return Grid(scale=float(np.float32(scale)), zero_point=zero_point)
+    return Grid(scale=float(np.float32(scale)), zero_point=zero_point, bits=bits)
 
 
 def s8(*shape: int, scale: float = 0.05, zero_point: int = -3) -> TensorType:
     """An int8 tensor type."""
     return TensorType(shape=shape, grid=grid(scale, zero_point))
+
+
+def s16(*shape: int, scale: float = 0.001, zero_point: int = 0) -> TensorType:
+    """An int16 tensor type."""
+    return TensorType(shape=shape, dtype=DType.S16, grid=grid(scale, zero_point, bits=16))
 
 
 def random_int8(rng: np.random.Generator, shape: Sequence[int]) -> Int8Array:
@@ -126,12 +131,16 @@ def lowered(graph: Graph) -> Graph:
     )
 
 
-def random_inputs(rng: np.random.Generator, graph: Graph, batch: int) -> dict[str, Int8Array]:
-    """Random samples, among them (from the second on) all -128 and all 127."""
-    inputs = {name: random_int8(rng, (batch, *graph.tensors[name].shape)) for name in graph.inputs}
-    for array in inputs.values():
-        for row, extreme in zip(range(1, batch), (-128, 127), strict=False):
+def random_inputs(rng: np.random.Generator, graph: Graph, batch: int) -> dict[str, Array]:
+    """Random samples, among them (from the second on) all lowest and all highest values."""
+    inputs = {}
+    for name in graph.inputs:
+        kind = graph.tensors[name]
+        limits = np.iinfo(kind.dtype.numpy)
+        array = rng.integers(limits.min, limits.max + 1, (batch, *kind.shape))
+        for row, extreme in zip(range(1, batch), (limits.min, limits.max), strict=False):
             array[row] = extreme
+        inputs[name] = array.astype(kind.dtype.numpy)
     return inputs
 
 
@@ -194,7 +203,7 @@ class Case:
             self.op, self.inputs, self.output, weights=weights, bias=bias, table=table
         )
 
-    def data(self, batch: int = 3) -> Mapping[str, Int8Array]:
+    def data(self, batch: int = 3) -> Mapping[str, Array]:
         """Samples for every input of the graph."""
         return random_inputs(self._rng("data"), self.graph(), batch)
 

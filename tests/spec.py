@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 import codeq_compile.ops  # noqa: F401  # makes the ops known
-from codeq_compile.ir import Graph, TensorType, Weights, op_type
+from codeq_compile.ir import DType, Graph, TensorType, Weights, op_type
 from codeq_compile.ir.op import Array
 from tests.graphs import grid, lowered, one_op_graph
 
@@ -63,7 +63,9 @@ def example_of(record: dict[str, Any]) -> Example:
     graph = one_op_graph(
         op,
         types,
-        grid(output["scale"], output["zero_point"]) if "scale" in output else None,
+        grid(output["scale"], output["zero_point"], DType(output.get("dtype", "s8")).bits)
+        if "scale" in output
+        else None,
         weights=_weights(record.get("weights")),
         bias=_array(record.get("bias"), np.int32),
         table=_array(record.get("table"), np.int8),

@@ -58,7 +58,9 @@ class GraphBuilder:
         """An operand that is the same for every sample, random; returns the tensor's name."""
         name = f"c{len(self._constants)}"
         self.tensors[name] = kind
-        self._constants[name] = random_int8(self.rng, kind.shape)
+        limits = np.iinfo(kind.dtype.numpy)
+        values = self.rng.integers(limits.min, limits.max + 1, kind.shape)
+        self._constants[name] = values.astype(kind.dtype.numpy)
         return name
 
     def add(

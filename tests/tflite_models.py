@@ -32,6 +32,8 @@ SUPPORTED = [
     "silabs/tflite_micro_magic_wand",
     "silabs/visual_wake_words",
     "tflm/hello_world_int8",
+    "tflm/keyword_scrambled",
+    "tflm/keyword_scrambled_8bit",
     "tflm/micro_speech_quantized",
     "tinymaix/mbnet128_0.25_q",
     "tinymaix/mnist_arduino_q",

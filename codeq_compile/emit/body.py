@@ -21,13 +21,14 @@ class Step:
     statements: list[str]
 
 
-def argument_checks(ports: Sequence[Port]) -> list[str]:
+def argument_checks(ports: Sequence[Port], *, has_state: bool) -> list[str]:
     """Lines of the ``if`` that catches a wrong call."""
     given = [port for port in ports if port.offset is None]
     conditions = [f"{port.identifier} == NULL" for port in given]
-    conditions.append("arena == NULL")
+    memory = ["arena", "state"] if has_state else ["arena"]
+    conditions += [f"{name} == NULL" for name in memory]
     aligned = [port.identifier for port in given if port.is_wide]
-    conditions += [f"((uintptr_t){name} & 3u) != 0u" for name in (*aligned, "arena")]
+    conditions += [f"((uintptr_t){name} & 3u) != 0u" for name in (*aligned, *memory)]
     return c.condition(f"{c.INDENT}if (", conditions, ") {")
 
 
@@ -72,7 +73,8 @@ def _call(plan: Plan, names: Names, layer: Layer) -> Step:
         inputs = [f"(const int8_t *const[]){{{', '.join(inputs)}}}"]
     output = _place(plan, names, node.output)
     scratch = _at(memory.scratch[node.name]) if node.name in memory.scratch else "NULL"
-    arguments = [f"&{names.layers[node.name]}", *inputs, output, scratch]
+    state = [_state(layer)] if layer.state_bytes else []
+    arguments = [f"&{names.layers[node.name]}", *inputs, *state, output, scratch]
     return Step(
         comment=heading(layer, names),
         statements=[
@@ -80,6 +82,22 @@ def _call(plan: Plan, names: Names, layer: Layer) -> Step:
             f"{c.INDENT}CQ_TRACE({layer.index}, {output}, {graph.output_type(node).bytes});",
         ],
     )
+
+
+def reset(layer: Layer) -> list[str]:
+    """Lines that fill the state of a layer as it is before the first inference."""
+    first, end = layer.state_offset, layer.state_offset + layer.state_bytes
+    fill = layer.node.op.state_fill(layer.node.params)
+    return [
+        f"{c.INDENT}for (uint32_t i = {first}u; i < {end}u; i++) {{",
+        f"{c.INDENT * 2}bytes[i] = {fill}u;",
+        f"{c.INDENT}}}",
+    ]
+
+
+def _state(layer: Layer) -> str:
+    """Pointer to a layer's part of the state."""
+    return f"(uint8_t *)state + {layer.state_offset}" if layer.state_offset else "state"
 
 
 def _view(plan: Plan, names: Names, node: Node) -> Step:

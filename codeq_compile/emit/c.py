@@ -52,12 +52,12 @@ class Model:
         self.uses_arena = plan.memory.arena_bytes > 0
         # C has no arrays of length 0
         self.arena_bytes = max(self.alignment, plan.memory.arena_bytes)
-        self.state_bytes = 0
+        self.state_bytes = plan.state_bytes
         self.inputs, self.outputs = ports(plan, names)
         self.layers = [layer_text(plan, layer, names) for layer in plan.layers]
         self.steps = body.steps(plan, names)
         self.buffers = body.buffers(plan, names)
-        self.argument_checks = body.argument_checks(self.ports)
+        self.argument_checks = body.argument_checks(self.ports, has_state=plan.state_bytes > 0)
         self.op_headers = sorted({layer.kernel.header for layer in plan.layers})
         self.facts = _facts(self, names, model_sha256, command, numerics)
 
@@ -109,6 +109,12 @@ class Model:
         """Lines that declare the self-test."""
         parameters = [port.parameter for port in self.arguments if port.direction == "output"]
         return c.call(f"int {self.name}_selftest", [*parameters, *self._memory], end)
+
+    @property
+    def resets(self) -> list[list[str]]:
+        """For every layer with state the lines that fill it."""
+        layers = [layer for layer in self.plan.layers if layer.state_bytes]
+        return [body.reset(layer) for layer in layers]
 
     @property
     def selftest_call(self) -> list[str]:

@@ -108,6 +108,8 @@ class Op(ABC, Generic[Params]):
     def simulate(self, params: Params, *inputs: Array) -> Array:
         """Integer golden, equal to every C kernel of the op bit for bit.
 
+        An op with state takes the samples as consecutive inferences, the first one after a reset.
+
         Parameters
         ----------
         params
@@ -132,6 +134,18 @@ class Op(ABC, Generic[Params]):
     def families(self, params: Params) -> tuple[str, ...]:
         """Kernel families of kernels.inc that may serve this node, the most special first."""
         return (self.kind,)
+
+    def act(self, params: Params) -> str:
+        """Element type of the input, as kernels.inc has it."""
+        return "s8"
+
+    def state_bytes(self, params: Params) -> int:
+        """Bytes that live from one inference to the next, in the caller's memory."""
+        return 0
+
+    def state_fill(self, params: Params) -> int:
+        """Byte of which the state consists before the first inference, 0 to 255."""
+        return 0
 
     def macs(self, params: Params, output: TensorType) -> int:
         """Multiply-accumulates of one inference when nothing is skipped."""

@@ -245,7 +245,7 @@ def _tensor_type(name: str, record: _TensorRecord) -> TensorType:
     grid = None
     if record.scale is not None and record.zero_point is not None:
         try:
-            grid = Grid(scale=record.scale, zero_point=record.zero_point)
+            grid = Grid(scale=record.scale, zero_point=record.zero_point, bits=record.dtype.bits)
         except SpecViolation as violation:
             raise ModelError(f'tensor "{name}": {violation}') from violation
     return TensorType(shape=tuple(record.shape), dtype=record.dtype, grid=grid)

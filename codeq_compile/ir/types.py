@@ -21,15 +21,20 @@ class DType(StrEnum):
     """Element type of an activation."""
 
     S8 = "s8"
+    S16 = "s16"
     S32 = "s32"
 
     @property
+    def bits(self) -> int:
+        return int(self.removeprefix("s"))
+
+    @property
     def numpy(self) -> np.dtype[np.signedinteger]:
-        return np.dtype(np.int8) if self is DType.S8 else np.dtype(np.int32)
+        return np.dtype(f"int{self.bits}")
 
     @property
     def c_type(self) -> str:
-        return "int8_t" if self is DType.S8 else "int32_t"
+        return f"int{self.bits}_t"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +46,14 @@ class Grid:
     scale : float
         Positive; exactly a float32.
     zero_point : int
-        In [-128, 127].
+        An integer of `bits` bits.
+    bits : int, default 8
+        Of the tensor's elements.
     """
 
     scale: float
     zero_point: int
+    bits: int = 8
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0.0):
@@ -54,11 +62,17 @@ class Grid:
             is_float32 = float(np.float32(self.scale)) == self.scale
         if not is_float32:
             raise SpecViolation("N3.1", f"the activation scale {self.scale!r} is not a float32")
-        if not -128 <= self.zero_point <= 127:
-            raise SpecViolation("N3.1", f"zero point {self.zero_point} is outside [-128, 127]")
+        low, high = self.limits
+        if not low <= self.zero_point <= high:
+            raise SpecViolation("N3.1", f"zero point {self.zero_point} is outside [{low}, {high}]")
 
-    def quantize(self, real: NDArray[np.floating]) -> Int8Array:
-        """Nearest int8 of real values, ties away from zero, saturated. [N3.2]
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest integer."""
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+
+    def quantize(self, real: NDArray[np.floating]) -> NDArray[np.signedinteger]:
+        """Nearest integer of real values, ties away from zero, saturated. [N3.2]
 
         Parameters
         ----------
@@ -66,11 +80,13 @@ class Grid:
 
         Returns
         -------
-        int8 array of the same shape
+        int array of the grid's width and of the same shape
         """
         steps = np.asarray(real, np.float64) / self.scale
         nearest = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
-        q: Int8Array = np.clip(nearest + self.zero_point, -128, 127).astype(np.int8)
+        q: NDArray[np.signedinteger] = np.clip(nearest + self.zero_point, *self.limits).astype(
+            f"int{self.bits}"
+        )
         return q
 
     def dequantize(self, q: NDArray[np.integer]) -> Float32Array:

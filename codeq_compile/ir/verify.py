@@ -56,8 +56,11 @@ def _tensors(graph: Graph) -> Iterator[str]:
             yield f'  tensor "{name}" has the illegal shape {list(kind.shape)}'
         elif kind.elements > MAX_ELEMENTS:
             yield f'  tensor "{name}" has {kind.elements} elements, more than {MAX_ELEMENTS}'
-        if (kind.grid is None) != (kind.dtype is DType.S32):
-            yield f'  tensor "{name}": an s8 tensor needs a grid, an s32 tensor has none'
+        if kind.grid is None:
+            if kind.dtype is not DType.S32:
+                yield f'  tensor "{name}": an {kind.dtype} tensor needs a grid'
+        elif kind.grid.bits != kind.dtype.bits:
+            yield f'  tensor "{name}": its grid has {kind.grid.bits} bits, and it is {kind}'
 
 
 def _order(graph: Graph) -> Iterator[str]:

@@ -14,6 +14,7 @@ from codeq_compile.ir.types import Grid, Packed, TensorType
 from codeq_compile.numerics import (
     INT32_MAX,
     Int8Array,
+    Int64Array,
     clamp_to_int8,
     exp_of_negative,
     quantize_multiplier,
@@ -83,7 +84,10 @@ class Softmax(Op[SoftmaxParams]):
 
     def simulate(self, params: SoftmaxParams, *inputs: Array) -> Int8Array:
         """Golden of `cq_softmax_*`. [softmax-C1]"""
-        (x,) = inputs
+        return clamp_to_int8(self.probabilities(params, inputs[0], 8) - 128, -128, 127)
+
+    def probabilities(self, params: SoftmaxParams, x: Array, bits: int) -> Int64Array:
+        """Each row's probabilities in steps of ``2^-bits``, not limited to them."""
         # a row's values meet the exponential only as max - x, one of 256 integers
         distance = np.arange(256)
         counted = distance <= -params.diff_min
@@ -96,8 +100,7 @@ class Softmax(Op[SoftmaxParams]):
         length = np.frexp(total.astype(np.float64))[1].astype(np.int64)
         fraction = (total << (32 - length)) - (1 << 31)
         product = rounding_doubling_high_mul(reciprocal_of_one_plus(fraction), exps[index])
-        scaled = rounding_divide_by_pot(product, length - (SUM_FRACTION_BITS + 1) + 31 - 8)
-        return clamp_to_int8(scaled - 128, -128, 127)
+        return rounding_divide_by_pot(product, length - (SUM_FRACTION_BITS + 1) + 31 - bits)
 
     def c_params(
         self,

@@ -43,6 +43,7 @@ COLUMNS = (
     "M55",
     "flash",
     "arena",
+    "RAM",
     "file",
     "TFLM arena",
 )
@@ -84,6 +85,7 @@ def row(name: str) -> tuple[str, ...]:
         *boards.values(),
         count(flash.total) if flash.total is not None else "-",
         count(library.plan.arena_bytes),
+        count(library.plan.ram_bytes),
         count(len(data)),
         count(tflm_arena(path)),
     )

@@ -140,7 +140,7 @@ class Runtime:
         that input.
         """
         with Buffers(self.ffi, self._libc, self._guard) as buffers:
-            inputs = [buffers.place(x[sample].tobytes(), misaligned=misaligned) for x in job.inputs]
+            inputs = self._inputs(buffers, job, sample, misaligned)
             kind = job.output_type
             if in_place is None:
                 is_bytes = kind.dtype.numpy.itemsize == 1
@@ -150,10 +150,23 @@ class Runtime:
             scratch = self.ffi.NULL
             if job.scratch_bytes:
                 scratch = buffers.place(bytes([scratch_fill]) * job.scratch_bytes)
-            self._call(job, buffers, inputs, output, scratch)
+            state = []
+            if job.state_bytes:
+                state = [buffers.place(bytes([job.state_fill]) * job.state_bytes)]
+                for earlier in range(sample):
+                    before = self._inputs(buffers, job, earlier, misaligned)
+                    self._call(job, buffers, [*before, *state], output, scratch)
+            self._call(job, buffers, [*inputs, *state], output, scratch)
             buffers.assert_intact()
             data = self.ffi.buffer(output, kind.bytes)[:]
         return np.frombuffer(data, kind.dtype.numpy).reshape(kind.shape)
+
+    @staticmethod
+    def _inputs(buffers: Buffers, job: Job, sample: int, misaligned: bool) -> list[Any]:
+        return [
+            buffers.place(x[sample].tobytes(), misaligned=misaligned and x.itemsize == 1)
+            for x in job.inputs
+        ]
 
     def _call(
         self, job: Job, buffers: Buffers, inputs: Sequence[Any], output: Any, scratch: Any

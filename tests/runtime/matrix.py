@@ -63,6 +63,14 @@ class Job:
             self.kernel.isa,
         )
 
+    @property
+    def state_bytes(self) -> int:
+        return self.node.op.state_bytes(self.node.params)
+
+    @property
+    def state_fill(self) -> int:
+        return self.node.op.state_fill(self.node.params)
+
     def __str__(self) -> str:
         return f"{self.kernel}[{self.case}]"
 
@@ -80,6 +88,8 @@ def jobs(kernel: Kernel) -> Iterator[Job]:
         graph, inputs, expected = _golden(case)
         (node,) = graph.nodes
         if kernel.family not in node.op.families(node.params):
+            continue
+        if kernel.act != node.op.act(node.params):
             continue
         packed = None
         if kernel.packing is not None:

@@ -132,14 +132,19 @@ class Image:
 
 
 def requests(job: Job) -> list[Request]:
-    """One request a sample."""
+    """One request a sample; none with state: tests/e2e/test_state.py runs those on boards."""
+    if job.state_bytes:
+        return []
     image = Image()
     alignment = ALIGNMENT[job.kernel.isa]
     op, node = job.node.op, job.node
     fields = op.c_params(node.params, job.input_types, job.output_type, job.packed)
     params = image.place_struct(_types().typeof(f"struct cq_{op.kind}_params"), fields)
     # int8 data may start anywhere: the caller's buffers are
-    inputs = [image.place(bytes(x[0].nbytes), alignment, offset=1) for x in job.inputs]
+    inputs = [
+        image.place(bytes(x[0].nbytes), alignment, offset=1 if x.itemsize == 1 else 0)
+        for x in job.inputs
+    ]
     kind = job.output_type
     output = image.place(
         bytes(kind.bytes), alignment, offset=1 if kind.dtype.numpy.itemsize == 1 else 0

@@ -11,6 +11,15 @@ from codeq_compile.manifest import Manifest, TensorEntry
 FOLDER = Path(__file__).resolve().parent
 """Holds the binding's template and the test programs of the host."""
 
+_STATE = "static uint32_t state[{words}];\n"
+_RESET = """    static int is_reset;
+    if (!is_reset) {{
+        {name}_reset(state);
+        is_reset = 1;
+    }}
+"""
+"""Before the first sample only: the samples are consecutive inferences."""
+
 GUARD_STATUS = -100
 """Status of a run that wrote beside its arena."""
 
@@ -25,7 +34,7 @@ def source(library: Manifest) -> str:
     arguments = [
         *(_pointer(tensor, start, side) for side, tensor, start in given),
         "&memory.arena",
-        "NULL",
+        "state" if library.state_bytes else "NULL",
     ]
     template = Template((FOLDER / "harness.c.in").read_text(encoding="utf-8"))
     return template.substitute(
@@ -33,6 +42,8 @@ def source(library: Manifest) -> str:
         guard_status=GUARD_STATUS,
         input_bytes=library.input_bytes,
         output_bytes=library.output_bytes,
+        state=_STATE.format(words=library.state_bytes // 4) if library.state_bytes else "",
+        reset=_RESET.format(name=library.name) if library.state_bytes else "",
         caller_bytes=sum(tensor.bytes for _, tensor, _ in given),
         buffers="".join(
             f"static {tensor.dtype.c_type} {_buffer(tensor)}[{tensor.bytes // 4}];\n"

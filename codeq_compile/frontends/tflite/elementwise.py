@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from codeq_compile.frontends.tflite import functions
-from codeq_compile.frontends.tflite.layer import Kernels, Layer, Refusal, activation_grid, handles
+from codeq_compile.frontends.tflite.layer import (
+    Kernels,
+    Layer,
+    Refusal,
+    activation_grid,
+    handles,
+    tensor_type,
+)
 from codeq_compile.frontends.tflite.options import (
     ActivationOptions,
     LeakyReluOptions,
@@ -16,12 +23,14 @@ from codeq_compile.frontends.tflite.options import (
 from codeq_compile.frontends.tflite.schema import Activation, ElementType
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Op
-from codeq_compile.ir.types import TensorType
+from codeq_compile.ir.types import DType, TensorType
 from codeq_compile.ops.add import Add
+from codeq_compile.ops.convert import Convert
 from codeq_compile.ops.elementwise import INT8
 from codeq_compile.ops.mul import Mul
 from codeq_compile.ops.requantize import Requantize
 from codeq_compile.ops.softmax import Softmax
+from codeq_compile.ops.softmax16 import Softmax16
 
 
 @handles("ADD", "MUL")
@@ -115,7 +124,9 @@ def function(layer: Layer) -> None:
 @handles("SOFTMAX")
 def softmax(layer: Layer) -> None:
     """Along the last axis, in the kernels' fixed point."""
-    layer.add(Softmax(beta=layer.options(SoftmaxOptions).beta), layer.input())
+    beta = layer.options(SoftmaxOptions).beta
+    is_wide = layer.output.kind is ElementType.INT16
+    layer.add(Softmax16(beta=beta) if is_wide else Softmax(beta=beta), layer.input())
 
 
 @handles("QUANTIZE")
@@ -126,7 +137,12 @@ def quantize(layer: Layer) -> None:
         if layer.output.index not in layer.building.names:
             raise Refusal(f"it reads float32 {tensor.label}, which is not an input of the model")
         return
-    layer.add(Requantize(), layer.input())
+    name = layer.input()
+    wanted = tensor_type(layer.output).dtype
+    if layer.type(name).dtype is wanted is DType.S8:
+        layer.add(Requantize(), name)
+    else:
+        layer.add(Convert(dtype=wanted), name)
 
 
 @handles("DEQUANTIZE")

@@ -41,7 +41,11 @@ class Refusal(Exception):  # noqa: N818  # collected, never shown to a user as i
     """Why an operator cannot be converted, in words that end a sentence about it."""
 
 
-_DTYPES: Mapping[ElementType, DType] = {ElementType.INT8: DType.S8, ElementType.INT32: DType.S32}
+_DTYPES: Mapping[ElementType, DType] = {
+    ElementType.INT8: DType.S8,
+    ElementType.INT16: DType.S16,
+    ElementType.INT32: DType.S32,
+}
 
 Options = TypeVar("Options")
 
@@ -185,7 +189,7 @@ class Layer:
         if values is None:
             return self.input(position)
         tensor = self.tensor(position)
-        if tensor.kind is not ElementType.INT8:
+        if tensor.kind not in {ElementType.INT8, ElementType.INT16}:
             raise Refusal(f"its constant {tensor.label} is {tensor}, and int8 is expected")
         kind = tensor_type(tensor)
         name = self.building.add_tensor(tensor.short_name, kind)
@@ -287,7 +291,9 @@ def tensor_type(tensor: Tensor) -> TensorType:
     if not tensor.elements:
         raise Refusal(f"{tensor.label} has the shape {list(tensor.shape)}: it is empty")
     dtype = _DTYPES[tensor.kind]
-    grid = None if dtype is DType.S32 else activation_grid(tensor)
+    # indices and shapes are plain integers
+    is_plain = dtype is DType.S32 and not len(tensor.scale)
+    grid = None if is_plain else activation_grid(tensor)
     return TensorType(shape=shape or (1,), dtype=dtype, grid=grid)
 
 
@@ -298,7 +304,11 @@ def activation_grid(tensor: Tensor) -> Grid:
             "points, and an activation needs one of each"
         )
     try:
-        return Grid(scale=float(tensor.scale[0]), zero_point=int(tensor.zero_point[0]))
+        return Grid(
+            scale=float(tensor.scale[0]),
+            zero_point=int(tensor.zero_point[0]),
+            bits=_DTYPES[tensor.kind].bits,
+        )
     except SpecViolation as violation:
         raise Refusal(f"{tensor.label}: {violation}") from violation
 

@@ -4,19 +4,21 @@
 import numpy as np
 
 from codeq_compile.errors import SpecViolation
-from codeq_compile.frontends.tflite.layer import Layer, Refusal, handles
+from codeq_compile.frontends.tflite.layer import Layer, Refusal, activation_grid, handles
 from codeq_compile.frontends.tflite.options import (
     Conv2DOptions,
     DepthwiseConv2DOptions,
     FullyConnectedOptions,
+    SVDFOptions,
 )
-from codeq_compile.frontends.tflite.schema import ElementType
+from codeq_compile.frontends.tflite.schema import Activation, ElementType
 from codeq_compile.frontends.tflite.windows import padding
 from codeq_compile.ir.op import Array
 from codeq_compile.ir.types import Weights
 from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
+from codeq_compile.ops.svdf import Svdf
 
 _INPUT, _FILTER, _BIAS = 0, 1, 2
 
@@ -84,6 +86,35 @@ def fully_connected(layer: Layer) -> None:
         float32_product=layer.building.kernels.multiplies_in_float32 and len(tensor.scale) == 1,
     )
     layer.add(op, source, weights=weights(layer, codes, axis=0), bias=_bias(layer))
+
+
+@handles("SVDF")
+def svdf(layer: Layer) -> None:
+    """State and time weights of int8 or int16; the state is the caller's."""
+    options = layer.options(SVDFOptions)
+    if options.activation not in {Activation.NONE, Activation.RELU}:
+        raise Refusal("its fused function is neither RELU nor none, which TFLite's kernel ignores")
+    state = layer.tensor(4)
+    time = layer.tensor(2)
+    if not state.is_variable or state.is_constant or state.kind is not time.kind:
+        raise Refusal(f"its state is {state} and its time weights are {time}")
+    grid = activation_grid(state)
+    codes = _codes(layer, rank=2)
+    if layer.known(2) is None:
+        raise Refusal("its time weights are computed while the model runs, and must be constant")
+    bias = layer.constant(3, "biases").astype(np.int32).reshape(-1) if layer.has_input(3) else None
+    layer.add(
+        Svdf(
+            rank=options.rank,
+            state_scale=grid.scale,
+            state_zero=grid.zero_point,
+            float32_scales=layer.building.kernels.multiplies_in_float32,
+        ),
+        layer.input(_INPUT),
+        layer.operand(2),
+        weights=weights(layer, codes, axis=0),
+        bias=bias,
+    )
 
 
 def _codes(layer: Layer, rank: int) -> Array:

@@ -44,6 +44,8 @@
 /*
  * Rules of every kernel `cq_<family>_<act>[_w<bits>_<packing>]_<isa>(params, in..., out, scratch)`
  *
+ *   - A kernel that remembers takes `state` before `out`: it is the caller's from one call to the
+ *     next, 4-byte aligned, and overlaps nothing.
  *   - No pointer but `scratch` may be NULL, and every pointer is aligned for its element type.
  *   - `params`, and every table it points to, is read only and may lie in flash.
  *   - `in` and `out` do not overlap, unless the op's header says that `out` may be an input.

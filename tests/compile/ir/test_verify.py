@@ -88,7 +88,7 @@ BAD: list[tuple[Change, str]] = [
     (tensor("x0", s8(1 << 21)), "illegal shape"),
     (tensor("x0", s8(1 << 15, 1 << 15)), "has 1073741824 elements"),
     (tensor("x0", TensorType(shape=(6,))), "an s8 tensor needs a grid"),
-    (tensor("x0", replace(s8(6), dtype=DType.S32)), "an s32 tensor has none"),
+    (tensor("x0", replace(s8(6), dtype=DType.S32)), "its grid has 8 bits"),
 ]
 
 

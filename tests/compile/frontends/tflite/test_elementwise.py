@@ -130,6 +130,39 @@ def test_other_kernels_give_other_tables(kind: str) -> None:
     assert 1 == np.abs(tables[0] - tables[1]).max()
 
 
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (("INT16", 0.0006, 0), ("INT8", 0.06, -12)),
+        (("INT8", 0.06, -12), ("INT16", 0.001, 0)),
+        (("INT8", 0.06, -12), ("INT32", 0.00001, 0)),
+        (("INT16", 1.5e-5, -32768), ("INT32", 3.1e-5, 0)),
+        (("INT16", 0.0006, 0), ("INT16", 0.0009, 0)),
+    ],
+    ids=lambda tensor: tensor[0],
+)
+def test_elements_of_another_width_are_converted(
+    x: tuple[str, float, int], y: tuple[str, float, int], rng: np.random.Generator
+) -> None:
+    """Audio comes in 16 bits, and some models give 32."""
+    file = File()
+    a, b = (file.tensor((1, 300), k, scale=scale, zero_point=zero) for k, scale, zero in (x, y))
+    file.operator("QUANTIZE", [a], [b])
+
+    imports.check(rng, file, [a], [b])
+
+
+@pytest.mark.parametrize("depth", [2, 12, 100])
+def test_a_softmax_of_16_bits_is_the_foreign_one(depth: int, rng: np.random.Generator) -> None:
+    """Its output's step is called 1/65536 or 1/65535; the integers are the same."""
+    file = File()
+    x = file.tensor((1, depth), scale=0.07, zero_point=2)
+    y = file.tensor((1, depth), "INT16", scale=1.5259021893143654e-05, zero_point=-32768)
+    file.operator("SOFTMAX", [x], [y], "SoftmaxOptions", beta=1.0)
+
+    imports.check(rng, file, [x], [y])
+
+
 def test_floats_at_the_borders_become_integers(rng: np.random.Generator) -> None:
     """The caller of the C quantizes with the macros of its header, and dequantizes."""
     file = File()

@@ -133,6 +133,55 @@ def test_sparse_weights_are_read_and_stay_sparse(rng: np.random.Generator) -> No
     assert layer.packed.packing in {"bitmask", "rle"}
 
 
+def svdf(
+    rng: np.random.Generator, kind: str, rank: int = 1, state: tuple[float, int] = (0.004, 0)
+) -> tuple[File, int, int]:
+    """A file with one SVDF layer of 6 filters that remember 5 features."""
+    bits = {"INT8": 8, "INT16": 16}[kind]
+    file = File()
+    x = file.tensor((1, 20), scale=0.05, zero_point=-11, name="x")
+    w = file.constant(rng.integers(-128, 128, (6, 20)).astype(np.int8), scale=0.01)
+    limits = -(1 << (bits - 1)), 1 << (bits - 1)
+    time = file.constant(
+        rng.integers(*limits, (6, 5)).astype(f"int{bits}"), scale=2.0 ** (1 - bits)
+    )
+    units = 6 // rank
+    bias_scale = np.float32(state[0]) * np.float32(2.0 ** (1 - bits))
+    b = file.constant(rng.integers(-99, 99, units).astype(np.int32), scale=bias_scale)
+    s = file.tensor((1, 30), kind, scale=state[0], zero_point=state[1], is_variable=True)
+    y = file.tensor((1, units), scale=0.01 * rank, zero_point=-128, name="y")
+    fields = {"rank": rank, "fusedActivationFunction": 1}
+    file.operator("SVDF", [x, w, time, b, s], [y], "SVDFOptions", **fields)
+    return file, x, y
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "state"),
+    [
+        ("INT16", 1, (0.004, 0)),
+        ("INT16", 2, (0.0001, 0)),
+        ("INT8", 1, (0.5, -50)),
+        ("INT8", 3, (0.03, 90)),
+    ],
+)
+def test_a_layer_with_a_memory_is_the_foreign_one(
+    kind: str, rank: int, state: tuple[float, int], rng: np.random.Generator
+) -> None:
+    """Consecutive inferences of one interpreter: each must remember what the foreign one does."""
+    file, x, y = svdf(rng, kind, rank, state)
+
+    imports.check(rng, file, [x], [y], samples=20)
+
+
+def test_a_memory_of_another_kind_is_refused(rng: np.random.Generator) -> None:
+    """The kernel reads both as one type."""
+    file, x, y = svdf(rng, "INT16")
+    file.graph.tensors[4].type = 9
+
+    with pytest.raises(UnsupportedOp, match="its state is int8"):
+        imports.imported(file, [x], [y])
+
+
 def refused(change: str) -> tuple[File, int, int]:
     codes = np.ones((2, 3))
     match change:

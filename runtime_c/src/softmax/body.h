@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Softmax in gemmlowp's fixed point.  The exponentials are computed twice, for the sum and for the
+ * outputs, so that no scratch is needed. */
+#ifndef CODEQ_SRC_SOFTMAX_BODY_H
+#define CODEQ_SRC_SOFTMAX_BODY_H
+
+#include <codeq/types.h>
+
+#include "../numerics.h"
+
+/* A row of inputs, and the reciprocal of the sum of their exponentials. */
+struct cq_softmax_row {
+    const int8_t *in;
+    int32_t depth;
+    struct cq_scale scale;
+    int32_t diff_min;
+    int32_t largest;
+    int32_t reciprocal; /* 1 / (sum * 2^(zeros - 12)), Q0.31 */
+    uint32_t zeros;     /* of the sum, leading */
+};
+
+static int32_t cq_softmax_largest(const int8_t *in, int32_t depth)
+{
+    int32_t largest = in[0];
+    for (int32_t i = 1; i < depth; ++i) {
+        largest = in[i] > largest ? in[i] : largest;
+    }
+    return largest;
+}
+
+static int32_t cq_softmax_exp(struct cq_scale scale, int32_t difference)
+{
+    return cq_exp_of_negative(cq_requantize(difference, scale.multiplier, scale.exponent));
+}
+
+static uint32_t cq_leading_zeros(uint32_t x)
+{
+    uint32_t count = 0u;
+    for (; x < UINT32_C(0x80000000); x <<= 1) {
+        ++count;
+    }
+    return count;
+}
+
+static struct cq_softmax_row cq_softmax_start(const int8_t *in, int32_t depth,
+                                              struct cq_scale scale, int32_t diff_min)
+{
+    struct cq_softmax_row row = {in, depth, scale, diff_min, 0, 0, 0u};
+    uint32_t sum = 0u; /* Q12.19; 1 at least, the share of the largest value itself */
+    row.largest = cq_softmax_largest(in, depth);
+    for (int32_t i = 0; i < depth; ++i) {
+        const int32_t difference = in[i] - row.largest;
+        if (difference >= diff_min) {
+            sum += (uint32_t)cq_rounding_divide_by_pot(cq_softmax_exp(scale, difference), 12u);
+        }
+    }
+    /* sum = (1 + fraction) * 2^(12 - zeros) */
+    row.zeros = cq_leading_zeros(sum);
+    row.reciprocal =
+        cq_reciprocal_of_one_plus((int32_t)((sum << row.zeros) - UINT32_C(0x80000000)));
+    return row;
+}
+
+/* Probability of one value in steps of 2^-bits, from 0 to 2^bits. */
+static int32_t cq_softmax_probability(const struct cq_softmax_row *row, int32_t i, uint32_t bits)
+{
+    const uint32_t shift = 12u + 31u - bits - row->zeros;
+    const int32_t difference = row->in[i] - row->largest;
+    if (difference < row->diff_min || shift > 31u) { /* beyond, all of them round to 0 */
+        return 0;
+    }
+    return cq_rounding_divide_by_pot(
+        cq_rounding_doubling_high_mul(row->reciprocal, cq_softmax_exp(row->scale, difference)),
+        shift);
+}
+
+#endif
