@@ -11,10 +11,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
 from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, int8_inputs, repeated
-from codeq_compile.ops.elementwise import INT8, by_period, lookup
-
-LEFT_SHIFT = 20
-"""Fraction bits that both inputs get before they are scaled."""
+from codeq_compile.ops.elementwise import LEFT_SHIFT, aligned, by_period, lookup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +72,8 @@ class Add(Op[AddParams]):
         """Golden of `cq_add_*`: each input through its table of 256 terms. [add-C1]"""
         a, b = inputs
         a_terms, b_terms = (
-            _terms(params.a_scale, params.a_zero),
-            _terms(params.b_scale, params.b_zero),
+            aligned(params.a_scale, params.a_zero),
+            aligned(params.b_scale, params.b_zero),
         )
         acc = by_period(lookup(a_terms, a), b) + by_period(lookup(b_terms, b), b)
         scaled = params.out_scale.apply(acc) + params.out_zero
@@ -112,7 +109,7 @@ class Add(Op[AddParams]):
     ) -> Range:
         a, b = ranges
         scales = (params.a_scale, params.a_zero), (params.b_scale, params.b_zero)
-        a_terms, b_terms = (_terms(*each) for each in scales)
+        a_terms, b_terms = (aligned(*each) for each in scales)
 
         def ends(a: Int64Array, b: Int64Array) -> Int64Array:
             acc = a_terms[a + 128] + b_terms[b + 128]
@@ -123,18 +120,10 @@ class Add(Op[AddParams]):
     def accumulator_bound(self, params: AddParams) -> Array:
         """Of the sum of both terms. [add-C4]"""
         terms = [
-            int(np.abs(_terms(scale, zero)).max())
+            int(np.abs(aligned(scale, zero)).max())
             for scale, zero in (
                 (params.a_scale, params.a_zero),
                 (params.b_scale, params.b_zero),
             )
         ]
         return np.array([params.out_scale.bound(sum(terms))], np.int64)
-
-
-def _terms(scale: Scale, zero_point: int) -> Int64Array:
-    """Scaled value of every input from -128 to 127.
-
-    The factor is at most 1/2, so nothing is shifted left a second time. [add-C4]
-    """
-    return scale.apply((INT8 - zero_point) << LEFT_SHIFT)

@@ -27,10 +27,13 @@ from codeq_compile.ir.types import DType, TensorType
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.convert import Convert
 from codeq_compile.ops.elementwise import INT8
+from codeq_compile.ops.extremum import Extremum
 from codeq_compile.ops.mul import Mul
+from codeq_compile.ops.prelu import PReLU
 from codeq_compile.ops.requantize import Requantize
 from codeq_compile.ops.softmax import Softmax
 from codeq_compile.ops.softmax16 import Softmax16
+from codeq_compile.ops.sub import Sub
 
 
 @handles("ADD", "MUL")
@@ -40,6 +43,27 @@ def arithmetic(layer: Layer) -> None:
     clamp = layer.clamp(options.activation)
     op: Op[Any] = Add(clamp=clamp) if layer.operator.kind == "ADD" else Mul(clamp=clamp)
     binary(layer, op, commutes=True)
+
+
+@handles("SUB")
+def subtraction(layer: Layer) -> None:
+    """The operand that is subtracted repeats along the other's first axes; it may be a constant."""
+    options = layer.options(ActivationOptions)
+    float32 = layer.building.kernels.multiplies_in_float32
+    op = Sub(clamp=layer.clamp(options.activation), float32_scales=float32)
+    binary(layer, op, commutes=False)
+
+
+@handles("MAXIMUM", "MINIMUM")
+def extremum(layer: Layer) -> None:
+    """The smaller operand repeats along the larger one's first axes; it may be a constant."""
+    binary(layer, Extremum(largest=layer.operator.kind == "MAXIMUM"), commutes=True)
+
+
+@handles("PRELU")
+def prelu(layer: Layer) -> None:
+    """A slope for each channel, or for each element."""
+    binary(layer, PReLU(), commutes=False)
 
 
 def binary(layer: Layer, op: Op[Any], *, commutes: bool) -> None:

@@ -240,6 +240,13 @@ class Layer:
         kind, step, constants_ = steps[-1]
         self._write(output, building.add_node(stem, kind, step, *inputs, **constants_))
 
+    def step(self, op: Op[Any], *inputs: str) -> str:
+        """Append a node that keeps the grid on the way to the operator's output; its tensor."""
+        stem = f"{self.output.short_name}.{op.kind}"
+        probe = Node(name=stem, op=op, inputs=inputs, output=stem)
+        kind = op.infer(probe, tuple(self.type(name) for name in inputs))
+        return self.building.add_node(stem, kind, op, *inputs)
+
     def _write(self, output: Tensor, name: str) -> None:
         """This tensor of the graph is an output of the operator."""
         if output.index in self.building.names:

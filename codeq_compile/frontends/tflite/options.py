@@ -104,6 +104,11 @@ class StridedSliceOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorPadOptions:
+    mode: int = option(0, "b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SVDFOptions:
     rank: int = option(0, "i")
     activation: int = option(1, "b")

@@ -10,6 +10,7 @@ from codeq_compile.frontends.tflite.folding import strided
 from codeq_compile.frontends.tflite.layer import Layer, Refusal, handles, tensor_type
 from codeq_compile.frontends.tflite.options import (
     ConcatenationOptions,
+    MirrorPadOptions,
     ResizeOptions,
     StridedSliceOptions,
 )
@@ -147,6 +148,49 @@ def pad(layer: Layer) -> None:
     (top, bottom), (left, right), (front, back) = inner
     op = Pad(before=(top, left, front), after=(bottom, right, back), value=value)
     layer.add(op, layer.view(layer.input(), shape))
+
+
+@handles("MIRROR_PAD")
+def mirror_pad(layer: Layer) -> None:
+    """Axis by axis: the tensor between slices of itself that run backwards."""
+    offset = 1 if layer.options(MirrorPadOptions).mode == 0 else 0
+    x, borders = layer.tensor(0), layer.integers(1, "borders")
+    if len(borders) != 2 * len(x.shape):
+        raise Refusal(f"it has {len(borders)} borders for {x}")
+    pairs = list(zip(borders[::2], borders[1::2], strict=True))
+    for (before, after), n in zip(pairs, x.shape, strict=True):
+        if min(before, after) < 0 or max(before, after) > n - offset:
+            raise Refusal(f"it mirrors {max(before, after)} of {n} positions")
+    name = layer.view(layer.input(), x.shape)
+    padded = [axis for axis, pair in enumerate(pairs) if pair != (0, 0)]
+    for axis in padded[:-1]:
+        op, parts = _mirrored(layer, name, axis, *pairs[axis], offset)
+        name = layer.step(op, *parts)
+    if not padded:
+        layer.add(Reshape(shape=tensor_type(layer.output).shape), layer.input())
+        return
+    op, parts = _mirrored(layer, name, padded[-1], *pairs[padded[-1]], offset)
+    layer.add(op, *parts)
+
+
+def _mirrored(
+    layer: Layer, name: str, axis: int, before: int, after: int, offset: int
+) -> tuple[Concat, list[str]]:
+    """What mirrors a tensor along one axis: how its parts are joined, and they themselves."""
+    shape = layer.type(name).shape
+    n = shape[axis]
+
+    def backwards(first: int, count: int) -> list[str]:
+        if not count:
+            return []
+        begin, step, extent = ([0] * len(shape), [1] * len(shape), list(shape))
+        begin[axis], step[axis], extent[axis] = first, -1, count
+        op = Slice(begin=tuple(begin), step=tuple(step), shape=tuple(extent))
+        return [layer.step(op, name)]
+
+    left = backwards(before - 1 + offset, before)
+    right = backwards(n - 1 - offset, after)
+    return Concat(axis=axis), [*left, name, *right]
 
 
 @handles("MEAN")

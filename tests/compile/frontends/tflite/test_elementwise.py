@@ -33,6 +33,37 @@ def test_the_smaller_operand_may_come_first(kind: str, rng: np.random.Generator)
     imports.check(rng, file, [a, b], [y])
 
 
+@pytest.mark.parametrize("b", [(1, 3, 2, 4), (4,), (1, 1, 1, 4), (1,)], ids=str)
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("kind", ["SUB", "MAXIMUM", "MINIMUM", "PRELU"])
+def test_two_operands_are_the_foreign_ones(
+    kind: str, constant: bool, b: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """Differences, extremes and slopes, of tensors and of constants."""
+    is_extremum = kind in {"MAXIMUM", "MINIMUM"}
+    grids = [(0.1, 4)] * 3 if is_extremum else [(0.1, 4), (0.07, -20), (0.15, 1)]
+    file = File()
+    x = file.tensor((1, 3, 2, 4), scale=grids[0][0], zero_point=grids[0][1])
+    arguments = {"scale": grids[1][0], "zero_point": grids[1][1]}
+    values = rng.integers(-128, 128, b).astype(np.int8)
+    other = file.constant(values, **arguments) if constant else file.tensor(b, **arguments)
+    y = file.tensor((1, 3, 2, 4), scale=grids[2][0], zero_point=grids[2][1])
+    file.operator(kind, [x, other], [y], "SubOptions" if kind == "SUB" else None)
+
+    imports.check(rng, file, [x] if constant else [x, other], [y])
+
+
+def test_a_constant_may_be_subtracted_from(rng: np.random.Generator) -> None:
+    """1 - x, say, is a table."""
+    file = File()
+    c = file.constant(np.array([100], np.int8), scale=0.01)
+    x = file.tensor((1, 3, 2, 4), scale=0.1, zero_point=4)
+    y = file.tensor((1, 3, 2, 4), scale=0.15, zero_point=1)
+    file.operator("SUB", [c, x], [y], "SubOptions")
+
+    imports.check(rng, file, [x], [y])
+
+
 @pytest.mark.parametrize("kind", ["ADD", "MUL"])
 @pytest.mark.parametrize("constant_first", [False, True])
 def test_a_constant_of_one_element_becomes_a_table(

@@ -184,6 +184,31 @@ def test_tensors_of_fewer_axes_are_padded(shape: tuple[int, ...], rng: np.random
     imports.check(rng, file, [x], [y])
 
 
+@pytest.mark.parametrize("mode", [0, 1], ids=["reflect", "symmetric"])
+@pytest.mark.parametrize(
+    "borders",
+    [
+        [(0, 0), (2, 1), (1, 3), (0, 0)],
+        [(0, 0), (0, 0), (3, 0), (0, 0)],
+        [(0, 0), (1, 1), (0, 2), (2, 1)],
+        [(0, 0)] * 4,
+    ],
+    ids=str,
+)
+def test_borders_mirror_the_image(
+    mode: int, borders: list[tuple[int, int]], rng: np.random.Generator
+) -> None:
+    """With the pixel at the border once or twice."""
+    file = File()
+    shape = np.array((1, 4, 6, 3))
+    x = file.tensor(shape, scale=0.1, zero_point=3)
+    y = file.tensor(shape + np.array(borders).sum(axis=1), scale=0.1, zero_point=3)
+    operand = file.constant(np.array(borders, np.int32))
+    file.operator("MIRROR_PAD", [x, operand], [y], "MirrorPadOptions", mode=mode)
+
+    imports.check(rng, file, [x], [y])
+
+
 @pytest.mark.parametrize("half_pixel_centers", [False, True])
 def test_pixels_are_repeated_by_whole_factors(
     half_pixel_centers: bool, rng: np.random.Generator
@@ -248,6 +273,10 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
             y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
             limits = [file.constant(np.array(each, np.int32)) for each in ([0], [0], [1])]
             file.operator("STRIDED_SLICE", [x, *limits], [y], "StridedSliceOptions")
+        case "mirror":
+            y = file.tensor((1, 8, 6, 8), scale=0.1, name="y")
+            borders = file.constant(np.array([0, 0, 4, 0, 0, 0, 0, 0], np.int32))
+            file.operator("MIRROR_PAD", [x, borders], [y], "MirrorPadOptions")
         case "axis":
             y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
             file.operator("CONCATENATION", [x], [y], "ConcatenationOptions", axis=4)
@@ -274,6 +303,7 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
         ("part", "do not fit"),
         ("outside", "are not within 8"),
         ("nothing", "selects nothing"),
+        ("mirror", "mirrors 4 of 4"),
         ("axis", "names axis 4"),
         ("function", "fused function"),
         ("elements", "192 elements"),
