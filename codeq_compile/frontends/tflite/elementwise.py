@@ -49,7 +49,8 @@ def arithmetic(layer: Layer) -> None:
 def subtraction(layer: Layer) -> None:
     """The operand that is subtracted repeats along the other's first axes; it may be a constant."""
     options = layer.options(ActivationOptions)
-    float32 = layer.building.kernels.multiplies_in_float32
+    # TensorFlow Lite formed these factors in float64 all along
+    float32 = layer.building.kernels is Kernels.TFLM_FLOAT32
     op = Sub(clamp=layer.clamp(options.activation), float32_scales=float32)
     binary(layer, op, commutes=False)
 

@@ -95,12 +95,18 @@ def _saturating(x: Grid, function: Function) -> Function:
 
 def float_logistic(x: Grid, y: Grid) -> Function:
     """TensorFlow Lite's table of float32 values."""
-    return _float_table(lambda v: f32(1) / (f32(1) + np.exp(-v)), x, y)
+    return _float_table(lambda v: f32(1) / (f32(1) + _rounded(np.exp, -v)), x, y)
 
 
 def float_tanh(x: Grid, y: Grid) -> Function:
     """TensorFlow Lite's table of float32 values."""
-    return _float_table(np.tanh, x, y)
+    return _float_table(lambda v: _rounded(np.tanh, v), x, y)
+
+
+def _rounded(function: Callable[[Any], Any], x: Any) -> Any:
+    """A function of float32 values, rounded once: numpy in float32 differs between machines."""
+    with np.errstate(over="ignore"):
+        return function(x.astype(np.float64)).astype(f32)
 
 
 def _float_table(function: Callable[[Any], Any], x: Grid, y: Grid) -> Function:

@@ -30,7 +30,8 @@ class Kernels(StrEnum):
     TFLM_FLOAT32 = "tflm-float32"
     """TFLite Micro before: some are multiplied and divided in float32."""
     TFLITE = "tflite-2.14"
-    """TensorFlow Lite's reference kernels: float32 likewise; logistic and tanh are float tables."""
+    """TensorFlow Lite's reference kernels: float32 likewise, but for SUB; logistic and tanh are
+    float tables."""
 
     @property
     def multiplies_in_float32(self) -> bool:
