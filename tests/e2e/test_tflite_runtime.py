@@ -137,7 +137,7 @@ def test_float_tables_are_those_of_the_second_oracle(
 def test_a_fully_connected_layer_forms_its_factor_in_float32(
     rng: np.random.Generator, tmp_path: Path
 ) -> None:
-    """One step in some values, for scales whose product is no float32. [linear-C7]"""
+    """One step in some values, for scales whose product is no float32. [linear-C8]"""
     for _ in range(6):
         file = File()
         scale = float(np.float32(np.exp(rng.uniform(-6, -1))))

@@ -104,6 +104,14 @@ class StridedSliceOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransposeConvOptions:
+    padding: int = option(0, "b")
+    stride_w: int = option(1, "i")
+    stride_h: int = option(2, "i")
+    activation: int = option(3, "b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorPadOptions:
     mode: int = option(0, "b")
 

@@ -10,17 +10,23 @@ from codeq_compile.frontends.tflite.options import (
     DepthwiseConv2DOptions,
     FullyConnectedOptions,
     SVDFOptions,
+    TransposeConvOptions,
 )
 from codeq_compile.frontends.tflite.schema import Activation, ElementType
 from codeq_compile.frontends.tflite.windows import padding
 from codeq_compile.ir.op import Array
 from codeq_compile.ir.types import Weights
+from codeq_compile.ops.base import Pair
 from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
+from codeq_compile.ops.pad import Pad
+from codeq_compile.ops.slice import Slice
 from codeq_compile.ops.svdf import Svdf
 
 _INPUT, _FILTER, _BIAS = 0, 1, 2
+_IMAGE = 2
+"""Of TRANSPOSE_CONV, whose first input is the output's shape."""
 
 
 @handles("CONV_2D")
@@ -86,6 +92,53 @@ def fully_connected(layer: Layer) -> None:
         float32_product=layer.building.kernels.multiplies_in_float32 and len(tensor.scale) == 1,
     )
     layer.add(op, source, weights=weights(layer, codes, axis=0), bias=_bias(layer))
+
+
+@handles("TRANSPOSE_CONV")
+def transpose_conv(layer: Layer) -> None:
+    """A convolution of the image with zeros between its pixels, by the weights turned around."""
+    options = layer.options(TransposeConvOptions)
+    codes = _codes(layer, rank=4)
+    image = layer.image(_IMAGE)
+    shape = layer.output.shape
+    if len(shape) != 4 or shape[0] != 1:
+        raise Refusal(f"its output is {layer.output}, and one image (1, h, w, c) is expected")
+    stride, kernel = (options.stride_h, options.stride_w), codes.shape[1:3]
+    wanted = (shape[1], shape[2])
+    # TFLite's padding is that of the convolution from the output to the input
+    top, _, left, _ = padding(options.padding, wanted, kernel, stride)
+    image = _with_zeros_between(layer, image, stride)
+    before = (kernel[0] - 1 - top, kernel[1] - 1 - left)
+    size = layer.type(image).shape
+    after = tuple(
+        out - n - first + k - 1
+        for out, n, first, k in zip(wanted, size, before, kernel, strict=False)
+    )
+    # zeros behind the last pixel may be more than are needed
+    cut = tuple(n + min(0, extra) for n, extra in zip(size, after, strict=False))
+    if min(*before, *cut) < 0:
+        raise Refusal(f"its output {layer.output} does not follow from its input and its stride")
+    if cut != size[:2]:
+        whole = (*cut, size[2])
+        image = layer.step(Slice(begin=(0, 0, 0), step=(1, 1, 1), shape=whole), image)
+    op = Conv2D(
+        padding=(before[0], max(0, after[0]), before[1], max(0, after[1])),
+        clamp=layer.clamp(options.activation),
+    )
+    turned = np.ascontiguousarray(codes[:, ::-1, ::-1])
+    layer.add(op, image, weights=weights(layer, turned, axis=0), bias=_bias(layer, position=3))
+
+
+def _with_zeros_between(layer: Layer, image: str, stride: Pair) -> str:
+    """The image with `stride` - 1 zeros behind each column and each row."""
+    h, w, c = layer.type(image).shape
+    if stride[1] > 1:
+        columns = Pad(after=(0, stride[1] - 1, 0))
+        image = layer.step(columns, layer.view(image, (h * w, 1, c)))
+    if stride[0] > 1:
+        rows = Pad(after=(0, stride[0] - 1, 0))
+        image = layer.step(rows, layer.view(image, (h, 1, w * stride[1] * c)))
+    return layer.view(image, (h * stride[0], w * stride[1], c))
 
 
 @handles("SVDF")
@@ -154,10 +207,10 @@ def weights(layer: Layer, codes: Array, axis: int, position: int = _FILTER) -> W
         raise Refusal(str(violation)) from violation
 
 
-def _bias(layer: Layer) -> Array | None:
-    if not layer.has_input(_BIAS):
+def _bias(layer: Layer, position: int = _BIAS) -> Array | None:
+    if not layer.has_input(position):
         return None
-    tensor = layer.tensor(_BIAS)
+    tensor = layer.tensor(position)
     if tensor.kind is not ElementType.INT32:
         raise Refusal(f"its bias is {tensor}, and int32 is due")
-    return layer.constant(_BIAS, "biases").astype(np.int32).reshape(-1)
+    return layer.constant(position, "biases").astype(np.int32).reshape(-1)

@@ -133,6 +133,45 @@ def test_sparse_weights_are_read_and_stay_sparse(rng: np.random.Generator) -> No
     assert layer.packed.packing in {"bitmask", "rle"}
 
 
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [((3, 3), (2, 2)), ((2, 2), (2, 2)), ((4, 3), (2, 3)), ((1, 1), (2, 2)), ((3, 5), (1, 1))],
+    ids=str,
+)
+def test_an_enlarging_convolution_is_the_foreign_one(
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    bias: bool,
+    same: bool,
+    rng: np.random.Generator,
+) -> None:
+    """Each input pixel is spread over the output: what is cut off, and where, is a convention."""
+    file = File()
+    h, w = 4, 5
+    valid = [(n - 1) * s + max(k, s) for n, s, k in zip((h, w), stride, kernel, strict=True)]
+    sides = [h * stride[0], w * stride[1]] if same else valid
+    x = file.tensor((1, h, w, 3), scale=0.05, zero_point=-11)
+    shape = file.constant(np.array([1, *sides, 4], np.int32))
+    codes = rng.integers(-127, 128, (4, *kernel, 3)).astype(np.int8)
+    weights = file.constant(codes, scale=[0.01, 0.02, 0.015, 0.03], axis=0)
+    operands = [shape, weights, x]
+    if bias:
+        scale = np.float32(0.05) * np.array([0.01, 0.02, 0.015, 0.03], np.float32)
+        operands.append(file.constant(rng.integers(-999, 999, 4).astype(np.int32), scale=scale))
+    y = file.tensor((1, *sides, 4), scale=0.1, zero_point=-20)
+    fields = {
+        "padding": 0 if same else 1,
+        "strideH": stride[0],
+        "strideW": stride[1],
+        "fusedActivationFunction": 1 if bias else 0,
+    }
+    file.operator("TRANSPOSE_CONV", operands, [y], "TransposeConvOptions", **fields)
+
+    imports.check(rng, file, [x], [y])
+
+
 def svdf(
     rng: np.random.Generator, kind: str, rank: int = 1, state: tuple[float, int] = (0.004, 0)
 ) -> tuple[File, int, int]:
