@@ -83,11 +83,11 @@ def recorded(shared: Path, name: str, model: Model) -> list[list[Array]]:
     ]
 
 
-def recorded_outputs(shared: Path, name: str) -> list[Array]:
-    """What TFLite Micro's reference kernels gave for them, an array an output."""
+def recorded_outputs(shared: Path, name: str, kernels: str = "tflm") -> list[Array]:
+    """What TFLite Micro's reference kernels, or others, gave for them, an array an output."""
     file = shared / "models" / "vectors" / f"{name.replace('/', '__')}.npz"
     if not file.exists():
         return []
     with np.load(file) as stored:
-        names = sorted(key for key in stored.files if key.endswith("_tflm"))
+        names = sorted(key for key in stored.files if key.endswith(f"_{kernels}"))
         return [stored[key] for key in names]

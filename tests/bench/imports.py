@@ -46,6 +46,7 @@ COLUMNS = (
     "RAM",
     "file",
     "TFLM arena",
+    "XNNPACK",
 )
 BOARDS = {"M0": "microbit", "M4": "mps2_an386", "M55": "mps3_an547"}
 RANDOM_SAMPLES = 8
@@ -88,6 +89,7 @@ def row(name: str) -> tuple[str, ...]:
         count(library.plan.ram_bytes),
         count(len(data)),
         count(tflm_arena(path)),
+        xnnpack(name, model),
     )
 
 
@@ -102,6 +104,27 @@ def on_board(path: Path, folder: Path, target: str) -> str:
     except CodeqError as error:
         print(f"{path.name} on {target}: {error}", file=sys.stderr)
         return "failed"
+
+
+def xnnpack(name: str, model: schema.Model) -> str:
+    """Largest distance of XNNPACK's recorded outputs from the oracle's, in output steps."""
+    expected = tflite_models.recorded_outputs(SHARED, name, "tflm")
+    other = tflite_models.recorded_outputs(SHARED, name, "default")
+    if not other:
+        return "-"
+    steps = 0
+    for tensor, a, b in zip(model.outputs, expected, other, strict=True):
+        # floats are integers times a scale, which DEQUANTIZE reads
+        scale = 1.0 if a.dtype.kind != "f" else last_scale(model, tensor)
+        distance = np.abs(a.astype(np.float64).ravel() - b.astype(np.float64).ravel()) / scale
+        steps = max(steps, round(distance.max()))
+    return count(steps)
+
+
+def last_scale(model: schema.Model, output: schema.Tensor) -> float:
+    (last,) = (each for each in model.operators if output in each.outputs)
+    assert last.inputs[0] is not None
+    return float(last.inputs[0].scale[0])
 
 
 def tflm_arena(path: Path) -> int:
