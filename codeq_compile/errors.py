@@ -4,6 +4,7 @@
 
 CodeqError                 exit code
 ├── ModelError             2   the user's model: names layer, op, rule and the way out
+│   ├── Damaged            2   the bytes of a foreign file are not what their format promises
 │   ├── UnsupportedOp      1   the conversion met something codeq has no rule for
 │   └── SpecViolation      2   a numbered rule of docs/NUMERICS.md is broken; carries .label
 ├── InputError             2   a file, option or array that the user gave is unusable
@@ -26,6 +27,10 @@ class ModelError(CodeqError):
     """The model breaks a rule; the message names the layer, the rule and what to do."""
 
     exit_code = 2
+
+
+class Damaged(ModelError):
+    """The bytes of a foreign model file are not what their format promises."""
 
 
 class UnsupportedOp(ModelError):

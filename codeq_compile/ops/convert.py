@@ -9,7 +9,7 @@ import numpy as np
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import DType, Packed, TensorType
+from codeq_compile.ir.types import DType, Packed, Range, TensorType
 from codeq_compile.ops.base import Scale
 
 
@@ -84,6 +84,15 @@ class Convert(Op[ConvertParams]):
 
     def act(self, params: ConvertParams) -> str:
         return params.source
+
+    def output_range(
+        self,
+        params: ConvertParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        return ranges[0].through(lambda end: self.simulate(params, end).astype(np.int64))
 
     def accumulator_bound(self, params: ConvertParams) -> Array:
         """Of the largest distance from the zero point, with the other's. [convert-C2]"""

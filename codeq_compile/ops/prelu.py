@@ -8,7 +8,7 @@ import numpy as np
 
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
-from codeq_compile.ir.types import Packed, TensorType
+from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, clamp_to_int8
 from codeq_compile.ops.base import Scale, int8_inputs, repeated
 from codeq_compile.ops.elementwise import by_period
@@ -79,6 +79,23 @@ class PReLU(Op[PReLUParams]):
             "above": params.above.c_params(),
             "below": params.below.c_params(),
         }
+
+    def output_range(
+        self,
+        params: PReLUParams,
+        ranges: tuple[Range, ...],
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+    ) -> Range:
+        x, slope = ranges
+        # on either side of zero it rises or falls with both: the ends of both sides are enough
+        sides = [np.clip(params.in_zero + step, x.low, x.high) for step in (-1, 0)]
+        corners = [
+            self.simulate(params, v[None], s[None])[0].astype(np.int64)
+            for v in (x.low, x.high, *sides)
+            for s in (slope.low, slope.high)
+        ]
+        return Range(low=np.min(corners, axis=0), high=np.max(corners, axis=0))
 
     def macs(self, params: PReLUParams, output: TensorType) -> int:
         return output.elements

@@ -14,15 +14,19 @@ from codeq_compile.ops.add import Add
 from codeq_compile.ops.avgpool2d import AvgPool2D
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.convert import Convert
 from codeq_compile.ops.dwconv2d import DWConv2D
+from codeq_compile.ops.extremum import Extremum
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.lut import Lut
 from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.mean import Mean
 from codeq_compile.ops.mul import Mul
 from codeq_compile.ops.pad import Pad
+from codeq_compile.ops.prelu import PReLU
 from codeq_compile.ops.requantize import Requantize
 from codeq_compile.ops.reshape import Reshape
+from codeq_compile.ops.sub import Sub
 from codeq_compile.ops.upsample2d import Upsample2D
 
 Mask = NDArray[np.bool_]
@@ -56,9 +60,9 @@ def links(graph: Graph, node: Node) -> tuple[Link, ...] | None:
             return (_grouped(inputs[0], count, groups),)
         case DWConv2D():
             return ((same // (count // inputs[0]), same),)
-        case MaxPool2D() | AvgPool2D() | Mean() | Requantize() | Lut() | Upsample2D():
+        case MaxPool2D() | AvgPool2D() | Mean() | Requantize() | Convert() | Lut() | Upsample2D():
             return ((same, same),)
-        case Add() | Mul() if inputs == [count, count]:
+        case Add() | Sub() | Mul() | Extremum() | PReLU() if inputs == [count, count]:
             return (same, same), (same, same)
         case Pad(before=(_, _, before)):
             return ((same[: inputs[0]], same[: inputs[0]] + before),)

@@ -12,8 +12,11 @@ from codeq_compile import ir, passes
 from codeq_compile.ir import Graph
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.concat import Concat
+from codeq_compile.ops.extremum import Extremum
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.mul import Mul
+from codeq_compile.ops.prelu import PReLU
+from codeq_compile.ops.sub import Sub
 from codeq_compile.simulate import simulate, trace
 from tests.graphs import grid, random_inputs, random_weights, s8
 from tests.strategies import GraphBuilder
@@ -31,7 +34,10 @@ def graph() -> Graph:
     hidden = builder.add(Linear(), x, weights=replace(weights, codes=codes))
     scaled = builder.add(Mul(), hidden, builder.constant(s8(12, scale=0.02)), output=grid(0.2, 5))
     shifted = builder.add(Add(), scaled, builder.constant(s8(12)), output=grid(0.2, -9))
-    joined = builder.add(Concat(), shifted, builder.constant(builder.tensors[shifted]))
+    bent = builder.add(PReLU(), shifted, builder.constant(s8(12, scale=0.01)), output=grid(0.2, 3))
+    less = builder.add(Sub(), bent, builder.constant(s8(12)), output=grid(0.3, 1))
+    most = builder.add(Extremum(largest=True), less, builder.constant(builder.tensors[less]))
+    joined = builder.add(Concat(), most, builder.constant(builder.tensors[most]))
     return builder.graph(builder.add(Linear(), joined, weights=random_weights(rng, (5, 24))))
 
 

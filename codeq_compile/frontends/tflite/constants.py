@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from codeq_compile.frontends.tflite.flatbuffer import Damaged
+from codeq_compile.errors import Damaged
 from codeq_compile.frontends.tflite.schema import Dimension, ElementType, Sparsity, Tensor
 from codeq_compile.ir.op import Array
 from codeq_compile.numerics import Int64Array

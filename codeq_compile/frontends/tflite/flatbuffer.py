@@ -12,16 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeq_compile.errors import ModelError
+from codeq_compile.errors import Damaged
 
 _MIN_TABLE_BYTES = 8
 """Its offset in the vector that holds it, and the one to its vtable."""
 _SHARED = 4
 """How often a byte of a vector may be read: writers share equal shapes and names."""
-
-
-class Damaged(ModelError):  # noqa: N818  # as in errors.py: the name says what happened
-    """The bytes are not what their format promises."""
 
 
 class Buffer:

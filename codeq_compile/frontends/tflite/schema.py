@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeq_compile.frontends.tflite.flatbuffer import Buffer, Damaged, Table
+from codeq_compile.errors import Damaged
+from codeq_compile.frontends.tflite.flatbuffer import Buffer, Table
 from codeq_compile.ir.types import Float32Array
 from codeq_compile.ir.verify import MAX_ELEMENTS
 from codeq_compile.numerics import Int64Array

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from codeq_compile.errors import ModelError, SpecViolation
+from codeq_compile.ir.types import Range
 from codeq_compile.ops.prelu import PReLU, PReLUParams
 from codeq_compile.passes import run
 from codeq_compile.simulate import simulate
@@ -71,3 +72,19 @@ def test_an_output_too_fine_for_int32_is_refused():
     """The left shift may overflow the product; the bound must say so. [prelu-C3]"""
     with pytest.raises(ModelError, match=r"N4\.3"):
         run(one_op_graph(PReLU(), [X, s8(5, scale=100.0)], grid(1e-7, 0)))
+
+
+def test_no_value_leaves_its_range(rng):
+    """Too narrow a range would let a kernel be chosen whose sums overflow. [prelu-C1]"""
+    x, slope = s8(5, scale=0.05, zero_point=-3), s8(5, scale=0.02, zero_point=20)
+    graph = lowered(one_op_graph(PReLU(), [x, slope], grid(0.04, -17)))
+    (node,) = graph.nodes
+    ends = np.sort(rng.integers(-128, 128, (2, 2, 5)), axis=1)
+    ranges = tuple(Range(low=low, high=high) for low, high in ends)
+    values, slopes = (rng.integers(low, high + 1, (4000, 5)).astype(np.int8) for low, high in ends)
+
+    y = node.op.output_range(node.params, ranges, graph.input_types(node), graph.output_type(node))
+
+    found = simulate(graph, {"x0": values, "x1": slopes})["y"]
+    assert (found >= y.low).all()
+    assert (found <= y.high).all()

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from codeq_compile.errors import Damaged
 from codeq_compile.frontends.tflite import constants
-from codeq_compile.frontends.tflite.flatbuffer import Damaged
 from codeq_compile.frontends.tflite.schema import Dimension, ElementType, Sparsity, Tensor
 
 

@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from codeq_compile.frontends.tflite.flatbuffer import Buffer, Damaged, Table
+from codeq_compile.errors import Damaged
+from codeq_compile.frontends.tflite.flatbuffer import Buffer, Table
 
 
 def one_table(fields: bytes, offsets: tuple[int, ...], behind: bytes = b"") -> bytes:
