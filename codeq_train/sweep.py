@@ -364,6 +364,7 @@ class Sweep:
         self._command, self._on_progress, self._say = command, on_progress, say
         self._run_settings, self._train = run or Run(), train
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would say is in the tables
+        self._storage = storage
         self._study = optuna.create_study(
             storage=storage,
             study_name=recipe.name,
@@ -373,6 +374,7 @@ class Sweep:
         with _no_experimental_warnings():
             self._study.set_metric_names(["validation score", "bytes", "MACs done"])
         self._first = len(self._study.get_trials(deepcopy=False))
+        self._seen_running: set[int] = set()
         self._check_settings()
 
     def run(self) -> Frontier:
@@ -386,6 +388,7 @@ class Sweep:
         while True:
             with _no_experimental_warnings():
                 optuna.storages.fail_stale_trials(self._study)
+            self._watch()
             self._enqueue_missing()
             trials = self._wanted(TrialState.WAITING, TrialState.RUNNING)
             if any(trial.state == TrialState.WAITING for trial in trials):
@@ -465,6 +468,22 @@ class Sweep:
                     # what a search chose stays: there may be a checkpoint of it
                     of_point[-1].params if of_point else {},
                     user_attrs={_IDENTITY: msgspec.to_builtins(point), "name": point.name},
+                )
+
+    def _watch(self) -> None:
+        """Give every trial that runs a sign of life when it is first seen.
+
+        Optuna never gives up a trial without any: of a worker killed between taking it and its own.
+        """
+        storage = self._storage
+        if not isinstance(storage, optuna.storages.RDBStorage):
+            return
+        study = storage.get_study_id_from_name(self._study.study_name)
+        for trial in self._wanted(TrialState.RUNNING):
+            if trial.number not in self._seen_running:
+                self._seen_running.add(trial.number)
+                storage.record_heartbeat(
+                    storage.get_trial_id_from_study_id_trial_number(study, trial.number)
                 )
 
     def _teacher(self, seed: int) -> Path:

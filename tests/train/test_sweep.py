@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -315,6 +316,20 @@ def test_a_killed_worker_costs_one_run_and_no_point(tmp_path: Path) -> None:
     assert names(PLAN) == completed(storage)
     assert names(PLAN) + Counter([second]) == Counter(begun(mark))
     assert not json.loads((tmp_path / FILE_NAME).read_text())["missing"]
+
+
+@pytest.mark.slow
+def test_a_worker_killed_before_its_first_sign_of_life_is_noticed(tmp_path: Path) -> None:
+    """Its run would be waited for without end."""
+    plan = replace(PLAN, methods=("codeq",), seeds=(0,))
+    (point,) = plan.points()
+    storage = f"sqlite:///{tmp_path}/sweep.db"
+    sweep = Sweep(tiny(), plan, tmp_path, open_storage(storage, heartbeat=1), train=does_not_fit)
+    study = optuna.load_study(study_name="tiny", storage=storage)
+    study.enqueue_trial({}, user_attrs={"identity": msgspec.to_builtins(point)})
+    study.ask()  # and dies
+
+    assert 1 == len(sweep.run().failures)
 
 
 @pytest.mark.slow
