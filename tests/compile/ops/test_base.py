@@ -317,8 +317,8 @@ def test_the_c_parameters_are_the_fields_of_the_struct_in_order(kind):
     assert _struct(f"cq_{kind}_params") == list(c)
     for name, value in c.items():
         if isinstance(value, Mapping):
-            structs = {"weights": "cq_weights", "requant": "cq_requant", "sparse": "cq_sparse"}
-            struct = structs.get(name, "cq_scale")
+            own = {"weights", "requant", "sparse", "walk"}
+            struct = f"cq_{name}" if name in own else "cq_scale"
             assert _struct(struct) == list(value)
 
 

@@ -138,13 +138,13 @@ def test_a_limit_on_bytes_is_met_and_nearly_used() -> None:
 
 @pytest.mark.slow
 def test_fewer_bytes_cost_accuracy() -> None:
-    """Bytes that buy nothing are thrown away; limits close to each other may end in any order."""
-    errors = [
+    """Bytes that buy nothing are thrown away first: above half of them the error is noise."""
+    most, some, few = (
         distance(quantize(float_net(), data(), limited(int(share * full_bytes()))))
-        for share in (0.85, 0.5)
-    ]
+        for share in (0.5, 0.35, 0.25)
+    )
 
-    assert errors == sorted(errors)
+    assert 1.05 * most < some < 0.5 * few
 
 
 @pytest.mark.slow
