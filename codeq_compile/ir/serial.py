@@ -175,11 +175,21 @@ def _node_record(node: Node) -> _NodeRecord:
     return _NodeRecord(
         name=node.name,
         kind=node.op.kind,
-        attributes=msgspec.to_builtins(node.op),
+        attributes=_attributes(node.op),
         inputs=list(node.inputs),
         output=node.output,
         weights=_weights_record(node.weights) if node.weights is not None else None,
     )
+
+
+def _attributes(op: Op[Any]) -> dict[str, Any]:
+    """Those that differ from their defaults: one that a later codeq adds changes no digest."""
+    defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]  # every op is a dataclass
+    return {
+        name: value
+        for name, value in msgspec.to_builtins(op).items()
+        if getattr(op, name) != defaults[name]
+    }
 
 
 def _weights_record(weights: Weights) -> _WeightsRecord:

@@ -293,7 +293,7 @@ def _struct(name: str) -> list[str]:
     assert body is not None, f"no struct {name}"
     fields = re.sub(r"/\*.*?\*/", "", body[1], flags=re.DOTALL)
     return [
-        re.search(r"(\w+)\s*$", declarator)[1]
+        re.search(r"(\w+)(\[\d+\])?\s*$", declarator)[1]
         for field in fields.split(";")
         if field.strip()
         for declarator in field.split(",")

@@ -3,7 +3,7 @@
  * Weights as the kernels read them, and tables.
  *
  *   model     conv.cq
- *   sha256    659e210e4aa12011b1b60256c3ece62bb4951999974c41e06b356636068198cf
+ *   sha256    c7d28b6e7d9bf63b011b95e51e520ed632823f640346c8a50cf5d6238a6e0eba
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
  *   flash     35 B weights, 23 B tables

@@ -3,7 +3,7 @@
  * The interface: what linear_run() reads, writes and needs.
  *
  *   model     linear.cq
- *   sha256    6dffaca7d2a2897da5f09614d1698a8bed6de60a660d82fcb0859bfd75e77b14
+ *   sha256    bc8813acea032b33018b8ad36ddf652a6442dedfbd1e3d722fa2279078b7eb43
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
  *   flash     24 B weights, 7 B tables
