@@ -6,6 +6,7 @@ import itertools
 import re
 import tomllib
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,11 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if not 0 <= value <= 0xFFFF_FFFF:
                 raise ValueError(f"{value} is not a 32-bit address or size")
 
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.origin + self.bytes
+
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address ranges of the linked image, in bytes.
@@ -49,7 +55,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     real_flash_bytes, real_ram_bytes : int, optional
         Of the part itself, where the emulated one was enlarged.
     regions : dict of str to Region
-        Further memories by name: tightly coupled ones, external flash.
+        Further memories by name: tightly coupled ones, external flash.  One that ends with the
+        flash is a part of it for as long as nothing is placed there.
     """
 
     flash_origin: int
@@ -71,16 +78,32 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in self.regions:
             if name in {"flash", "ram"} or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f'a memory cannot be called "{name}"')
-        spans = sorted((each.origin, each.origin + each.bytes) for each in self.all.values())
+        spans = sorted((each.origin, each.end) for each in self.all.values())
         if any(end > start for (_, end), (start, _) in itertools.pairwise(spans)):
             raise ValueError("two memories overlap")
 
     @property
     def all(self) -> dict[str, Region]:
         """Every memory by name, flash and RAM first."""
-        flash = Region(origin=self.flash_origin, bytes=self.flash_bytes, access="rx")
+        return self.used(self.regions)
+
+    def used(self, names: Iterable[str]) -> dict[str, Region]:
+        """Every memory by name where something is placed in some of them, flash and RAM first."""
+        flash_end = self.flash_origin + self.flash_bytes
+        inside = {
+            name
+            for name, each in self.regions.items()
+            if each.origin > self.flash_origin and each.end == flash_end
+        }
+        regions = {
+            name: each
+            for name, each in self.regions.items()
+            if name not in inside.difference(names)
+        }
+        end = min([flash_end, *(regions[name].origin for name in inside & regions.keys())])
+        flash = Region(origin=self.flash_origin, bytes=end - self.flash_origin, access="rx")
         ram = Region(origin=self.ram_origin, bytes=self.ram_bytes, access="rw")
-        return {"flash": flash, "ram": ram, **self.regions}
+        return {"flash": flash, "ram": ram, **regions}
 
     @property
     def part_flash_bytes(self) -> int:

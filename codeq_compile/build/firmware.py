@@ -320,14 +320,14 @@ def _linker_script(target: Target, placement: place.Placement) -> str:
     memory = target.memory
     assert memory is not None
     chosen = {**place.DEFAULTS, **placement}
-    others = memory.regions.values()
+    memories = memory.used(chosen.values())
     return "\n".join(
         [
             "MEMORY",
             "{",
             *(
                 f"    {name.upper()} : ORIGIN = {each.origin:#x}, LENGTH = {each.bytes:#x}"
-                for name, each in memory.all.items()
+                for name, each in memories.items()
             ),
             "}",
             *(f'REGION_ALIAS("{part.upper()}", {name.upper()})' for part, name in chosen.items()),
@@ -339,9 +339,10 @@ def _linker_script(target: Target, placement: place.Placement) -> str:
             "    {",
             "        codeq_regions_start = .;",
             *(
-                f"        LONG({each.origin:#x}) LONG({each.origin + each.bytes:#x}) "
+                f"        LONG({each.origin:#x}) LONG({each.end:#x}) "
                 f"LONG({int(each.access == 'rw')})"
-                for each in others
+                for name, each in memories.items()
+                if name in memory.regions
             ),
             "        codeq_regions_end = .;",
             "    } > FLASH",

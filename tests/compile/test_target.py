@@ -93,6 +93,18 @@ def test_further_memories_stand_beside_flash_and_ram(tmp_path: Path) -> None:
     assert (0, 65536, "rx") == msgspec.structs.astuple(board.memory.all["flash"])
 
 
+def test_the_end_of_the_flash_is_flash_until_something_is_placed_there(tmp_path: Path) -> None:
+    """Half of a tightly coupled memory must not be lost to programs that do not ask for it."""
+    end = REGION.replace("rw", "rx").replace("0x10000000", "0xf000")
+    board = target.read(written(tmp_path, GOOD.replace("[build]", end)))
+
+    assert board.memory is not None
+    alone, beside = board.memory.used(["ram"]), board.memory.used(["tcm", "flash"])
+    assert ["flash", "ram"] == list(alone)
+    assert 65536 == alone["flash"].bytes == beside["flash"].bytes + beside["tcm"].bytes
+    assert beside["flash"].end == beside["tcm"].origin
+
+
 def test_vector_cores_align_to_vectors() -> None:
     """And only they: 16 bytes a buffer are too much for an M0."""
     assert 16 == target.load("mps3_an547").alignment
