@@ -297,6 +297,7 @@ def test_compile_writes_a_library_and_its_report(library: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["--flash", "--weights", "--ram"])
 def test_a_budget_that_is_too_small_ends_with_3(model: Path, tmp_path: Path, budget: str) -> None:
     """CI of a product fails where the model outgrows its place, and nothing is left behind."""

@@ -207,6 +207,7 @@ def test_a_stream_that_does_not_decode_to_its_weights_is_never_emitted(
         plan(graph, HOST)
 
 
+@pytest.mark.slow
 @given(graphs(), st.sampled_from(["host", "mps2_an386", "mps3_an547"]), st.data())
 def test_every_legal_graph_has_a_plan(graph: Graph, name: str, data: st.DataObject) -> None:
     """On every instruction set and with every packing that can be asked for."""

@@ -28,6 +28,7 @@ from tests.graphs import grid, one_op_graph, random_inputs, s8
 from tests.strategies import GraphBuilder, graphs
 
 
+@pytest.mark.slow
 @given(graphs(max_nodes=8))
 def test_no_value_leaves_its_range(graph: Graph) -> None:
     """A range that is too narrow makes passes and kernels wrong for rare inputs only."""

@@ -20,6 +20,7 @@ Network = Callable[[np.random.Generator], Graph]
 NETWORKS = [pytest.param(n, id=n.__name__) for n in (ds_cnn, resnet8, mobilenet_v1_025)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_of_mixed_widths_gives_the_integers_of_the_simulation(
     network: Network, tmp_path: Path, rng: np.random.Generator

@@ -27,6 +27,7 @@ def differing_bytes(graph: Graph, target: str, io: Io = "caller") -> int:
         return check(library, ["host"], samples=2).bytes_differing
 
 
+@pytest.mark.slow
 @given(graph=graphs())
 @settings(max_examples=12, **SLOW_EXAMPLES)
 def test_c_equals_the_simulation_on_random_graphs(graph: Graph) -> None:
@@ -34,6 +35,7 @@ def test_c_equals_the_simulation_on_random_graphs(graph: Graph) -> None:
     assert 0 == differing_bytes(graph, "host")
 
 
+@pytest.mark.slow
 @given(graph=graphs())
 @settings(max_examples=12, **SLOW_EXAMPLES)
 def test_inputs_and_outputs_in_the_arena_give_the_same(graph: Graph) -> None:

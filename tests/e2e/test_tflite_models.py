@@ -20,6 +20,7 @@ from tests import oracle
 RANDOM_SAMPLES = 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tflite_models.SUPPORTED)
 def test_every_tensor_is_the_oracles(name: str, shared: Path, rng: np.random.Generator) -> None:
     """Whoever brings a model has measured it with these kernels, and must get what was measured."""

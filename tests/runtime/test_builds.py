@@ -94,6 +94,7 @@ def test_all_six_cores_are_built():
     assert expected == set(CORES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("find", [host_cc, zig_cc], ids=["host", "zig"])
 def test_the_host_compilers_have_nothing_to_warn_about(find, tmp_path):
     """Users build with -Werror; a warning in a vendored file would stop them."""

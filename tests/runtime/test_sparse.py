@@ -189,6 +189,7 @@ def test_a_pointwise_convolution_may_replace_its_input(runtime, rng, pixels, lim
     )
 
 
+@pytest.mark.slow
 def test_damaged_streams_leave_no_buffer(tmp_path: Path):
     """A checked build stops at the weight that is not there, before it touches foreign memory."""
     compiler = host_cc()

@@ -133,6 +133,7 @@ def test_an_undefined_instruction_is_a_fault(board):
     assert " at pc " in error.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emulator", EMULATORS)
 @pytest.mark.parametrize("board", ["microbit", "mps2_an386"])
 def test_the_watermark_grows_by_the_frames_that_were_used(board, emulator):

@@ -42,6 +42,7 @@ def test_the_papers_density_gives_the_papers_figure() -> None:
     assert 0.0295 == pytest.approx(relative_bops([layer], activation_bits=32))
 
 
+@pytest.mark.slow
 def test_an_exported_graph_counts_as_its_network() -> None:
     """The same layers, whether they are counted in torch or in the integers that came of it."""
     network, x = models.resnet20().eval(), torch.randn(2, 3, 32, 32)

@@ -116,6 +116,7 @@ def test_without_resuming_a_run_starts_anew(tmp_path: Path) -> None:
     assert [1, 1] == [epoch.number for epoch in epochs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

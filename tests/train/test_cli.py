@@ -44,6 +44,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_training_prints_progress_and_report(clips: Path) -> None:
     """The whole road in one command, ending in a comparison of every byte."""
     result = codeq(

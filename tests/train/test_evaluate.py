@@ -26,6 +26,7 @@ def test_balanced_accuracy_counts_every_class_alike() -> None:
     assert {"accuracy": 0.75, "balanced": 0.5} == accuracy(scores, np.asarray([0, 0, 0, 1]))
 
 
+@pytest.mark.slow
 def test_the_integers_are_as_accurate_as_the_fake_quantized_model(
     data: tuple[Tensor, Tensor],
 ) -> None:

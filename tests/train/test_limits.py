@@ -45,6 +45,7 @@ def trained(steps: int = 160, **limits: int) -> QuantizedModel:
     return ours
 
 
+@pytest.mark.slow
 def test_a_budget_in_bytes_is_met_and_used() -> None:
     """The user's flash budget is the one number that has to be given."""
     before = projected_bytes(net())
@@ -54,6 +55,7 @@ def test_a_budget_in_bytes_is_met_and_used() -> None:
     assert 250 < after <= 320
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [260, 320, 10_000])
 def test_what_is_left_of_a_budget_goes_to_the_layers_that_need_it(limit: int) -> None:
     """A large layer that lost a bit leaves hundreds of bytes, and each could carry accuracy."""

@@ -47,6 +47,7 @@ def trained(task: tuple[Tensor, Tensor]) -> tuple[nn.Module, list[Epoch]]:
     return ours.eval(), epochs
 
 
+@pytest.mark.slow
 def test_a_prepared_model_learns(
     trained: tuple[nn.Module, list[Epoch]], task: tuple[Tensor, Tensor]
 ) -> None:
@@ -88,6 +89,7 @@ def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> N
     assert [(32.0, 0.0, 0)] * 2 == [(e.mean_bits, e.sparsity, e.flash_bytes) for e in epochs]
 
 
+@pytest.mark.slow
 def test_mixed_precision_computes_in_bfloat16_until_the_last_phase(
     task: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ class Seen(Callback):
         self.epochs.append(epoch)
 
 
+@pytest.mark.slow
 def test_a_callback_sees_every_step_and_epoch(task: tuple[Tensor, Tensor]) -> None:
     """A method of training that acts between steps needs no loop of its own."""
     ours, seen = prepare(Rows(), task[0], QuantConfig()), Seen()
@@ -208,6 +211,7 @@ def test_the_best_epoch_of_a_float_model_is_kept(task: tuple[Tensor, Tensor]) ->
     assert evaluate(model, *task) == best.accuracy
 
 
+@pytest.mark.slow
 def test_the_best_epoch_of_a_prepared_model_is_that_of_its_integers(
     task: tuple[Tensor, Tensor],
 ) -> None:

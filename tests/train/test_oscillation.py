@@ -121,6 +121,7 @@ def test_a_held_weight_stays_where_it_was_for_longer() -> None:
     assert control.held > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "quantizer",
     [

@@ -52,6 +52,7 @@ def test_density_is_penalised_by_its_own_factor() -> None:
     assert 0.0 < float(regularizer(ours).detach()) <= 1.0
 
 
+@pytest.mark.slow
 def test_the_last_estimate_is_within_one_percent() -> None:
     """What the gradient followed is what the linker stores: layer by layer, at the last step."""
     ours = net(budgets=BudgetConfig(weights=300))
@@ -104,6 +105,7 @@ def test_uniform_layers_take_no_part() -> None:
     assert 0.0 == float(regularizer(ours))
 
 
+@pytest.mark.slow
 def test_widths_stay_once_the_last_aim_is_reached() -> None:
     """One that wavers between 4 and 5 bits makes the size jump by a quarter of the layer."""
     ours = net(budgets=BudgetConfig(weights=200))  # nothing is left that could be spent

@@ -193,6 +193,7 @@ def test_a_run_that_cannot_succeed_is_told_and_not_repeated(tmp_path: Path) -> N
     assert 1 == len(optuna.load_study(study_name="tiny", storage=storage).get_trials())
 
 
+@pytest.mark.slow
 def test_a_crash_is_tried_again_when_the_sweep_is(tmp_path: Path) -> None:
     """Memory runs out, a disk is full: that says nothing about the method."""
     plan = replace(PLAN, methods=("codeq",), seeds=(0,))

@@ -77,6 +77,7 @@ def test_the_trained_model_is_the_one_with_compact_tables(
     assert constant or {1, 2} >= {requant.c_params()["bias_bytes"] for requant in requants}
 
 
+@pytest.mark.slow
 def test_compact_tables_are_smaller() -> None:
     """Else nobody should pay for them."""
     sizes = []

@@ -43,6 +43,7 @@ def test_every_epoch_is_a_point_of_every_curve(tmp_path: Path) -> None:
     assert every[-FROZEN:] == list(seen["integer/accuracy"])
 
 
+@pytest.mark.slow
 def test_a_float_model_has_no_sizes(tmp_path: Path) -> None:
     """Its curves are the two that it has."""
     torch.manual_seed(0)

@@ -157,6 +157,7 @@ def test_the_header_is_cpp_too(graph: Callable[[], Graph], io: Io, tmp_path: Pat
     assert (0, "") == (done.returncode, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("io", IO)
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_the_selftest_passes_and_names_the_vector_that_does_not(

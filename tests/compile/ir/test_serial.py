@@ -116,6 +116,7 @@ def test_labels_and_provenance_come_back(tmp_path: Path) -> None:
     assert {"author": "x", "source": "test"} == graph.provenance
 
 
+@pytest.mark.slow
 def test_the_same_graph_gives_the_same_bytes_in_every_process() -> None:
     """Hash order of dicts or of metadata keys would change the file and its hash."""
     code = (
@@ -182,6 +183,7 @@ JSON_VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(parent=same_folder, max_examples=200)
 @given(st.data())
 def test_no_change_of_the_graph_makes_a_traceback(tmp_path: Path, data: st.DataObject) -> None:

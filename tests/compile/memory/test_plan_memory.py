@@ -18,6 +18,7 @@ from tests.strategies import GraphBuilder, graphs
 POOL = MaxPool2D(kernel=(1, 1), stride=(1, 1))
 
 
+@pytest.mark.slow
 @given(graphs(), st.sampled_from([4, 16]), st.sampled_from(["caller", "arena"]), st.data())
 def test_every_tensor_has_a_place(
     graph: Graph, alignment: int, io: Io, data: st.DataObject

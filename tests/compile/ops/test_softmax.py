@@ -87,6 +87,7 @@ def _loops(params: SoftmaxParams, x: np.ndarray) -> np.ndarray:
     return np.array(y, np.int8).reshape(x.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_golden_equals_the_spec_written_as_loops(case: Case):
     """A wrong golden makes every kernel wrong with it, and no comparison would notice."""

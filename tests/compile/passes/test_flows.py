@@ -19,6 +19,7 @@ from tests.strategies import graphs
 REWRITES = tuple(step for step in FLOWS["native"] if step is not lower)
 
 
+@pytest.mark.slow
 @given(graphs(max_nodes=8), st.sampled_from(sorted(FLOWS)))
 def test_a_flow_keeps_every_output_bit(graph: Graph, flow: str) -> None:
     """Optimisation must be invisible: the trained integers are the product."""
@@ -29,6 +30,7 @@ def test_a_flow_keeps_every_output_bit(graph: Graph, flow: str) -> None:
     plan_memory(result, {})
 
 
+@pytest.mark.slow
 @given(graphs(max_nodes=8))
 def test_the_native_flow_leaves_nothing_to_do(graph: Graph) -> None:
     """If a second run still found something, the order of the passes would be wrong."""
@@ -37,6 +39,7 @@ def test_the_native_flow_leaves_nothing_to_do(graph: Graph) -> None:
     assert len(once.nodes) == len(passes.run(once).nodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", REWRITES[:-1], ids=lambda step: step.__name__)
 @given(graph=graphs(max_nodes=6))
 def test_each_pass_alone_keeps_every_output_bit(step: Pass, graph: Graph) -> None:

@@ -69,6 +69,7 @@ def macs_of(graph: Graph) -> int:
     return sum(n.op.macs(n.params, lowered.output_type(n)) for n in lowered.nodes)
 
 
+@pytest.mark.slow
 @given(dying_graphs())
 def test_no_output_notices_and_nothing_is_left_to_do(graph: Graph) -> None:
     """The pass is exact, ends, and never makes a graph larger."""

@@ -38,6 +38,7 @@ def test_an_emulated_board_counts(tmp_path: Path) -> None:
     assert isinstance(profile(tmp_path), Profile)
 
 
+@pytest.mark.slow
 def test_a_real_board_is_asked_for_its_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

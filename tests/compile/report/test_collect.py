@@ -139,6 +139,7 @@ def test_a_bad_report_is_an_input_error(text: str | None, tmp_path: Path) -> Non
         collect.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_sizes_come_from_the_image_where_one_was_linked(tmp_path: Path) -> None:
     """Code cannot be known before the linker has dropped what is not called."""
     graph = ds_cnn(np.random.default_rng(0))

@@ -25,6 +25,7 @@ def all_functions() -> QuantizedModel:
     return prepared(apply, images(64, 5))
 
 
+@pytest.mark.slow
 def test_tables_hold_each_function_in_float64(all_functions: QuantizedModel) -> None:
     """All 256 values, rounded to the output's grid; never a float32 function of some machine."""
     graph = export(all_functions)
@@ -91,6 +92,7 @@ def test_operands_that_stand_differently_are_refused() -> None:
         prepared(mixed, images(2, 3, 4, 4), images(2, 3, 4, 4))
 
 
+@pytest.mark.slow
 def test_argmax_counts_as_torch_does() -> None:
     """Over the channels of an image, and over a vector."""
     x = images(4, 3, 4, 5)

@@ -44,6 +44,7 @@ def error(
     return float((outputs.clamp(*limits) - seen.targets.clamp(*limits)).square().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0, 2])
 @pytest.mark.parametrize("limits", [NO_LIMITS, (0.0, math.inf)])
 def test_learned_rounding_beats_nearest_rounding(gap: int, limits: tuple[float, float]) -> None:

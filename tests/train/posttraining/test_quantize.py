@@ -221,6 +221,7 @@ def test_every_kind_of_range_keeps_its_codes(per_channel: bool, ranges: str) -> 
         assert torch.equal(layer.quantizer(layer.weight), layer.weight)
 
 
+@pytest.mark.slow
 def test_what_only_training_can_do_is_refused() -> None:
     """A setting that is silently ignored costs an afternoon."""
     with pytest.raises(InputError, match="chooses its levels while it trains"):

@@ -72,6 +72,7 @@ def test_progress_tells_every_epoch_and_its_phase(
     assert all(0 < each.epoch.flash_bytes < 16_000 for each in seen[4:])
 
 
+@pytest.mark.slow
 def test_the_epoch_whose_integers_validate_best_is_kept(
     short: Recipe, trained: Trained, seen: list[Progress]
 ) -> None:
@@ -85,6 +86,7 @@ def test_the_epoch_whose_integers_validate_best_is_kept(
     assert costs in [each.epoch.flash_bytes for each in seen]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model(short: Recipe, trained: Trained) -> None:
     """A reported accuracy must be reproducible from the command that is printed with it."""
     again = recipes.train(short, seed=3, on_progress=lambda _: None)
@@ -149,6 +151,7 @@ def test_the_devices_integers_are_the_recordings_counts(short: Recipe, trained: 
     assert short.dataset.grid == trained.graph.tensors[name].grid
 
 
+@pytest.mark.slow
 def test_delivery_writes_library_report_and_table(
     short: Recipe, trained: Trained, tmp_path: Path
 ) -> None:

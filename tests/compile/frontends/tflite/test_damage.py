@@ -140,6 +140,7 @@ def test_a_damaged_file_is_an_error_and_not_a_crash(number: int, changes: list[M
     check(bytes(data))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(tflite_models.SMALL), st.lists(mutations(), min_size=1, max_size=8))
 @settings(max_examples=150)
 def test_a_damaged_real_model_is_an_error_and_not_a_crash(
