@@ -229,7 +229,7 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option("--target", "target_name", required=True, metavar="T", help="See `codeq targets`.")
 @click.option("--name", help="Prefix of every symbol and file.  [default: the model's name]")
 @click.option(
-    "--packing", default="auto", show_default=True, metavar="P", help="auto, or one codec."
+    "--packing", default="auto", show_default=True, metavar="P", help="auto, fast, or one codec."
 )
 @budget("--flash", "the whole linked image without vector table and start-up")
 @budget("--weights", "weights and tables")

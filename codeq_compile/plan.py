@@ -2,7 +2,8 @@
 """Every decision of a compilation, made once: packing, kernel, scratch and place of each layer."""
 
 import difflib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,13 +14,16 @@ from codeq_compile.ir.op import CArray, c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import Io, MemoryPlan, plan_memory
-from codeq_compile.ops.base import align4
+from codeq_compile.ops.base import SPARSE, align4
 from codeq_compile.packing import CODECS, applicable, pack, unpack
 from codeq_compile.target import Target
 
 AUTO = "auto"
-SPARSE = frozenset({"bitmask", "rle"})
-"""Packings whose kernels never meet a zero."""
+FAST = "fast"
+"""The packing that is read in least time, of those that are about as small as the smallest."""
+GAP = "gap"
+_LONGER = 1.125
+"""How much longer a stream may be that is read faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +160,9 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
         Lowered: `codeq_compile.passes.run` has run on it.
     target : Target
     packing : str
-        ``"auto"``: the fewest bytes for each layer; else one codec for all layers whose op has
-        kernels for it, dense for the others.
+        ``"auto"``: the fewest bytes for each layer, ``gap`` left out; ``"fast"``: ``gap`` where it
+        takes at most an eighth more, because it is read in half the time; else one codec for all
+        layers whose op has kernels for it, dense for the others.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in the arena they share bytes with other tensors, and a run
         overwrites its inputs.
@@ -171,18 +176,18 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
     """
     assert graph.is_lowered, "passes.run comes before plan"
     _check_packing(graph, packing)
-    smallest = _plan(graph, target, packing, io)
-    roomy = _plan(_with_room(smallest), target, packing, io)
-    return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
-
-
-def _plan(graph: Graph, target: Target, packing: str, io: Io) -> Plan:
     nodes = [node for node in graph.nodes if not node.op.is_view]
     layers: list[Layer] = []
     state = 0
     for index, node in enumerate(nodes, start=1):
         layers.append(_layer(graph, node, index, target, packing, state))
         state += align4(layers[-1].state_bytes)
+    smallest = _plan(graph, target, packing, layers, io)
+    roomy = _plan(graph, target, packing, list(_layers_with_room(smallest)), io)
+    return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
+
+
+def _plan(graph: Graph, target: Target, packing: str, layers: list[Layer], io: Io) -> Plan:
     decided = {layer.node.name: layer.node for layer in layers}
     graph = graph.with_nodes(tuple(decided.get(node.name, node) for node in graph.nodes))
     scratch = {layer.node.name: layer.scratch_bytes for layer in layers}
@@ -195,23 +200,35 @@ def _plan(graph: Graph, target: Target, packing: str, io: Io) -> Plan:
     )
 
 
-def _with_room(plan: Plan) -> Graph:
-    """The graph, each node using what the arena has left while it is executed."""
-    return plan.graph.with_nodes(
-        tuple(
-            replace(node, params=node.op.with_scratch(node.params, plan.memory.room(position)))
-            for position, node in enumerate(plan.graph.nodes)
-        )
+def _layers_with_room(plan: Plan) -> Iterator[Layer]:
+    """Each layer, using what the arena has left while it is executed."""
+    position = {node.name: position for position, node in enumerate(plan.graph.nodes)}
+    for layer in plan.layers:
+        node = layer.node
+        room = plan.memory.room(position[node.name])
+        node = replace(node, params=node.op.with_scratch(node.params, room))
+        scratch = _scratch_bytes(plan.graph, node, layer.kernel, layer.packed)
+        yield replace(layer, node=node, scratch_bytes=scratch)
+
+
+def _scratch_bytes(graph: Graph, node: Node, kernel: Kernel, packed: Packed | None) -> int:
+    return node.op.scratch_bytes(
+        node.params,
+        graph.input_types(node),
+        graph.output_type(node),
+        packed,
+        kernel.family,
+        kernel.isa,
     )
 
 
 def _check_packing(graph: Graph, packing: str) -> None:
-    known = (AUTO, *CODECS)
+    known = (AUTO, FAST, *CODECS)
     if packing not in known:
         near = difflib.get_close_matches(packing, known, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
         raise InputError(f'there is no packing "{packing}": {hint}')
-    if packing == AUTO:
+    if packing in {AUTO, FAST}:
         return
     refused = [
         f'  layer "{node.name}": {node.weights.bits} bits, gap {node.weights.gap}'
@@ -252,9 +269,7 @@ def _layer(
         packed=packed,
         costs={name: packed.bytes for name, (_, packed) in candidates.items() if packed},
         note=note,
-        scratch_bytes=node.op.scratch_bytes(
-            node.params, inputs, output, packed, kernel.family, kernel.isa
-        ),
+        scratch_bytes=_scratch_bytes(graph, node, kernel, packed),
         state_offset=state_offset,
         state_bytes=node.op.state_bytes(node.params),
         tables_bytes=sum(array.bytes for array in arrays if array.name != "weights"),
@@ -311,10 +326,18 @@ def _choice(node: Node, candidates: Candidates, packing: str) -> tuple[str, str]
         return "", ""
     if packing in candidates:
         return packing, ""
-    if packing != AUTO:
+    if packing not in {AUTO, FAST}:
         return "dense", f"{packing} has no kernel for {node.op.kind} here: dense instead"
+    size = {name: _bytes(packed) for name, (_, packed) in candidates.items()}
     # the first of the smallest: the order is the op's preference
-    return min(candidates, key=lambda name: _bytes(candidates[name][1])), ""
+    smallest = min((name for name in size if name != GAP), key=size.__getitem__)
+    if (
+        packing == FAST
+        and smallest in SPARSE
+        and size.get(GAP, math.inf) <= _LONGER * size[smallest]
+    ):
+        return GAP, ""
+    return smallest, ""
 
 
 def _bytes(packed: Packed | None) -> int:

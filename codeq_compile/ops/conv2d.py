@@ -16,6 +16,7 @@ from codeq_compile.numerics import Int8Array
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import (
     ROW_CACHE,
+    SPARSE,
     Padding,
     Pair,
     Requant,
@@ -45,7 +46,6 @@ MIN_PATCHES = 4
 """Patches that share one decoding of the weights at least; CQ_MIN_PATCHES of runtime_c."""
 MIN_PIXELS = 4
 """With fewer most lanes of the sparse kernels are empty."""
-SPARSE_PACKINGS = ("bitmask", "rle")
 NOT_CUT = Cut(
     size=(0, 0),
     kept=0,
@@ -113,7 +113,7 @@ class Conv2D(Op[Conv2DParams]):
     multiplier_bits: int = 31
 
     has_weights = True
-    packings = ("dense", "ternary", "bitmask", "rle")
+    packings = ("dense", "ternary", "bitmask", "rle", "gap")
 
     def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
         """Output (oh, ow, out channels).
@@ -198,7 +198,7 @@ class Conv2D(Op[Conv2DParams]):
     ) -> Mapping[str, CValue]:
         kh, kw = params.weights.shape[1:3]
         cut = None
-        if packed is not None and packed.packing in SPARSE_PACKINGS and self._fills_lanes(params):
+        if packed is not None and packed.packing in SPARSE and self._fills_lanes(params):
             cut = self._cut(params)
         return {
             "in": inputs[0].shape,

@@ -59,7 +59,7 @@ class Linear(Op[LinearParams]):
     float32_product: bool = False
 
     has_weights = True
-    packings = ("dense", "ternary", "bitmask", "rle")
+    packings = ("dense", "ternary", "bitmask", "rle", "gap")
 
     def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
         """Output (..., out features).
@@ -128,6 +128,9 @@ class Linear(Op[LinearParams]):
             "requant": params.requant.c_params(),
         }
 
+    def families(self, params: LinearParams) -> tuple[str, ...]:
+        return ("linear_sparse", "linear")
+
     def macs(self, params: LinearParams, output: TensorType) -> int:
         return output.elements * int(params.weights.shape[1])
 
@@ -141,6 +144,8 @@ class Linear(Op[LinearParams]):
         isa: str = "ref",
     ) -> int:
         """Decoded weights: a chunk of a row, or a panel of rows. [linear-C5] [linear-C6]"""
+        if family == "linear_sparse":
+            return 0
         if isa == "dsp":
             return _dsp_scratch_bytes(params, packed)
         out_features, in_features = map(int, params.weights.shape)

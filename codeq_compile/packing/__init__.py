@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Codecs of weights: codes to the bytes that stand in flash, and back.  Spec: docs/FORMATS.md."""
 
-import math
 from collections.abc import Iterable
 
 from codeq_compile.errors import ModelError, SpecViolation
@@ -10,10 +9,13 @@ from codeq_compile.numerics import Int8Array
 from codeq_compile.packing.base import Codec
 from codeq_compile.packing.bitmask import Bitmask
 from codeq_compile.packing.dense import Dense
+from codeq_compile.packing.gap import Gap
 from codeq_compile.packing.rle import Rle
 from codeq_compile.packing.ternary import Ternary
 
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle())}
+CODECS: dict[str, Codec] = {
+    codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap())
+}
 
 __all__ = ["CODECS", "Codec", "applicable", "pack", "unpack"]
 
@@ -24,15 +26,15 @@ def pack(weights: Weights, name: str) -> Packed:
     Raises
     ------
     SpecViolation
-        `[F2]` there is no such codec; `[F6]` ternary was asked for other weights.
+        `[F2]` there is no such codec; `[F6]`, `[F10]` it cannot hold these weights.
     """
     codec = CODECS.get(name)
     if codec is None:
         raise SpecViolation("F2", f'there is no packing "{name}"; there are {", ".join(CODECS)}')
     if not codec.applies(weights):
         raise SpecViolation(
-            "F6",
-            f"ternary packing needs a 2-bit grid with gap 0, these weights have {weights.bits} "
+            codec.label,
+            f"{name} packing needs {codec.needs}, these weights have {weights.bits} "
             f"bits{' in a table' if weights.levels else f' and gap {weights.gap}'}: use dense",
         )
     return codec.pack(weights)
@@ -59,7 +61,7 @@ def unpack(packed: Packed, shape: Shape) -> Int8Array:
     codec = CODECS.get(packed.packing)
     if codec is None or not 1 <= packed.bits <= 8:
         raise ModelError(f'no decoder for packing "{packed.packing}" of {packed.bits} bits')
-    return codec.unpack(packed, math.prod(shape)).reshape(shape)
+    return codec.unpack(packed, shape).reshape(shape)
 
 
 def applicable(weights: Weights, names: Iterable[str]) -> tuple[str, ...]:

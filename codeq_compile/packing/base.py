@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from codeq_compile.errors import ModelError
-from codeq_compile.ir.types import Packed, Weights
+from codeq_compile.ir.types import Packed, Shape, Weights
 from codeq_compile.numerics import Int8Array
 from codeq_compile.packing.bits import Fields
 
@@ -16,6 +16,12 @@ class Codec(ABC):
     """One way to store weights; twin of runtime_c/src/decode/<name>.h."""
 
     name: ClassVar[str]
+
+    label: ClassVar[str]
+    """Rule of FORMATS.md."""
+
+    needs: ClassVar[str] = ""
+    """What `applies` asks for."""
 
     def applies(self, weights: Weights) -> bool:
         """Whether these weights have this form at all."""
@@ -26,8 +32,8 @@ class Codec(ABC):
         """The stream of weights that `applies` accepted."""
 
     @abstractmethod
-    def unpack(self, packed: Packed, count: int) -> Int8Array:
-        """The `count` integers that the layer multiplies with, in the order of the stream.
+    def unpack(self, packed: Packed, shape: Shape) -> Int8Array:
+        """The integers that a layer of this shape multiplies with, in the order of the stream.
 
         Raises
         ------

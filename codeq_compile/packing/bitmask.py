@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One mask bit a weight, then the non-zeros.  Spec: FORMATS.md [F7]."""
 
+import math
+
 import numpy as np
 
-from codeq_compile.ir.types import Packed, Weights
+from codeq_compile.ir.types import Packed, Shape, Weights
 from codeq_compile.numerics import Int8Array
 from codeq_compile.packing import bits
 from codeq_compile.packing.base import (
@@ -18,6 +20,7 @@ class Bitmask(Codec):
     """Mask of the whole layer, filled up to a byte, then a field for each set bit. [F7]"""
 
     name = "bitmask"
+    label = "F7"
 
     def pack(self, weights: Weights) -> Packed:
         mask = bits.to_bytes(weights.values.ravel() != 0)
@@ -30,7 +33,8 @@ class Bitmask(Codec):
             levels=weights.levels,
         )
 
-    def unpack(self, packed: Packed, count: int) -> Int8Array:
+    def unpack(self, packed: Packed, shape: Shape) -> Int8Array:
+        count = math.prod(shape)
         mask_bytes = -(-count // 8)
         mask_stream = bits.from_bytes(packed.data[:mask_bytes])
         mask = bits.take(mask_stream, 0, count, 1) != 0

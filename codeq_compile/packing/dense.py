@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every weight in its own field of `bits` bits.  Spec: FORMATS.md [F5]."""
 
-from codeq_compile.ir.types import Packed, Weights
+import math
+
+from codeq_compile.ir.types import Packed, Shape, Weights
 from codeq_compile.numerics import Int8Array
 from codeq_compile.packing import bits
 from codeq_compile.packing.base import Codec, from_value_fields, value_fields
@@ -11,6 +13,7 @@ class Dense(Codec):
     """Fields of 1 to 8 bits, back to back. [F5]"""
 
     name = "dense"
+    label = "F5"
 
     def pack(self, weights: Weights) -> Packed:
         return Packed(
@@ -21,7 +24,8 @@ class Dense(Codec):
             levels=weights.levels,
         )
 
-    def unpack(self, packed: Packed, count: int) -> Int8Array:
+    def unpack(self, packed: Packed, shape: Shape) -> Int8Array:
+        count = math.prod(shape)
         stream = bits.from_bytes(packed.data)
         fields = bits.take(stream, 0, count, packed.bits)
         bits.check_end(stream, count * packed.bits)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of zeros and the weights between them.  Spec: FORMATS.md [F8]."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from codeq_compile.errors import ModelError
-from codeq_compile.ir.types import Packed, Weights
+from codeq_compile.ir.types import Packed, Shape, Weights
 from codeq_compile.numerics import Int8Array
 from codeq_compile.packing import bits
 from codeq_compile.packing.base import (
@@ -25,6 +27,7 @@ class Rle(Codec):
     """Records of a run field and, unless the field is an escape, a value field. [F8]"""
 
     name = "rle"
+    label = "F8"
 
     def pack(self, weights: Weights) -> Packed:
         runs, trailing = zero_runs(weights.values.ravel())
@@ -39,7 +42,8 @@ class Rle(Codec):
             run_bits=run_bits,
         )
 
-    def unpack(self, packed: Packed, count: int) -> Int8Array:
+    def unpack(self, packed: Packed, shape: Shape) -> Int8Array:
+        count = math.prod(shape)
         if packed.run_bits not in RUN_BITS:
             raise ModelError(f"run fields of rle weights have 1 to 8 bits, not {packed.run_bits}")
         stream = bits.from_bytes(packed.data)

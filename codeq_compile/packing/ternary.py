@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Five weights of {-1, 0, 1} in one byte, 1.6 bits each.  Spec: FORMATS.md [F6]."""
 
+import math
+
 import numpy as np
 
 from codeq_compile.errors import ModelError
-from codeq_compile.ir.types import Packed, Weights
+from codeq_compile.ir.types import Packed, Shape, Weights
 from codeq_compile.numerics import Int8Array
 from codeq_compile.packing.base import Codec
 
@@ -17,6 +19,8 @@ class Ternary(Codec):
     """``sum (w_k + 1)·3^k`` a byte, k = 0 first; missing weights of the last byte are -1. [F6]"""
 
     name = "ternary"
+    label = "F6"
+    needs = "a 2-bit grid with gap 0"
 
     def applies(self, weights: Weights) -> bool:
         return weights.is_ternary
@@ -28,7 +32,8 @@ class Ternary(Codec):
         data = (digits.reshape(-1, PER_BYTE) @ _DIGITS).astype(np.uint8).tobytes()
         return Packed(packing=self.name, bits=weights.bits, data=data)
 
-    def unpack(self, packed: Packed, count: int) -> Int8Array:
+    def unpack(self, packed: Packed, shape: Shape) -> Int8Array:
+        count = math.prod(shape)
         expected = -(-count // PER_BYTE)
         if len(packed.data) != expected:
             raise ModelError(

@@ -204,6 +204,38 @@ static inline uint32_t cq_uxtb16_ror8(uint32_t x)
     return lanes;
 }
 
+/** @brief acc plus byte 0 of x. */
+static inline uint32_t cq_uxtab(uint32_t acc, uint32_t x)
+{
+    uint32_t sum;
+    __asm__("uxtab %0, %1, %2" : "=r"(sum) : "r"(acc), "r"(x));
+    return sum;
+}
+
+/** @brief acc plus byte 1 of x. */
+static inline uint32_t cq_uxtab_ror8(uint32_t acc, uint32_t x)
+{
+    uint32_t sum;
+    __asm__("uxtab %0, %1, %2, ror #8" : "=r"(sum) : "r"(acc), "r"(x));
+    return sum;
+}
+
+/** @brief acc plus byte 2 of x. */
+static inline uint32_t cq_uxtab_ror16(uint32_t acc, uint32_t x)
+{
+    uint32_t sum;
+    __asm__("uxtab %0, %1, %2, ror #16" : "=r"(sum) : "r"(acc), "r"(x));
+    return sum;
+}
+
+/** @brief acc plus byte 3 of x. */
+static inline uint32_t cq_uxtab_ror24(uint32_t acc, uint32_t x)
+{
+    uint32_t sum;
+    __asm__("uxtab %0, %1, %2, ror #24" : "=r"(sum) : "r"(acc), "r"(x));
+    return sum;
+}
+
 /** @brief Both 16-bit lanes of acc plus bytes 0 and 2, each modulo 2^16. */
 static inline uint32_t cq_uxtab16(uint32_t acc, uint32_t x)
 {
@@ -394,6 +426,26 @@ static inline uint32_t cq_uxtb16(uint32_t x)
 static inline uint32_t cq_uxtb16_ror8(uint32_t x)
 {
     return x >> 8 & 0x00ff00ffu;
+}
+
+static inline uint32_t cq_uxtab(uint32_t acc, uint32_t x)
+{
+    return acc + (x & 0xffu);
+}
+
+static inline uint32_t cq_uxtab_ror8(uint32_t acc, uint32_t x)
+{
+    return acc + (x >> 8u & 0xffu);
+}
+
+static inline uint32_t cq_uxtab_ror16(uint32_t acc, uint32_t x)
+{
+    return acc + (x >> 16u & 0xffu);
+}
+
+static inline uint32_t cq_uxtab_ror24(uint32_t acc, uint32_t x)
+{
+    return acc + (x >> 24u & 0xffu);
 }
 
 static inline uint32_t cq_uxtab16(uint32_t acc, uint32_t x)

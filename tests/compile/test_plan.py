@@ -65,9 +65,9 @@ def test_what_the_other_packings_would_have_cost_is_kept(graph: Graph) -> None:
     """The report shows what was given up."""
     costs = {name: list(layer.costs) for name, layer in by_name(plan(graph, HOST)).items()}
 
-    assert ["dense", "bitmask", "rle"] == costs["conv"]
+    assert ["dense", "bitmask", "rle", "gap"] == costs["conv"]
     assert ["dense"] == costs["dw"]
-    assert ["dense", "ternary", "bitmask", "rle"] == costs["pw"]
+    assert ["dense", "ternary", "bitmask", "rle", "gap"] == costs["pw"]
     assert [] == costs["act"]
 
 
@@ -78,7 +78,7 @@ def test_equal_sizes_go_to_the_ops_preference(rng: np.random.Generator) -> None:
     y = builder.add(Conv2D(), builder.input(s8(2, 2, 1)), weights=layer)
     (only,) = plan(passes.run(builder.graph(y)), HOST).layers
 
-    assert {"dense": 1, "bitmask": 2, "rle": 1} == only.costs
+    assert {"dense": 1, "bitmask": 2, "rle": 1, "gap": 2} == only.costs
     assert only.packed is not None
     assert "dense" == only.packed.packing
 
@@ -94,6 +94,23 @@ def test_kernels_are_those_of_the_target(graph: Graph) -> None:
     """A DSP instruction on an M3 is a fault."""
     assert "cq_conv2d_s8_w2_ternary_ref" == by_name(plan(graph, HOST))["pw"].kernel.symbol
     assert "cq_conv2d_s8_w2_ternary_dsp" == by_name(plan(graph, M4))["pw"].kernel.symbol
+
+
+def test_fast_takes_gaps_where_they_are_hardly_longer(rng: np.random.Generator) -> None:
+    """Half of the decoding for an eighth of the bytes; dense weights are not made sparse."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(200))
+    for name, zeros in [("sparse", 0.8), ("sparser", 0.97), ("full", 0.0)]:
+        layer = random_weights(rng, (200, 200), bits=4, zeros=zeros)
+        x = builder.add(Linear(), x, weights=layer, name=name)
+    graph = passes.run(builder.graph(x), "literal")
+
+    def packings(asked: str) -> dict[str, str | None]:
+        layers = by_name(plan(graph, M4, asked))
+        return {name: layer.packed and layer.packed.packing for name, layer in layers.items()}
+
+    assert {"sparse": "rle", "sparser": "rle", "full": "dense"} == packings("auto")
+    assert {"sparse": "gap", "sparser": "rle", "full": "dense"} == packings("fast")
 
 
 @pytest.mark.parametrize("name", ["dense", "bitmask", "rle"])
@@ -123,7 +140,7 @@ def test_an_unknown_packing_is_told_with_the_likely_one(graph: Graph) -> None:
     """It comes from a command line."""
     with pytest.raises(InputError, match='no packing "bitmsk": did you mean "bitmask"'):
         plan(graph, HOST, "bitmsk")
-    with pytest.raises(InputError, match='no packing "x": there are auto, dense, ternary, '):
+    with pytest.raises(InputError, match='no packing "x": there are auto, fast, dense, ternary, '):
         plan(graph, HOST, "x")
 
 
@@ -192,7 +209,7 @@ def test_auto_avoids_packings_without_a_kernel(
     conv = by_name(plan(graph, HOST))["conv"]
 
     assert "bitmask" == (conv.packed and conv.packed.packing)
-    assert ["dense", "bitmask"] == list(conv.costs)
+    assert ["dense", "bitmask", "gap"] == list(conv.costs)
 
 
 def test_a_stream_that_does_not_decode_to_its_weights_is_never_emitted(
@@ -216,7 +233,7 @@ def test_every_legal_graph_has_a_plan(graph: Graph, name: str, data: st.DataObje
     try:
         result = plan(graph, target.load(name), asked)
     except InputError:
-        assert "ternary" == asked
+        assert asked in {"ternary", "gap"}
         return
 
     assert [n.name for n in graph.nodes if not n.op.is_view] == [x.node.name for x in result.layers]

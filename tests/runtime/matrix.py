@@ -14,7 +14,7 @@ from codeq_compile.packing import CODECS, pack
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, lowered
 
-SPARSE = ("bitmask", "rle")
+SPARSE = ("bitmask", "rle", "gap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

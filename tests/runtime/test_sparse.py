@@ -15,7 +15,7 @@ from codeq_compile.ir.op import Array
 from codeq_compile.kernels import Kernel
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import Conv2D
-from codeq_compile.packing import pack
+from codeq_compile.packing import CODECS, pack
 from codeq_compile.simulate import simulate
 from tests.compile.ops.test_conv2d import CASES
 from tests.graphs import Case, grid, lowered, one_op_graph, random_int8, s8
@@ -31,7 +31,9 @@ def check(runtime: Runtime, graph: Graph, x: Array, label: str, *, in_place: boo
     assert node.weights is not None
     assert "conv2d_sparse" in node.op.families(node.params), label
     expected = np.asarray(simulate(graph, {"x0": x})["y"])
-    for packing in ("bitmask", "rle"):
+    for packing in ("bitmask", "rle", "gap"):
+        if not CODECS[packing].applies(node.weights):
+            continue
         kernel = Kernel(
             family="conv2d_sparse", act="s8", bits=node.weights.bits, packing=packing, isa="dsp"
         )

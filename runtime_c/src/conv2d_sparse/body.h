@@ -163,7 +163,7 @@ static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *stri
 }
 
 /* Lists of the next `count` rows. */
-static void cq_sparse_read(struct cq_row_reader *reader, const struct cq_sparse_scratch *scratch,
+static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse_scratch *scratch,
                            int32_t count)
 {
     struct cq_stacks stacks = scratch->stacks;
@@ -178,7 +178,7 @@ static void cq_sparse_read(struct cq_row_reader *reader, const struct cq_sparse_
 
 /* One group of channels.  Either all its rows are kept as lists, or each is read again for each
  * strip. */
-static void cq_sparse_group(struct cq_row_reader *reader, const struct cq_strip *strip,
+static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip *strip,
                             const struct cq_conv2d_params *params,
                             const struct cq_sparse_scratch *scratch, const int8_t *in,
                             int32_t first_channel, int32_t unit, int8_t *out)
@@ -218,7 +218,7 @@ static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, uint32_
     const struct cq_strip strip = cq_strip_of(params, memory);
     const struct cq_sparse_scratch scratch = cq_sparse_scratch_of(&strip, params);
     struct cq_weights weights = params->weights;
-    struct cq_row_reader reader;
+    struct cq_taps_reader reader;
     int32_t unit = 1;
     if (bits == 2u && weights.levels == NULL) {
         /* lanes count how often the only magnitude was added */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sparse convolution with UXTAB16: two pixels an addition. */
 #include "../decode/bitmask.h"
+#include "../decode/gap.h"
 #include "../decode/rle.h"
 #include "body.h"
 
@@ -27,3 +28,8 @@ CQ_CONV2D_SPARSE_DSP(5, rle)
 CQ_CONV2D_SPARSE_DSP(6, rle)
 CQ_CONV2D_SPARSE_DSP(7, rle)
 CQ_CONV2D_SPARSE_DSP(8, rle)
+CQ_CONV2D_SPARSE_DSP(2, gap)
+CQ_CONV2D_SPARSE_DSP(3, gap)
+CQ_CONV2D_SPARSE_DSP(4, gap)
+CQ_CONV2D_SPARSE_DSP(5, gap)
+CQ_CONV2D_SPARSE_DSP(6, gap)

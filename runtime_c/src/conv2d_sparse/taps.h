@@ -40,7 +40,7 @@ struct cq_row_lists {
 };
 
 /* Rows of a stream, and where their taps begin in the strip. */
-struct cq_row_reader {
+struct cq_taps_reader {
     const struct cq_decoder *decoder;
     struct cq_cursor cursor;
     int32_t length;         /* weights of a row */
@@ -129,7 +129,7 @@ static CQ_INLINE void cq_row_push(struct cq_row_writer *writer, int32_t entry, i
 
 /* Decode the next row onto the stacks, which begin at `base`; without `is_split` every row is one
  * segment. */
-static CQ_INLINE void cq_row_read(struct cq_row_lists *row, struct cq_row_reader *reader,
+static CQ_INLINE void cq_row_read(struct cq_row_lists *row, struct cq_taps_reader *reader,
                                   const struct cq_stacks *base, struct cq_stacks *stacks,
                                   int is_split)
 {
@@ -176,7 +176,7 @@ static CQ_INLINE void cq_row_read(struct cq_row_lists *row, struct cq_row_reader
 }
 
 CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_whole(struct cq_row_lists *row,
-                                                       struct cq_row_reader *reader,
+                                                       struct cq_taps_reader *reader,
                                                        const struct cq_stacks *base,
                                                        struct cq_stacks *stacks)
 {
@@ -184,7 +184,7 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_whole(struct cq_row_lists *row,
 }
 
 CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_split(struct cq_row_lists *row,
-                                                       struct cq_row_reader *reader,
+                                                       struct cq_taps_reader *reader,
                                                        const struct cq_stacks *base,
                                                        struct cq_stacks *stacks)
 {

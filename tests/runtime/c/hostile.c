@@ -143,18 +143,18 @@ static uint32_t convolve(const struct cq_decoder *decoder)
 int main(int argc, char **argv)
 {
     static const struct cq_decoder *const decoders[] = {&cq_dense, &cq_ternary, &cq_bitmask,
-                                                        &cq_rle};
+                                                        &cq_rle, &cq_gap};
     state = 2u * (argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 0) : 0u) + 1u;
     const uint32_t rounds = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 2000u;
     uint32_t calls = 0u;
     uint32_t stopped = 0u;
     for (uint32_t round = 0u; round < rounds; ++round) {
-        for (int32_t i = 0; i < 4; ++i) {
+        for (int32_t i = 0; i < 5; ++i) {
             stopped += decode(decoders[i], i < 2 ? 1 : 2);
             ++calls;
         }
-        stopped += convolve(&cq_bitmask) + convolve(&cq_rle);
-        calls += 2u;
+        stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
+        calls += 3u;
     }
     printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);
     return 0;

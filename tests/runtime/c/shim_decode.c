@@ -3,6 +3,7 @@
  */
 #include "../../../runtime_c/src/decode/bitmask.h"
 #include "../../../runtime_c/src/decode/dense.h"
+#include "../../../runtime_c/src/decode/gap.h"
 #include "../../../runtime_c/src/decode/rle.h"
 #include "../../../runtime_c/src/decode/ternary.h"
 
@@ -59,3 +60,4 @@ DECODE(dense, store_dense)
 DECODE(ternary, store_dense)
 DECODE(bitmask, store_sparse)
 DECODE(rle, store_sparse)
+DECODE(gap, store_sparse)

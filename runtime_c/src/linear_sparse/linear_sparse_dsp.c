@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A fully connected layer from records as they stand: each weight is used once, so that it is not
+ * worth a list. */
+#include <codeq/linear.h>
+
+#include "../attributes.h"
+#include "../bytes.h"
+#include "../decode/gap.h"
+#include "../quad_dsp.h"
+
+/* What the width of a code says about a record, in each byte of a word. */
+struct cq_gap_masks {
+    uint32_t distances, codes;
+};
+
+/*
+ * Four records: 17 instructions (Cortex-M4, gcc 12).  Codes stay in the upper bits of their bytes,
+ * so that the sum is 2^(8 - bits) times what it should be; a record that only skips adds nothing.
+ */
+static inline int32_t cq_gap_word(uint32_t word, struct cq_gap_masks masks, const int8_t *x,
+                                  uint32_t *place, int32_t sum)
+{
+    const uint32_t distances = word & masks.distances;
+    const uint32_t codes = word & masks.codes;
+    const uint32_t even = cq_sxtb16(codes);
+    const uint32_t odd = cq_sxtb16_ror8(codes);
+    const uint32_t place0 = cq_uxtab(*place, distances);
+    const uint32_t place1 = cq_uxtab_ror8(place0, distances);
+    const uint32_t place2 = cq_uxtab_ror16(place1, distances);
+    const uint32_t place3 = cq_uxtab_ror24(place2, distances);
+    *place = place3;
+    sum = cq_smlabb((uint32_t)x[place0], even, sum);
+    sum = cq_smlabb((uint32_t)x[place1], odd, sum);
+    sum = cq_smlabt((uint32_t)x[place2], even, sum);
+    return cq_smlabt((uint32_t)x[place3], odd, sum);
+}
+
+/* One block: the records of a chunk times its inputs. */
+CQ_FAST_CODE static int32_t cq_gap_dot(struct cq_bits *stream, struct cq_gap_masks masks,
+                                       const int8_t *x, int32_t length, int32_t sum)
+{
+    int32_t records;
+    const int8_t *at = (const int8_t *)cq_gap_records(stream, &records);
+    uint32_t place = UINT32_MAX; /* one before the first */
+    const int8_t *const words_end = at + (records & ~3);
+    const int8_t *const end = at + records;
+    while (at != words_end) {
+        sum = cq_gap_word(cq_next4(&at), masks, x, &place, sum);
+        CQ_ASSERT(place < (uint32_t)length);
+    }
+    for (; at != end; ++at) {
+        const uint32_t record = (uint8_t)*at;
+        place += record & (masks.distances & 0xffu);
+        CQ_ASSERT(place < (uint32_t)length);
+        sum += x[place] * (int8_t)(record & (masks.codes & 0xffu));
+    }
+    (void)length;
+    return sum;
+}
+
+/* All chunks of a row. */
+static inline int32_t cq_gap_row(struct cq_bits *stream, struct cq_gap_masks masks, const int8_t *x,
+                                 int32_t length)
+{
+    int32_t sum = 0;
+    for (int32_t k = 0; k < length; k += CQ_CHUNK) {
+        sum = cq_gap_dot(stream, masks, x + k, cq_limit(length - k, 1, CQ_CHUNK), sum);
+    }
+    return sum;
+}
+
+static enum cq_status cq_linear_gap(uint32_t bits, const struct cq_linear_params *params,
+                                    const int8_t *in, int8_t *out)
+{
+    int8_t *const outputs = out;
+    const struct cq_weights *const weights = &params->weights;
+    const uint32_t code_at = 8u - bits;
+    const uint32_t reach = (1u << code_at) - 1u;
+    const struct cq_gap_masks masks = {reach * 0x01010101u, (0xffu - reach) * 0x01010101u};
+    const int32_t unit = weights->gap + 1; /* a grid with a gap has one magnitude here */
+    struct cq_quad quad;
+    quad.requant = NULL;
+    for (int32_t r = 0; r < params->rows; ++r, in += params->in_features) {
+        struct cq_bits stream = cq_bits_at(weights->data, weights->data + weights->bytes);
+        for (int32_t first = 0; first < params->out_features; first += 4, out += quad.channels) {
+            cq_load_quad(&quad, &params->requant, first,
+                         cq_limit(params->out_features - first, 1, 4));
+            for (int32_t i = 0; i < quad.channels; ++i) {
+                const int32_t sum = cq_gap_row(&stream, masks, in, params->in_features);
+                quad.start[i] += cq_shift_right(sum, code_at) * unit;
+            }
+            const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2],
+                                         quad.start[3]};
+            if (quad.is_short != 0u) {
+                cq_store_short(sums, quad.factor, params->requant.zero_point, out);
+            } else {
+                cq_finish_slowly(&quad, sums, out);
+            }
+        }
+    }
+    cq_clamp_dsp(outputs, params->rows * params->out_features, params->requant.clamp_min,
+                 params->requant.clamp_max);
+    return CQ_OK;
+}
+
+#define CQ_LINEAR_SPARSE_DSP(width)                                                                \
+    enum cq_status cq_linear_sparse_s8_w##width##_gap_dsp(                                         \
+        const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch)       \
+    {                                                                                              \
+        (void)scratch;                                                                             \
+        return cq_linear_gap(width, params, in, out);                                              \
+    }
+
+CQ_LINEAR_SPARSE_DSP(2)
+CQ_LINEAR_SPARSE_DSP(3)
+CQ_LINEAR_SPARSE_DSP(4)
+CQ_LINEAR_SPARSE_DSP(5)
+CQ_LINEAR_SPARSE_DSP(6)
