@@ -55,6 +55,26 @@ static uint32_t cq_load_factors(const struct cq_requant *requant, int32_t first,
     return is_short;
 }
 
+/* Starts of the accumulators of `channels` (1..4) channels; the last one is repeated. */
+static inline void cq_load_starts(const struct cq_requant *requant, int32_t first, int32_t channels,
+                                  int32_t *start)
+{
+    if (requant->bias_bytes == 4u && channels == 4) {
+        memcpy(start, (const int32_t *)requant->bias + first, 4u * sizeof *start);
+        return;
+    }
+    if (requant->bias_bytes == 2u && channels == 4) {
+        const int16_t *const bias = (const int16_t *)requant->bias + first;
+        for (int32_t i = 0; i < 4; ++i) {
+            start[i] = cq_shift_left(bias[i], requant->bias_shift);
+        }
+        return;
+    }
+    for (int32_t i = 0; i < 4; ++i) {
+        start[i] = cq_load_bias(requant, first + cq_limit(i, 0, channels - 1));
+    }
+}
+
 /**
  * @brief Unpack the tables of `channels` (1..4) channels from `first` on. [N4.4]
  *
@@ -67,13 +87,7 @@ static void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant,
     quad->first = first;
     quad->channels = channels;
     quad->partial = NULL;
-    if (requant->bias_bytes == 4u && channels == 4) {
-        memcpy(quad->start, (const int32_t *)requant->bias + first, sizeof quad->start);
-    } else {
-        for (int32_t i = 0; i < 4; ++i) {
-            quad->start[i] = cq_load_bias(requant, first + cq_limit(i, 0, channels - 1));
-        }
-    }
+    cq_load_starts(requant, first, channels, quad->start);
     if (channels < 4) {
         quad->is_short = 0u;
     } else if (quad->requant == NULL || requant->per_channel != 0u) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""conv2d_sparse where it could break: full lanes, cuts, requantization, damaged bytes."""
+"""Sparse kernels where they could break: full lanes, cuts, requantization, damaged bytes."""
 
 import subprocess
 from collections.abc import Iterable
@@ -12,31 +12,31 @@ import pytest
 from codeq_compile.build.tools import host_cc
 from codeq_compile.ir import Graph, Weights
 from codeq_compile.ir.op import Array
-from codeq_compile.kernels import Kernel
+from codeq_compile.kernels import Kernel, rows
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.linear import Linear
 from codeq_compile.packing import CODECS, pack
 from codeq_compile.simulate import simulate
 from tests.compile.ops.test_conv2d import CASES
 from tests.graphs import Case, grid, lowered, one_op_graph, random_int8, s8
 from tests.runtime.binding import Runtime, compile_c
-from tests.runtime.matrix import Job
+from tests.runtime.matrix import SPARSE, Job
 
 SAME = (1, 1, 1, 1)
 
 
 def check(runtime: Runtime, graph: Graph, x: Array, label: str, *, in_place: bool = False) -> None:
-    """Both packings of a lowered graph of one convolution give what the simulation gives."""
+    """All packings of a lowered graph of one layer give what the simulation gives."""
     (node,) = graph.nodes
     assert node.weights is not None
-    assert "conv2d_sparse" in node.op.families(node.params), label
+    family = f"{node.op.kind}_sparse"
+    assert family in node.op.families(node.params), label
     expected = np.asarray(simulate(graph, {"x0": x})["y"])
-    for packing in ("bitmask", "rle", "gap"):
-        if not CODECS[packing].applies(node.weights):
+    for packing in SPARSE:
+        kernel = Kernel(family=family, act="s8", bits=node.weights.bits, packing=packing, isa="dsp")
+        if kernel not in rows() or not CODECS[packing].applies(node.weights):
             continue
-        kernel = Kernel(
-            family="conv2d_sparse", act="s8", bits=node.weights.bits, packing=packing, isa="dsp"
-        )
         job = Job(
             kernel=kernel,
             case=Case(name=label, op=node.op, inputs=graph.input_types(node)),
@@ -114,6 +114,23 @@ def test_a_sign_grid_counts_in_units_of_its_magnitude(runtime, rng, gap):
     graph = lowered(one_op_graph(Conv2D(), [x], grid(5.0 * (gap + 1), -128), weights=weights))
 
     check(runtime, graph, extreme_inputs((1, 17, length), rng), f"gap {gap}")
+
+
+@pytest.mark.parametrize("bits", range(2, 7))
+def test_a_chunk_of_the_largest_products_is_exact(runtime, rng, bits):
+    """Sums stand in the upper bits of a register: one product more than a block has overflows."""
+    largest = 2 ** (bits - 1) - 1
+    filled = np.full(600, largest, np.int8)
+    filled[[7, 300, 599]] = 0  # 255 records a chunk at most
+    lengths = [np.where(np.arange(600) < length, largest, 0) for length in (*range(9), 253)]
+    random = rng.integers(-largest, largest + 1, 600) * (rng.random(600) < 0.3)
+    codes = np.stack([filled, -filled, *lengths, random]).astype(np.int8)
+    weights = Weights(codes=codes, bits=bits, scale=np.full(len(codes), 0.01, np.float32))
+    graph = lowered(
+        one_op_graph(Linear(), [s8(2, 600, zero_point=0)], grid(10.0, 0), weights=weights)
+    )
+
+    check(runtime, graph, extreme_inputs((2, 600), rng), f"{bits} bits")
 
 
 @pytest.mark.parametrize("zero_point", [-128, 0, 5, 127])

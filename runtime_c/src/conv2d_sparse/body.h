@@ -88,7 +88,7 @@ static inline void cq_group_compute(const uint8_t *x, const struct cq_taps *taps
     } else if (output->form == CQ_RECTIFYING) {
         cq_store_rectified(output, registers, place);
     } else {
-        cq_store_short(output, registers, place);
+        cq_store_rounded(output, registers, place);
     }
 }
 

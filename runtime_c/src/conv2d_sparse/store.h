@@ -149,9 +149,9 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_store_rectified(const struct cq_output *
     cq_store_lanes(output, registers, place, 1);
 }
 
-CQ_FAST_CODE CQ_NOINLINE static void cq_store_short(const struct cq_output *output,
-                                                    const uint32_t *registers,
-                                                    const struct cq_place *place)
+CQ_FAST_CODE CQ_NOINLINE static void cq_store_rounded(const struct cq_output *output,
+                                                      const uint32_t *registers,
+                                                      const struct cq_place *place)
 {
     cq_store_lanes(output, registers, place, 0);
 }

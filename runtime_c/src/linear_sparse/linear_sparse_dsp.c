@@ -8,63 +8,69 @@
 #include "../decode/gap.h"
 #include "../quad_dsp.h"
 
-/* What the width of a code says about a record, in each byte of a word. */
+/* What the width of a code says about the records of a word. */
 struct cq_gap_masks {
-    uint32_t distances, codes;
+    uint32_t distances; /* in every byte */
+    uint32_t codes;     /* in the upper byte of each half */
 };
 
 /*
- * Four records: 17 instructions (Cortex-M4, gcc 12).  Codes stay in the upper bits of their bytes,
- * so that the sum is 2^(8 - bits) times what it should be; a record that only skips adds nothing.
+ * Four records: 16 instructions (Cortex-M4, gcc 12).  Codes stand in the upper bits of 16, so that
+ * the sum is 2^(16 - bits) times what it should be; a record that only skips adds nothing.
  */
 static inline int32_t cq_gap_word(uint32_t word, struct cq_gap_masks masks, const int8_t *x,
-                                  uint32_t *place, int32_t sum)
+                                  int32_t length, uint32_t *place, int32_t sum)
 {
     const uint32_t distances = word & masks.distances;
-    const uint32_t codes = word & masks.codes;
-    const uint32_t even = cq_sxtb16(codes);
-    const uint32_t odd = cq_sxtb16_ror8(codes);
+    const uint32_t even = word << 8 & masks.codes;
+    const uint32_t odd = word & masks.codes;
     const uint32_t place0 = cq_uxtab(*place, distances);
     const uint32_t place1 = cq_uxtab_ror8(place0, distances);
     const uint32_t place2 = cq_uxtab_ror16(place1, distances);
     const uint32_t place3 = cq_uxtab_ror24(place2, distances);
     *place = place3;
+    CQ_ASSERT(place0 < (uint32_t)length && place3 < (uint32_t)length);
+    (void)length;
     sum = cq_smlabb((uint32_t)x[place0], even, sum);
     sum = cq_smlabb((uint32_t)x[place1], odd, sum);
     sum = cq_smlabt((uint32_t)x[place2], even, sum);
     return cq_smlabt((uint32_t)x[place3], odd, sum);
 }
 
-/* One block: the records of a chunk times its inputs. */
+/* One block: the records of a chunk times its inputs; at most 255 products of 23 bits. */
 CQ_FAST_CODE static int32_t cq_gap_dot(struct cq_bits *stream, struct cq_gap_masks masks,
-                                       const int8_t *x, int32_t length, int32_t sum)
+                                       const int8_t *x, int32_t length)
 {
     int32_t records;
     const int8_t *at = (const int8_t *)cq_gap_records(stream, &records);
-    uint32_t place = UINT32_MAX; /* one before the first */
-    const int8_t *const words_end = at + (records & ~3);
+    const int8_t *const eights_end = at + (records & ~7);
     const int8_t *const end = at + records;
-    while (at != words_end) {
-        sum = cq_gap_word(cq_next4(&at), masks, x, &place, sum);
-        CQ_ASSERT(place < (uint32_t)length);
+    uint32_t place = UINT32_MAX; /* one before the first */
+    int32_t sum = 0;
+    while (at != eights_end) {
+        sum = cq_gap_word(cq_next4(&at), masks, x, length, &place, sum);
+        sum = cq_gap_word(cq_next4(&at), masks, x, length, &place, sum);
+    }
+    if ((records & 4) != 0) {
+        sum = cq_gap_word(cq_next4(&at), masks, x, length, &place, sum);
     }
     for (; at != end; ++at) {
         const uint32_t record = (uint8_t)*at;
         place += record & (masks.distances & 0xffu);
         CQ_ASSERT(place < (uint32_t)length);
-        sum += x[place] * (int8_t)(record & (masks.codes & 0xffu));
+        sum = cq_smlabb((uint32_t)x[place], record << 8 & masks.codes, sum);
     }
-    (void)length;
     return sum;
 }
 
 /* All chunks of a row. */
-static inline int32_t cq_gap_row(struct cq_bits *stream, struct cq_gap_masks masks, const int8_t *x,
-                                 int32_t length)
+static inline int32_t cq_gap_row(struct cq_bits *stream, struct cq_gap_masks masks,
+                                 uint32_t code_at, const int8_t *x, int32_t length)
 {
     int32_t sum = 0;
     for (int32_t k = 0; k < length; k += CQ_CHUNK) {
-        sum = cq_gap_dot(stream, masks, x + k, cq_limit(length - k, 1, CQ_CHUNK), sum);
+        const int32_t dot = cq_gap_dot(stream, masks, x + k, cq_limit(length - k, 1, CQ_CHUNK));
+        sum += cq_shift_right(dot, 8u + code_at);
     }
     return sum;
 }
@@ -76,7 +82,7 @@ static enum cq_status cq_linear_gap(uint32_t bits, const struct cq_linear_params
     const struct cq_weights *const weights = &params->weights;
     const uint32_t code_at = 8u - bits;
     const uint32_t reach = (1u << code_at) - 1u;
-    const struct cq_gap_masks masks = {reach * 0x01010101u, (0xffu - reach) * 0x01010101u};
+    const struct cq_gap_masks masks = {reach * 0x01010101u, (0xffu - reach) * 0x01000100u};
     const int32_t unit = weights->gap + 1; /* a grid with a gap has one magnitude here */
     struct cq_quad quad;
     quad.requant = NULL;
@@ -86,8 +92,8 @@ static enum cq_status cq_linear_gap(uint32_t bits, const struct cq_linear_params
             cq_load_quad(&quad, &params->requant, first,
                          cq_limit(params->out_features - first, 1, 4));
             for (int32_t i = 0; i < quad.channels; ++i) {
-                const int32_t sum = cq_gap_row(&stream, masks, in, params->in_features);
-                quad.start[i] += cq_shift_right(sum, code_at) * unit;
+                quad.start[i] +=
+                    cq_gap_row(&stream, masks, code_at, in, params->in_features) * unit;
             }
             const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2],
                                          quad.start[3]};

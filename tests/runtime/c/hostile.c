@@ -17,6 +17,7 @@ static jmp_buf refused;
 #include "../../../runtime_c/src/conv2d_sparse/conv2d_sparse_dsp.c"
 #include "../../../runtime_c/src/decode/dense.h"
 #include "../../../runtime_c/src/decode/ternary.h"
+#include "../../../runtime_c/src/linear_sparse/linear_sparse_dsp.c"
 
 static uint32_t state;
 
@@ -140,6 +141,42 @@ static uint32_t convolve(const struct cq_decoder *decoder)
     return stopped;
 }
 
+/* A fully connected layer from records as they stand. */
+static uint32_t multiply(void)
+{
+    static const int32_t bias[9];
+    static const int32_t multiplier[1] = {INT32_C(1) << 30};
+    static const int8_t exponent[1] = {-8};
+    int8_t levels[256];
+    const int32_t in_features = 1 + (int32_t)draw(600u);
+    const int32_t out_features = 1 + (int32_t)draw(9u);
+    struct cq_weights weights = noise(draw(400u), 8u, levels);
+    const struct cq_linear_params params = {
+        .rows = 1 + (int32_t)draw(2u),
+        .in_features = in_features,
+        .out_features = out_features,
+        .weights = weights,
+        .requant = {.bias = bias,
+                    .multiplier = multiplier,
+                    .exponent = exponent,
+                    .bias_bytes = 4,
+                    .multiplier_bytes = 4,
+                    .clamp_min = -128,
+                    .clamp_max = 127},
+    };
+    int8_t *const in = block((size_t)(params.rows * in_features));
+    int8_t *const out = block((size_t)(params.rows * out_features));
+    volatile uint32_t stopped = 1u;
+    if (setjmp(refused) == 0) {
+        (void)cq_linear_gap(2u + draw(5u), &params, in, out);
+        stopped = 0u;
+    }
+    free((uint8_t *)(uintptr_t)weights.data);
+    free(in);
+    free(out);
+    return stopped;
+}
+
 int main(int argc, char **argv)
 {
     static const struct cq_decoder *const decoders[] = {&cq_dense, &cq_ternary, &cq_bitmask,
@@ -154,7 +191,8 @@ int main(int argc, char **argv)
             ++calls;
         }
         stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
-        calls += 3u;
+        stopped += multiply();
+        calls += 4u;
     }
     printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);
     return 0;
