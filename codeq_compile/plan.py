@@ -5,6 +5,7 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,8 @@ FAST = "fast"
 GAP = "gap"
 _LONGER = 1.125
 """How much longer a stream may be that is read faster."""
+_WORTH = 0.9
+"""What an arena must shrink to if layers are to pay for it in instructions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,9 +185,42 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
     for index, node in enumerate(nodes, start=1):
         layers.append(_layer(graph, node, index, target, packing, state))
         state += align4(layers[-1].state_bytes)
-    smallest = _plan(graph, target, packing, layers, io)
-    roomy = _plan(graph, target, packing, list(_layers_with_room(smallest)), io)
+    smallest = _in_place(_plan(graph, target, packing, layers, io))
+    roomy = _replan(smallest, _layers_with_room(smallest))
     return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
+
+
+def _in_place(plan: Plan) -> Plan:
+    """Layers that take their input's place at a price, if that makes the arena smaller.
+
+    As few of them as serve: the others are put back one by one.
+    """
+    changed = {each.node.name: each for each in map(partial(_overwriting, plan.graph), plan.layers)}
+    dear = [layer for layer in plan.layers if changed[layer.node.name] is not layer]
+    best = _replan(plan, changed.values())
+    if best.arena_bytes > _WORTH * plan.arena_bytes:
+        return plan
+    for layer in dear:
+        trial = _replan(
+            best, (layer if each.index == layer.index else each for each in best.layers)
+        )
+        if trial.arena_bytes <= best.arena_bytes:
+            best = trial
+    return best
+
+
+def _overwriting(graph: Graph, layer: Layer) -> Layer:
+    kernel, node = layer.kernel, layer.node
+    params = node.op.overwriting(node.params, kernel.family, kernel.isa)
+    if node.op.overwrites(params) == node.op.overwrites(node.params):
+        return layer
+    node = replace(node, params=params)
+    scratch = _scratch_bytes(graph, node, kernel, layer.packed)
+    return replace(layer, node=node, scratch_bytes=scratch)
+
+
+def _replan(plan: Plan, layers: Iterable[Layer]) -> Plan:
+    return _plan(plan.graph, plan.target, plan.packing, list(layers), plan.memory.io)
 
 
 def _plan(graph: Graph, target: Target, packing: str, layers: list[Layer], io: Io) -> Plan:
@@ -257,7 +293,7 @@ def _layer(
     candidates = _candidates(node, target)
     name, note = _choice(node, candidates, packing)
     kernel, packed = candidates[name]
-    node = replace(node, params=node.op.with_family(node.params, kernel.family))
+    node = replace(node, params=node.op.with_kernel(node.params, kernel.family, kernel.isa))
     _check_stream(node, packed)
     params = node.op.c_params(node.params, inputs, output, packed)
     arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]

@@ -180,8 +180,15 @@ class Op(ABC, Generic[Params]):
         """Inputs whose buffer may be this node's output: by default those of the op."""
         return self.in_place
 
-    def with_family(self, params: Params, family: str) -> Params:
-        """Parameters that know which family of kernels was chosen, where that matters."""
+    def with_kernel(self, params: Params, family: str, isa: str) -> Params:
+        """Parameters that know which kernel was chosen, where that matters."""
+        return params
+
+    def overwriting(self, params: Params, family: str, isa: str) -> Params:
+        """Parameters of a kernel that takes its input's place, where that costs it instructions.
+
+        Others return `params` as they are.
+        """
         return params
 
     def with_scratch(self, params: Params, limit: int) -> Params:

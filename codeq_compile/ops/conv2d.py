@@ -270,10 +270,15 @@ class Conv2D(Op[Conv2DParams]):
     def overwrites(self, params: Conv2DParams) -> tuple[int, ...]:
         return (0,) if params.is_in_place else ()
 
-    def with_family(self, params: Conv2DParams, family: str) -> Conv2DParams:
-        """A sparse kernel has gathered a strip of pixels before it writes them. [conv2d-C7]"""
-        gathers = family == "conv2d_sparse" and self._is_pointwise(params)
-        return replace(params, is_in_place=gathers)
+    def with_kernel(self, params: Conv2DParams, family: str, isa: str) -> Conv2DParams:
+        """Sparse and swar kernels have gathered pixels before they write them. [conv2d-C11]"""
+        gathers = family == "conv2d_sparse" or isa == "swar"
+        return replace(params, is_in_place=gathers and self._is_pointwise(params))
+
+    def overwriting(self, params: Conv2DParams, family: str, isa: str) -> Conv2DParams:
+        """Dsp kernels gather tiles of pixels, and decode all weights for each. [conv2d-C11]"""
+        can = (family, isa) == ("conv2d", "dsp") and self._is_pointwise(params)
+        return replace(params, is_in_place=params.is_in_place or can)
 
     def with_scratch(self, params: Conv2DParams, limit: int) -> Conv2DParams:
         room = min(limit, MAX_SPARSE_BYTES)
@@ -295,12 +300,8 @@ class Conv2D(Op[Conv2DParams]):
         length = _patch(params)
         decoded = 2 * decoded_bytes(packed, min(length, ROW_CACHE))
         cache = row_cache_bytes(length)
-        is_read_in_place = (self.groups, self.dilation[1], channels % 8) == (
-            1,
-            1,
-            0,
-        ) and length <= ROW_CACHE
-        if is_read_in_place:
+        plain = (self.groups, self.dilation[1], channels % 8) == (1, 1, 0)
+        if plain and length <= ROW_CACHE and not params.is_in_place:
             return cache + (0 if self._is_pointwise(params) else 16 * kh * kw) + decoded
         patch = 8 * -(-length // 8)
         tile = min(max(PATCHES_BYTES // patch, MIN_PATCHES), output.shape[0] * output.shape[1])

@@ -2,7 +2,7 @@
 """Depthwise 2-D convolution with a channel multiplier.  Spec: NUMERICS.md §dwconv2d."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -41,12 +41,24 @@ STRIP_BYTES = 3072
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DWConv2DParams:
-    """Integers of one depthwise convolution; `weights` is int8 of shape (out_channels, kh, kw)."""
+    """Integers of one depthwise convolution.
+
+    Parameters
+    ----------
+    weights : int8 array of shape (out channels, kh, kw)
+    requant : Requant
+    in_zero : int
+        Value of padding.
+    in_channels : int
+    is_in_place : bool
+        The output may take the place of the input.
+    """
 
     weights: Int8Array = field(repr=False)
     requant: Requant
     in_zero: int
     in_channels: int
+    is_in_place: bool = False
 
 
 @register("dwconv2d")
@@ -169,6 +181,23 @@ class DWConv2D(Op[DWConv2DParams]):
         is_one_to_one = params.in_channels == len(params.weights) >= 4
         special = plain and is_one_to_one and self.stride[1] <= 2
         return ("dwconv2d_3x3", "dwconv2d") if special else ("dwconv2d",)
+
+    def overwrites(self, params: DWConv2DParams) -> tuple[int, ...]:
+        return (0,) if params.is_in_place else ()
+
+    def with_kernel(self, params: DWConv2DParams, family: str, isa: str) -> DWConv2DParams:
+        """Some keep the rows that a window reaches over, and write behind them. [dwconv2d-C10]"""
+        channels, kh, kw = params.weights.shape
+        rows, columns = self.padding[:2], self.padding[2:]
+        keeps_size = self.stride == (1, 1) and (sum(rows), sum(columns)) == (
+            (kh - 1) * self.dilation[0],
+            (kw - 1) * self.dilation[1],
+        )
+        keeps_rows = isa == "swar" or (
+            (family, isa) == ("dwconv2d_3x3", "dsp") and channels % 4 == 0
+        )
+        is_one_to_one = params.in_channels == channels
+        return replace(params, is_in_place=keeps_size and keeps_rows and is_one_to_one)
 
     def macs(self, params: DWConv2DParams, output: TensorType) -> int:
         return output.elements * _taps(params)

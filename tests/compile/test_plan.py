@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every decision of one compilation."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from codeq_compile import kernels, passes, target
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir import Graph
 from codeq_compile.ir.op import c_arrays
-from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D
+from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D, Conv2DParams
 from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.lut import Lut
@@ -254,6 +257,8 @@ def test_a_plan_prints_decisions_and_no_weights(graph: Graph) -> None:
     assert all(len(repr(layer)) < 1000 for layer in result.layers)
 
 
+KWS_IN_PLACE = 10_500
+"""Bytes for the keyword network at 8 bits, where its layers take their inputs' place."""
 RAM = {"ic": 53_000, "kws": 17_500, "vww": 58_000, "ad": 2_048}
 """Bytes that a network of MLPerf Tiny may need: arena with scratch, inputs and outputs.
 
@@ -270,6 +275,55 @@ def test_a_known_network_needs_no_more_ram_than_its_tensors(network: str, varian
     assert result.memory.is_optimal
     assert result.memory.lower_bound == result.arena_bytes == result.ram_bytes
     assert RAM[network] >= result.ram_bytes
+
+
+def overwrites(layer: Layer) -> tuple[int, ...]:
+    return layer.node.op.overwrites(layer.node.params)
+
+
+@pytest.mark.slow
+def test_as_few_layers_as_serve_pay_for_their_inputs_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keyword network needs one tensor and not two; no layer is slower for nothing."""
+    network = passes.run(benchmark("kws", "dense8"))
+    result = plan(network, M4, io="arena")
+    paying = [
+        layer.node.params.weights
+        for layer in result.layers
+        if isinstance(layer.node.params, Conv2DParams) and overwrites(layer)
+    ]
+
+    assert result.memory.is_optimal
+    assert result.arena_bytes <= KWS_IN_PLACE
+    assert paying
+    for weights in paying:
+        with monkeypatch.context() as patch:
+            patch.setattr(Conv2D, "overwriting", without(weights))
+            assert plan(network, M4, io="arena").arena_bytes > result.arena_bytes
+
+
+def without(weights: Int8Array) -> Callable[[Conv2D, Conv2DParams, str, str], Conv2DParams]:
+    """`Conv2D.overwriting` for all layers but one."""
+    original = Conv2D.overwriting
+
+    def overwriting(op: Conv2D, params: Conv2DParams, family: str, isa: str) -> Conv2DParams:
+        return params if params.weights is weights else original(op, params, family, isa)
+
+    return overwriting
+
+
+def test_a_small_gain_is_not_worth_instructions(rng: np.random.Generator) -> None:
+    """Where another layer needs as much there is nothing to gain."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(8, 8, 16))
+    x = builder.add(Conv2D(), x, weights=random_weights(rng, (32, 1, 1, 16)), name="wide")
+    kernel = random_weights(rng, (32, 3, 3, 32))
+    x = builder.add(Conv2D(padding=(1, 1, 1, 1)), x, weights=kernel, name="kernel")
+    x = builder.add(Conv2D(), x, weights=random_weights(rng, (32, 1, 1, 32)), name="square")
+    x = builder.add(Conv2D(), x, weights=random_weights(rng, (4, 1, 1, 32)), name="end")
+
+    result = plan(passes.run(builder.graph(x), "literal"), M4)
+
+    assert () == overwrites(by_name(result)["square"])
 
 
 def test_layers_use_what_the_arena_has_left_and_no_byte_more(

@@ -30,7 +30,7 @@ struct cq_conv2d_params {
  *
  * @param params   geometry, weights and requantization
  * @param in       in.h * in.w * in.c values
- * @param out      out.h * out.w * out.c values; must not overlap `in`
+ * @param out      out.h * out.w * out.c values; must not overlap `in`, apart from [conv2d-C11]
  * @param scratch  the patches of one tile, tile * row bytes rounded up to 4, where they are
  *                 gathered (not for 1x1, stride 1, no padding, one group); then one decoded chunk:
  *                 min(row, CQ_CHUNK) weights of one byte (dense, ternary) or two (bitmask, rle),

@@ -19,7 +19,7 @@ struct cq_dwconv2d_params {
  *
  * @param params   geometry, weights and requantization
  * @param in       in.h * in.w * in.c values
- * @param out      out.h * out.w * out.c values; must not overlap `in`
+ * @param out      out.h * out.w * out.c values; must not overlap `in`, apart from [dwconv2d-C10]
  * @param scratch  one decoded row: kernel.h * kernel.w bytes rounded up to 4; none for
  *                 8-bit dense with gap 0.
  *                 For mve kernels [dwconv2d-C8]: weights of 16 channels, and the rows of a window.

@@ -226,7 +226,8 @@ static void cq_conv2d_tile(const struct cq_rows *rows, struct cq_span *span,
     }
 }
 
-/* Any other convolution: tiles of patches, for each of which the weights are decoded again. */
+/* Any other convolution: tiles of patches, for each of which the weights are decoded again.  So a
+ * 1x1 convolution may write over its input. */
 static void cq_conv2d_patches(const struct cq_conv2d_params *params, const struct cq_rows *rows,
                               const int8_t *in, int8_t *out, void *scratch)
 {
@@ -263,7 +264,7 @@ static enum cq_status cq_conv2d_dsp(const struct cq_row_reader *reader, uint32_t
     const struct cq_rows rows = {reader, &params->weights, bits,
                                  params->kernel.h * params->kernel.w * params->in.c /
                                      params->groups};
-    if (cq_conv2d_reads_image(params)) {
+    if (cq_conv2d_reads_image(params) && in != out) {
         cq_conv2d_image(params, &rows, in, out, scratch);
     } else {
         cq_conv2d_patches(params, &rows, in, out, scratch);

@@ -161,6 +161,16 @@ CASES = [
         _pixels(5, WeightSpec(shape=(oc, 1, 1, c)), f"1x1-c{c}-oc{oc}")
         for c, oc in [(1, 1), (2, 3), (3, 2), (4, 4), (15, 5), (16, 8), (17, 9), (31, 2), (33, 17)]
     ),
+    # as large as their input, and more than one tile where they take its place
+    *(
+        Case(
+            name=f"1x1-square-c{c}",
+            op=Conv2D(),
+            inputs=(s8(5, 11, c),),
+            weights=WeightSpec(shape=(c, 1, 1, c)),
+        )
+        for c in (24, 26)
+    ),
     *(
         _pixels(3, WeightSpec(shape=(2, 1, 2, c)), f"gather-c{c}")
         for c in (1, 8, 16, 17, 127, 128, 129)
@@ -466,16 +476,24 @@ def test_scratch_that_is_offered_is_used_where_it_helps():
     assert SPARSE_BYTES < scratch(node.op.with_scratch(node.params, 1 << 20)) <= MAX_SPARSE_BYTES
 
 
-def test_only_a_sparse_pointwise_convolution_overwrites_its_input():
-    """Others read an input pixel again after the first output that it is part of."""
+def test_only_a_pointwise_convolution_that_gathers_overwrites_its_input():
+    """Others read an input pixel again after the first output it is part of. [conv2d-C11]"""
 
-    def overwrites(name: str, family: str) -> tuple[int, ...]:
+    def overwrites(name: str, family: str, isa: str) -> tuple[tuple[int, ...], ...]:
         case = next(case for case in CASES if case.name == name)
         (node,) = lowered(case.graph()).nodes
         assert () == node.op.overwrites(node.params)
-        return node.op.overwrites(node.op.with_family(node.params, family))
+        free = node.op.with_kernel(node.params, family, isa)
+        asked = node.op.overwriting(free, family, isa)
+        return node.op.overwrites(free), node.op.overwrites(asked)
 
-    assert (0,) == overwrites("1x1-c4-oc4", "conv2d_sparse")
-    assert () == overwrites("1x1-c4-oc4", "conv2d_1x1")
-    assert () == overwrites("3x3-same", "conv2d_sparse")
-    assert () == overwrites("groups2-1x1", "conv2d_sparse")
+    assert ((0,), (0,)) == overwrites("1x1-c4-oc4", "conv2d_sparse", "dsp")
+    assert ((0,), (0,)) == overwrites("1x1-c4-oc4", "conv2d", "swar")
+    assert ((), (0,)) == overwrites("1x1-c4-oc4", "conv2d", "dsp")
+    assert ((), ()) == overwrites("1x1-c4-oc4", "conv2d", "ref")
+    assert ((), ()) == overwrites("1x1-c4-oc4", "conv2d_1x1", "mve")
+    assert ((), ()) == overwrites("3x3-same", "conv2d_sparse", "dsp")
+    assert ((), ()) == overwrites("3x3-same", "conv2d", "dsp")
+    assert ((), ()) == overwrites("groups2-1x1", "conv2d_sparse", "dsp")
+    assert ((), ()) == overwrites("groups2-1x1", "conv2d", "swar")
+    assert ((), ()) == overwrites("1x1-s21-same-size", "conv2d", "swar")
