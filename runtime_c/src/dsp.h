@@ -24,6 +24,11 @@ struct cq_words {
     uint32_t w0, w1, w2, w3;
 };
 
+/* Three words, likewise. */
+struct cq_three_words {
+    uint32_t w0, w1, w2;
+};
+
 /* Two words that one LDRD loads. */
 struct cq_pair_of_words {
     uint32_t w0, w1;
@@ -156,6 +161,41 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     *from = at;
     const struct cq_words words = {w0, w1, w2, w3};
     return words;
+}
+
+/** @brief The three words from `from` on. */
+static inline struct cq_three_words cq_load_three(const uint32_t *from)
+{
+    register uint32_t w0 __asm__("r4");
+    register uint32_t w1 __asm__("r5");
+    register uint32_t w2 __asm__("r6");
+    __asm__ volatile("ldmia %3, {%0, %1, %2}"
+                     : "=r"(w0), "=r"(w1), "=r"(w2)
+                     : "r"(from), "m"(*(const struct cq_three_words *)from));
+    const struct cq_three_words words = {w0, w1, w2};
+    return words;
+}
+
+/** @brief The three words at *from, which moves behind them, into other registers, so that both
+ * threes can be at hand. */
+static inline struct cq_three_words cq_next_three(const uint32_t **from)
+{
+    const uint32_t *at = *from;
+    register uint32_t w0 __asm__("r8");
+    register uint32_t w1 __asm__("r9");
+    register uint32_t w2 __asm__("r10");
+    __asm__ volatile("ldmia %0!, {%1, %2, %3}"
+                     : "+r"(at), "=r"(w0), "=r"(w1), "=r"(w2)
+                     : "m"(*(const struct cq_three_words *)at));
+    *from = at;
+    const struct cq_three_words words = {w0, w1, w2};
+    return words;
+}
+
+/** @brief A sum is complete before the next load: what it is made of need not be kept. */
+static inline void cq_complete(int32_t *acc)
+{
+    __asm__ volatile("" : "+r"(*acc));
 }
 
 /** @brief Write two words. */
@@ -393,6 +433,24 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     const uint32_t *const at = *from;
     const struct cq_words words = {at[0], at[1], at[2], at[3]};
     *from = at + 4;
+    return words;
+}
+
+static inline struct cq_three_words cq_load_three(const uint32_t *from)
+{
+    const struct cq_three_words words = {from[0], from[1], from[2]};
+    return words;
+}
+
+static inline void cq_complete(int32_t *acc)
+{
+    (void)acc;
+}
+
+static inline struct cq_three_words cq_next_three(const uint32_t **from)
+{
+    const struct cq_three_words words = cq_load_three(*from);
+    *from += 3;
     return words;
 }
 
