@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of `runtime_c` a model needs: the sources of its kernels and what they include."""
+"""Which files of `runtime_c` a model needs: its kernels, what they include, what defines that."""
 
 import re
 from collections.abc import Iterable
@@ -29,6 +29,9 @@ def needed(kernels: Iterable[Kernel]) -> dict[str, bytes]:
         if str(path) not in found:
             found[str(path)] = (root / path).read_bytes()
             waiting += _includes(root, path, found[str(path)].decode())
+            source = path.with_suffix(".c")
+            if path.suffix == ".h" and (root / source).is_file():
+                waiting.append(source)  # what kernels share is compiled once
     found["LICENSE"] = license_file().read_bytes()
     return dict(sorted(found.items()))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from codeq_compile.build.host import STRICT_FLAGS
 from codeq_compile.build.tools import host_cc
+from codeq_compile.emit.runtime import needed
 from codeq_compile.ir.op import Array, CArray, CValue
 from codeq_compile.kernels import rows
 from codeq_compile.resources import runtime_dir
@@ -25,8 +26,8 @@ GUARD = 64
 
 
 def sources() -> list[Path]:
-    """Every C file of the runtime, as kernels.inc names them."""
-    return sorted({RUNTIME / kernel.source for kernel in rows()})
+    """Every C file of the runtime: those that kernels.inc names, and those that they share."""
+    return [RUNTIME / path for path in needed(rows()) if path.endswith(".c")]
 
 
 def compile_c(

@@ -119,6 +119,10 @@ class Image:
             offsets = _offsets(c_type)
             for name, member in zip(names, values, strict=True):
                 self._write(position + offsets[name], members[name].type, member)
+        elif c_type.kind == "array":
+            size, _ = _size_and_alignment(c_type.item)
+            for i, item in enumerate(value):
+                self._write(position + i * size, c_type.item, item)
         else:
             size, _ = _size_and_alignment(c_type)
             signed = not c_type.cname.startswith("u")
@@ -240,6 +244,9 @@ def _size_and_alignment(c_type: Any) -> tuple[int, int]:
         alignment = max(_size_and_alignment(field.type)[1] for _, field in c_type.fields)
         end = _offsets(c_type)[last_name] + _size_and_alignment(last.type)[0]
         return end + -end % alignment, alignment
+    if c_type.kind == "array":
+        size, alignment = _size_and_alignment(c_type.item)
+        return c_type.length * size, alignment
     size = _types().sizeof(c_type)
     return size, size
 

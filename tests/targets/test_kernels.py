@@ -10,6 +10,7 @@ import pytest
 from codeq_compile import target
 from codeq_compile.build import firmware, run
 from codeq_compile.build.firmware import Firmware, Program
+from codeq_compile.emit.runtime import needed
 from codeq_compile.kernels import Kernel, rows
 from codeq_compile.resources import runtime_dir
 from tests.boards import COMPILERS, EMULATED, emulator_of, found
@@ -35,9 +36,10 @@ def kernels_of(board: str) -> list[Kernel]:
 def image(board: str, kernels: list[Kernel], folder: Path, compiler: str = "best") -> Firmware:
     table = folder / "kernel_table.c"
     table.write_text(table_source(kernels))
+    sources = (runtime_dir() / path for path in needed(kernels) if path.endswith(".c"))
     program = Program(
         app=HERE / "kernel_server.c",
-        library=(table, *sorted({runtime_dir() / kernel.source for kernel in kernels})),
+        library=(table, *sources),
         includes=(runtime_dir() / "include", HERE),
     )
     return firmware.link(program, target.load(board), compiler=found(COMPILERS[compiler]))
@@ -59,7 +61,9 @@ def assert_equal_to_the_golden(board: str, compiler: str, folder: Path) -> None:
     differing = run_jobs(server, batch, kernels, folder)
 
     assert [] == differing[:20]
-    assert {kernel.symbol for kernel in kernels} == {request.kernel.symbol for request in batch}
+    tried = {request.kernel for request in batch}
+    # one call says little about a kernel that remembers: tests/e2e/test_state.py makes several
+    assert {"svdf"} == {kernel.family for kernel in kernels if kernel not in tried}
 
 
 @pytest.mark.parametrize("board", EMULATED)

@@ -6,13 +6,6 @@
 
 #include "nonzeros.h"
 
-static void cq_gap_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
-                        int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 /* The records of the next chunk, which the stream's next block holds; their number is its first
  * byte. */
 static inline const uint8_t *cq_gap_records(struct cq_bits *stream, int32_t *count)
@@ -25,29 +18,6 @@ static inline const uint8_t *cq_gap_records(struct cq_bits *stream, int32_t *cou
     return at + 1;
 }
 
-CQ_FAST_CODE static struct cq_chunk cq_gap_next(struct cq_cursor *cursor, int32_t count,
-                                                void *scratch)
-{
-    const uint32_t code_at = 8u - cursor->map.width;
-    const uint32_t reach = (1u << code_at) - 1u;
-    struct cq_nonzero *nonzero = scratch;
-    uint32_t place = UINT32_MAX; /* one before the first */
-    int32_t records;
-    const uint8_t *record = cq_gap_records(&cursor->codes, &records);
-    for (const uint8_t *const end = record + records; record != end; ++record) {
-        CQ_ASSERT((*record & reach) != 0u);
-        place += *record & reach;
-        const int32_t code = cq_sign_extend(*record >> code_at, cursor->map.width);
-        if (code != 0) {
-            CQ_ASSERT(place < (uint32_t)count);
-            nonzero->offset = (uint8_t)place;
-            nonzero->weight = (int8_t)code;
-            ++nonzero;
-        }
-    }
-    return cq_nonzero_chunk(cursor->map, scratch, nonzero);
-}
-
-static const struct cq_decoder cq_gap = {cq_gap_init, cq_gap_next};
+extern const struct cq_decoder cq_gap;
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <codeq/types.h>
 
+#include "../attributes.h"
 #include "../numerics.h"
 
 /* A row of inputs, and the reciprocal of the sum of their exponentials. */
@@ -28,7 +29,8 @@ static int32_t cq_softmax_largest(const int8_t *in, int32_t depth)
     return largest;
 }
 
-static int32_t cq_softmax_exp(struct cq_scale scale, int32_t difference)
+/* Called twice, and too long to stand there twice. */
+CQ_NOINLINE static int32_t cq_softmax_exp(struct cq_scale scale, int32_t difference)
 {
     return cq_exp_of_negative(cq_requantize(difference, scale.multiplier, scale.exponent));
 }

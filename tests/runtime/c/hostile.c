@@ -15,8 +15,11 @@ static jmp_buf refused;
 #define CQ_ASSERT(condition) ((condition) ? (void)0 : longjmp(refused, 1))
 
 #include "../../../runtime_c/src/conv2d_sparse/conv2d_sparse_dsp.c"
-#include "../../../runtime_c/src/decode/dense.h"
-#include "../../../runtime_c/src/decode/ternary.h"
+#include "../../../runtime_c/src/decode/bitmask.c"
+#include "../../../runtime_c/src/decode/dense.c"
+#include "../../../runtime_c/src/decode/gap.c"
+#include "../../../runtime_c/src/decode/rle.c"
+#include "../../../runtime_c/src/decode/ternary.c"
 #include "../../../runtime_c/src/linear_sparse/linear_sparse_dsp.c"
 
 static uint32_t state;
