@@ -16,7 +16,7 @@ from codeq_compile.ir.op import Array
 
 _INTEGERS = {ElementType.INT32, ElementType.INT64}
 MAX_FOLDED = 4096
-"""Elements of a folded tensor: shapes are short, and damaged files are not."""
+"""Elements of what is folded: shapes are short, and damaged files are not."""
 
 
 def fold(layer: Layer) -> bool:
@@ -31,10 +31,14 @@ def fold(layer: Layer) -> bool:
         values: Array = np.array(layer.tensor(0).shape)
     else:
         known = [layer.known(i) for i in range(len(layer.operator.inputs)) if layer.has_input(i)]
-        operands = [each for each in known if each is not None and each.size <= MAX_FOLDED]
-        if len(operands) < len(known) or not operands:
+        operands = [each for each in known if each is not None]
+        total = sum(each.size for each in operands)
+        if len(operands) < len(known) or not operands or total > MAX_FOLDED:
             return False
-        values = function(layer, operands)
+        try:
+            values = function(layer, operands)
+        except ValueError as error:  # numpy's, for sizes and axes that contradict each other
+            raise Refusal(f"its operands do not fit: {error}") from error
     if values.size != output.elements:
         raise Refusal(f"it makes {values.size} values, but the file calls its output {output}")
     layer.building.folded[output.index] = values.reshape(output.shape).astype(np.int64)
@@ -69,9 +73,10 @@ def strided(
     for axis, (first, last, step) in enumerate(zip(begin, end, stride, strict=True)):
         bit = 1 << axis
         if options.shrink_axis_mask & bit:
-            if not -shape[axis] <= first < shape[axis]:
-                raise Refusal(f"it selects position {first} of {shape[axis]}")
-            chosen.append(first)
+            if step < 0 or not -shape[axis] <= first < shape[axis]:
+                raise Refusal(f"it selects position {first} of {shape[axis]} in steps of {step}")
+            # TFLite's kernels, unlike TensorFlow's, heed the mask of an axis that vanishes
+            chosen.append(0 if options.begin_mask & bit else first)
             continue
         chosen.append(
             slice(

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("tflite_micro", reason="its schema writes the files that are read here")
 
 from codeq_compile.errors import UnsupportedOp
+from codeq_compile.frontends.tflite.folding import MAX_FOLDED
 from tests import imports
 from tests.tflite_author import File
 
@@ -66,6 +67,7 @@ def test_integers_are_folded(kind: str, operands: tuple, result: list[int]) -> N
         ({}, ([0], [1], [0]), "do not fit"),
         ({}, ([0, 0], [1, 1], [1, 1]), "do not fit"),
         ({"shrinkAxisMask": 1}, ([9], [10], [1]), "position 9 of 4"),
+        ({"shrinkAxisMask": 1}, ([1], [2], [-1]), "in steps of -1"),
     ],
 )
 def test_a_slice_that_selects_nothing_is_refused(fields: dict, limits: tuple, message: str) -> None:
@@ -81,3 +83,42 @@ def test_a_slice_that_selects_nothing_is_refused(fields: dict, limits: tuple, me
 
     with pytest.raises(UnsupportedOp, match=message):
         imports.imported(file, [x], [z])
+
+
+@pytest.mark.parametrize(
+    ("kind", "operands", "fields"),
+    [
+        ("PACK", ([1, 2], [3]), {}),
+        ("PACK", ([1, 2], [3, 4]), {"axis": 7}),
+        ("CONCATENATION", ([[1, 2]], [3]), {}),
+        ("CONCATENATION", ([1, 2], [3]), {"axis": 5}),
+        ("ADD", ([1, 2], [1, 2, 3]), {}),
+    ],
+)
+def test_operands_that_contradict_each_other_are_refused(
+    kind: str, operands: tuple, fields: dict
+) -> None:
+    """A damaged shape or axis must not end in an error of numpy."""
+    file = File()
+    x, y = (file.tensor((1, 6), scale=0.1) for _ in range(2))
+    shape = file.tensor((3,), "INT32")
+    inputs = [file.constant(np.array(each, np.int32)) for each in operands]
+    options = {"PACK": "PackOptions", "ADD": "AddOptions"}.get(kind, "ConcatenationOptions")
+    file.operator(kind, inputs, [shape], options, **fields)
+    file.operator("RESHAPE", [x, shape], [y])
+
+    with pytest.raises(UnsupportedOp, match=f"operator 0 {kind} .* do not fit"):
+        imports.imported(file, [x], [y])
+
+
+def test_what_is_folded_is_short() -> None:
+    """One constant that is joined to itself many times could fill the memory."""
+    file = File()
+    x, y = (file.tensor((1, 6), scale=0.1) for _ in range(2))
+    shape = file.tensor((2,), "INT32")
+    part = file.constant(np.ones(MAX_FOLDED, np.int32))
+    file.operator("CONCATENATION", [part] * 9, [shape], "ConcatenationOptions")
+    file.operator("RESHAPE", [x, shape], [y])
+
+    with pytest.raises(UnsupportedOp, match="operator 0 CONCATENATION"):
+        imports.imported(file, [x], [y])

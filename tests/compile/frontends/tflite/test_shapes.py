@@ -97,6 +97,11 @@ def test_a_part_is_cut_out(sizes: list[int], rng: np.random.Generator) -> None:
             [1, 4, 3, 8],
         ),
         (([0, 0, -1, 0], [1, 4, 6, 8], [1, 1, 1, 1]), {"shrinkAxisMask": 4}, [1, 4, 8]),
+        (
+            ([0, 0, 3, 0], [1, 4, 6, 8], [1, 1, 1, 1]),
+            {"shrinkAxisMask": 4, "beginMask": 4},
+            [1, 4, 8],
+        ),
     ],
     ids=str,
 )
