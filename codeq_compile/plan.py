@@ -21,9 +21,9 @@ from codeq_compile.target import Target
 
 AUTO = "auto"
 FAST = "fast"
-"""The packing that is read in least time, of those that are about as small as the smallest."""
+"""Sparse streams in the packing that is read in least time."""
 GAP = "gap"
-_LONGER = 1.125
+_LONGER = 2
 """How much longer a stream may be that is read faster."""
 _WORTH = 0.9
 """What an arena must shrink to if layers are to pay for it in instructions."""
@@ -163,9 +163,10 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
         Lowered: `codeq_compile.passes.run` has run on it.
     target : Target
     packing : str
-        ``"auto"``: the fewest bytes for each layer, ``gap`` left out; ``"fast"``: ``gap`` where it
-        takes at most an eighth more, because it is read in half the time; else one codec for all
-        layers whose op has kernels for it, dense for the others.
+        ``"auto"``: the fewest bytes for each layer, ``gap`` left out; ``"fast"``: ``gap`` instead
+        of another sparse stream unless it is more than twice as long, because it is read in a third
+        of the time; else one codec for all layers whose op has kernels for it, dense for the
+        others.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in the arena they share bytes with other tensors, and a run
         overwrites its inputs.

@@ -20,9 +20,9 @@ CQ_FAST_CODE static struct cq_chunk cq_gap_next(struct cq_cursor *cursor, int32_
     int32_t records;
     const uint8_t *record = cq_gap_records(&cursor->codes, &records);
     for (const uint8_t *const end = record + records; record != end; ++record) {
+        const int32_t code = cq_shift_right((int8_t)*record, code_at);
         CQ_ASSERT((*record & reach) != 0u);
         place += *record & reach;
-        const int32_t code = cq_sign_extend(*record >> code_at, cursor->map.width);
         if (code != 0) {
             CQ_ASSERT(place < (uint32_t)count);
             nonzero->offset = (uint8_t)place;
