@@ -2,7 +2,7 @@
 """Element-wise sum of two grids.  Spec: NUMERICS.md §add."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +13,24 @@ from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
 from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, int8_inputs, repeated
 from codeq_compile.ops.elementwise import LEFT_SHIFT, aligned, by_period, lookup
 
+TABLE_BYTES = 1024
+"""Of 256 terms."""
+MIN_TABLED = 512
+"""With fewer elements a table takes longer than it saves."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddParams:
-    """Integers of one sum: zero points, limits, the factors of both inputs and of the output."""
+    """Integers of one sum.
+
+    Parameters
+    ----------
+    a_zero, b_zero, out_zero : int
+    clamp : tuple of int (min, max)
+    a_scale, b_scale, out_scale : Scale
+    has_room : bool
+        For a table of terms. [add-C5]
+    """
 
     a_zero: int
     b_zero: int
@@ -25,6 +39,7 @@ class AddParams:
     a_scale: Scale
     b_scale: Scale
     out_scale: Scale
+    has_room: bool = False
 
 
 @register("add")
@@ -99,6 +114,22 @@ class Add(Op[AddParams]):
             "b_scale": params.b_scale.c_params(),
             "out_scale": params.out_scale.c_params(),
         }
+
+    def scratch_bytes(
+        self,
+        params: AddParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str = "ref",
+    ) -> int:
+        """A table of terms, where there is room for it. [add-C5]"""
+        is_tabled = params.has_room and isa == "dsp" and output.elements >= MIN_TABLED
+        return TABLE_BYTES if is_tabled else 0
+
+    def with_scratch(self, params: AddParams, limit: int) -> AddParams:
+        return replace(params, has_room=limit >= TABLE_BYTES)
 
     def output_range(
         self,

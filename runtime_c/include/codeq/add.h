@@ -20,7 +20,7 @@ struct cq_add_params {
  * @param a        size values
  * @param b        b_size values
  * @param out      size values; may be `a`, and `b` where b_size equals size
- * @param scratch  not used
+ * @param scratch  for dsp kernels 1024 bytes, or NULL: slower [add-C5]; not used by others
  */
 typedef enum cq_status cq_add_fn(const struct cq_add_params *params, const int8_t *a,
                                  const int8_t *b, int8_t *out, void *scratch);
