@@ -65,7 +65,7 @@ static inline void cq_add_registers(int32_t *sums, const uint32_t *registers)
 /* Rows of several segments, and other requantizations. */
 CQ_NOINLINE static void cq_group_sums(const uint8_t *x, struct cq_taps taps,
                                       const struct cq_output *output, const struct cq_place *place,
-                                      uint32_t *registers)
+                                      uint32_t *registers, int8_t *out)
 {
     int32_t sums[2 * CQ_REGISTERS] = {0};
     cq_add_registers(sums, registers);
@@ -74,28 +74,64 @@ CQ_NOINLINE static void cq_group_sums(const uint8_t *x, struct cq_taps taps,
         cq_group_segment(x, &taps, registers);
         cq_add_registers(sums, registers);
     }
-    cq_store_sums(output, sums, place);
+    cq_store_sums(output, sums, place, out);
 }
 
 /* One output channel of a group. */
 static inline void cq_group_compute(const uint8_t *x, const struct cq_taps *taps,
-                                    const struct cq_output *output, const struct cq_place *place)
+                                    const struct cq_output *output, const struct cq_place *place,
+                                    int8_t *out)
 {
     uint32_t registers[CQ_REGISTERS];
     cq_group_segment(x, taps, registers);
     if (taps->segments != 1 || output->form == CQ_ANY) {
-        cq_group_sums(x, *taps, output, place, registers);
+        cq_group_sums(x, *taps, output, place, registers, out);
     } else if (output->form == CQ_RECTIFYING) {
-        cq_store_rectified(output, registers, place);
+        cq_store_rectified(output, registers, place, out);
     } else {
-        cq_store_rounded(output, registers, place);
+        cq_store_rounded(output, registers, place, out);
     }
 }
 
-/* How many pixels each part of the output has from `column` on. */
-CQ_NOINLINE static void cq_place_cut(struct cq_place *place, const struct cq_strip *strip,
-                                     int32_t row, int32_t column)
+/* A strip, and what all its channels share. */
+struct cq_frame {
+    struct cq_pair from, end; /* output words */
+    int32_t first;            /* bytes from the output's first pixel to the strip's */
+    int32_t row_step;         /* bytes to the next row */
+    struct cq_pair whole;     /* words of groups that are in all parts */
+    struct cq_place full;     /* place of such a group */
+    struct cq_place cut;      /* of the group of fewer pixels that was met last, */
+    struct cq_pair cut_at;    /* and where that is */
+};
+
+static struct cq_frame cq_frame_of(const struct cq_strip *strip, struct cq_pair from)
 {
+    const int32_t step = strip->out.c;
+    const int32_t next = (strip->part.h * strip->out.w + strip->part.w) * step;
+    const struct cq_frame frame = {
+        .from = from,
+        .end = {cq_limit(from.h + strip->size.h, 0, strip->rows),
+                cq_limit(from.w + strip->size.w, 0, strip->columns)},
+        .first = (from.h * strip->out.w + from.w) * step,
+        .row_step = strip->out.w * step,
+        .whole = strip->whole,
+        .full = {step, next, CQ_GROUP, CQ_GROUP, {CQ_GROUP, CQ_GROUP, CQ_GROUP, CQ_GROUP}},
+        .cut = {.step = step, .next = next},
+        .cut_at = {-1, -1},
+    };
+    return frame;
+}
+
+/* How many pixels each part of the output has from `column` on: the same for every channel. */
+CQ_NOINLINE static const struct cq_place *
+cq_frame_cut(struct cq_frame *frame, const struct cq_strip *strip, int32_t row, int32_t column)
+{
+    struct cq_place *const place = &frame->cut;
+    if (row == frame->cut_at.h && column == frame->cut_at.w) {
+        return place;
+    }
+    frame->cut_at.h = row;
+    frame->cut_at.w = column;
     place->words = CQ_GROUP;
     place->most = 0;
     for (int32_t part = 0; part < CQ_LANES; ++part) {
@@ -106,34 +142,30 @@ CQ_NOINLINE static void cq_place_cut(struct cq_place *place, const struct cq_str
         place->words = place->widths[part] < place->words ? place->widths[part] : place->words;
         place->most = place->widths[part] > place->most ? place->widths[part] : place->most;
     }
+    return place;
 }
 
 /* All groups of a strip for one output channel, whose first pixel is at `out`. */
 CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *strip,
+                                                      struct cq_frame *frame,
                                                       const struct cq_taps *taps,
-                                                      const struct cq_output *output,
-                                                      struct cq_pair from, int8_t *out)
+                                                      const struct cq_output *output, int8_t *out)
 {
-    const int32_t step = strip->out.c;
-    const int32_t next = (strip->part.h * strip->out.w + strip->part.w) * step;
-    const struct cq_pair end = {cq_limit(from.h + strip->size.h, 0, strip->rows),
-                                cq_limit(from.w + strip->size.w, 0, strip->columns)};
-    struct cq_place whole = {out,      step,     next,
-                             CQ_GROUP, CQ_GROUP, {CQ_GROUP, CQ_GROUP, CQ_GROUP, CQ_GROUP}};
-    for (int32_t row = from.h; row < end.h; ++row) {
-        const uint32_t *x = strip->words + (row - from.h) * strip->row;
-        whole.out = out + (row * strip->out.w + from.w) * step;
-        for (int32_t column = from.w; column < end.w; column += CQ_GROUP) {
-            if (row < strip->whole.h && column < strip->whole.w) {
-                cq_group_compute((const uint8_t *)x, taps, output, &whole);
-            } else {
-                struct cq_place place = whole;
-                cq_place_cut(&place, strip, row, column);
-                cq_group_compute((const uint8_t *)x, taps, output, &place);
-            }
-            whole.out += CQ_GROUP * step;
+    const uint32_t *row_words = strip->words;
+    out += frame->first;
+    for (int32_t row = frame->from.h; row < frame->end.h; ++row) {
+        const uint32_t *x = row_words;
+        int8_t *to = out;
+        for (int32_t column = frame->from.w; column < frame->end.w; column += CQ_GROUP) {
+            const int is_full = row < frame->whole.h && column < frame->whole.w;
+            const struct cq_place *const place =
+                is_full ? &frame->full : cq_frame_cut(frame, strip, row, column);
+            cq_group_compute((const uint8_t *)x, taps, output, place, to);
+            to += CQ_GROUP * place->step;
             x += CQ_GROUP;
         }
+        row_words += strip->row;
+        out += frame->row_step;
     }
 }
 
@@ -192,6 +224,7 @@ static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip
     }
     for (from.h = 0; from.h < strip->rows; from.h += strip->size.h) {
         for (from.w = 0; from.w < strip->columns; from.w += strip->size.w) {
+            struct cq_frame frame = cq_frame_of(strip, from);
             cq_strip_gather(strip, params, in, from);
             if (!is_kept) {
                 reader->cursor = start;
@@ -205,7 +238,7 @@ static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip
                 const struct cq_output output =
                     cq_output_of(cq_load_channel(&params->requant, first_channel + channel), unit,
                                  row->correction, row->magnitude);
-                cq_strip_channel(strip, &taps, &output, from, out + first_channel + channel);
+                cq_strip_channel(strip, &frame, &taps, &output, out + first_channel + channel);
             }
         }
     }

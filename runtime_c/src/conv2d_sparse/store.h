@@ -88,9 +88,9 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
     return output;
 }
 
-/* Where the pixels of a group go: up to four neighbours in each of the four parts of the output. */
+/* Where the pixels of a group go, from its first one on: up to four neighbours in each of the four
+ * parts of the output. */
 struct cq_place {
-    int8_t *out;       /* first pixel of the first part */
     int32_t step;      /* from a pixel to its neighbour */
     int32_t next;      /* to the next part */
     int32_t words;     /* pixels that every part has */
@@ -111,12 +111,12 @@ static CQ_INLINE int8_t cq_scale(int32_t t, const struct cq_output *output, int 
 /* All pixels of a group from its lanes: 6 instructions a pixel that is in every part where the form
  * is rectifying, twice as many where it is short (Cortex-M4, gcc 12). */
 static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint32_t *registers,
-                                     const struct cq_place *place, int is_rectifying)
+                                     const struct cq_place *place, int8_t *out, int is_rectifying)
 {
     const struct cq_output local = *output; /* what is stored may alias nothing of it */
     const int32_t step = place->step;
     const int32_t next = place->next;
-    int8_t *upper = place->out;
+    int8_t *upper = out;
     int8_t *lower = upper + 2 * next;
     const uint32_t *const end = registers + 2 * place->words;
     for (; registers != end; registers += 2, upper += step, lower += step) {
@@ -132,38 +132,37 @@ static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint3
     }
     for (int32_t part = 0; part < CQ_LANES; ++part, upper += next) {
         const uint32_t *lanes = registers + (part & 1);
-        int8_t *out = upper;
-        for (int32_t i = place->words; i < place->widths[part]; ++i, lanes += 2, out += step) {
+        int8_t *to = upper;
+        for (int32_t i = place->words; i < place->widths[part]; ++i, lanes += 2, to += step) {
             const uint32_t lane = *lanes ^ 0x80008000u;
             const int32_t t =
                 cq_smlabb(part >> 1 != 0 ? lane >> 16 : lane, local.factor, local.start);
-            *out = cq_scale(t, &local, is_rectifying);
+            *to = cq_scale(t, &local, is_rectifying);
         }
     }
 }
 
 CQ_FAST_CODE CQ_NOINLINE static void cq_store_rectified(const struct cq_output *output,
                                                         const uint32_t *registers,
-                                                        const struct cq_place *place)
+                                                        const struct cq_place *place, int8_t *out)
 {
-    cq_store_lanes(output, registers, place, 1);
+    cq_store_lanes(output, registers, place, out, 1);
 }
 
 CQ_FAST_CODE CQ_NOINLINE static void cq_store_rounded(const struct cq_output *output,
                                                       const uint32_t *registers,
-                                                      const struct cq_place *place)
+                                                      const struct cq_place *place, int8_t *out)
 {
-    cq_store_lanes(output, registers, place, 0);
+    cq_store_lanes(output, registers, place, out, 0);
 }
 
 /* Any requantization of sums: those of the lower lanes, register by register, then those of the
  * upper ones. */
 CQ_NOINLINE static void cq_store_sums(const struct cq_output *output, const int32_t *sums,
-                                      const struct cq_place *place)
+                                      const struct cq_place *place, int8_t *out)
 {
-    for (int32_t part = 0; part < CQ_LANES; ++part) {
+    for (int32_t part = 0; part < CQ_LANES; ++part, out += place->next) {
         const int32_t *const sum = sums + (part >> 1) * CQ_REGISTERS + (part & 1);
-        int8_t *const out = place->out + part * place->next;
         for (int32_t i = 0; i < place->widths[part]; ++i) {
             const int32_t acc = cq_to_signed((uint32_t)sum[2 * i] * (uint32_t)output->unit +
                                              (uint32_t)output->channel.bias);

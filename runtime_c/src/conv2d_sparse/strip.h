@@ -111,38 +111,41 @@ static void cq_strip_origins(const struct cq_strip *strip, const struct cq_conv2
     }
 }
 
-/* Four pixels of four channels, transposed: word k gets channel k, and 128 is added to every value,
- * so that bytes are never negative. */
-static inline void cq_transpose(const int8_t *const pixel[CQ_LANES], int32_t channel,
-                                uint32_t words[4])
+/* Four pixels of four channels, transposed: a word for each channel, and 128 is added to every
+ * value, so that bytes are never negative.  Returns what is behind the last word. */
+static inline uint32_t *cq_transpose(struct cq_words pixels, int32_t pitch, uint32_t *to)
 {
-    const uint32_t p0 = cq_load4(pixel[0] + channel) ^ 0x80808080u;
-    const uint32_t p1 = cq_load4(pixel[1] + channel) ^ 0x80808080u;
-    const uint32_t p2 = cq_load4(pixel[2] + channel) ^ 0x80808080u;
-    const uint32_t p3 = cq_load4(pixel[3] + channel) ^ 0x80808080u;
+    const uint32_t p0 = pixels.w0 ^ 0x80808080u;
+    const uint32_t p1 = pixels.w1 ^ 0x80808080u;
+    const uint32_t p2 = pixels.w2 ^ 0x80808080u;
+    const uint32_t p3 = pixels.w3 ^ 0x80808080u;
     const uint32_t even01 = cq_uxtb16(p0) | cq_uxtb16(p1) << 8;
     const uint32_t even23 = cq_uxtb16(p2) | cq_uxtb16(p3) << 8;
     const uint32_t odd01 = cq_uxtb16_ror8(p0) | cq_uxtb16_ror8(p1) << 8;
     const uint32_t odd23 = cq_uxtb16_ror8(p2) | cq_uxtb16_ror8(p3) << 8;
-    words[0] = (even01 & 0xffffu) | even23 << 16;
-    words[1] = (odd01 & 0xffffu) | odd23 << 16;
-    words[2] = (even23 & 0xffff0000u) | even01 >> 16;
-    words[3] = (odd23 & 0xffff0000u) | odd01 >> 16;
+    *to = cq_pkhbt(even01, even23);
+    to += pitch;
+    *to = cq_pkhbt(odd01, odd23);
+    to += pitch;
+    *to = cq_pkhtb(even01, even23);
+    to += pitch;
+    *to = cq_pkhtb(odd01, odd23);
+    return to + pitch;
 }
 
 /* One place of the strip: every channel of four pixels. */
 CQ_FAST_CODE CQ_NOINLINE static void cq_strip_column(const int8_t *const pixel[CQ_LANES],
                                                      int32_t channels, int32_t pitch, uint32_t *to)
 {
-    int32_t c = 0;
-    for (; c + 3 < channels; c += 4) {
-        uint32_t words[4];
-        cq_transpose(pixel, c, words);
-        to[0] = words[0];
-        to[pitch] = words[1];
-        to[2 * pitch] = words[2];
-        to[3 * pitch] = words[3];
-        to += 4 * pitch;
+    const int8_t *pixel0 = pixel[0];
+    const int8_t *pixel1 = pixel[1];
+    const int8_t *pixel2 = pixel[2];
+    const int8_t *pixel3 = pixel[3];
+    int32_t c = channels & ~3;
+    for (const int8_t *const end = pixel0 + c; pixel0 != end;) {
+        const struct cq_words pixels = {cq_next4(&pixel0), cq_next4(&pixel1), cq_next4(&pixel2),
+                                        cq_next4(&pixel3)};
+        to = cq_transpose(pixels, pitch, to);
     }
     for (; c < channels; ++c) {
         uint32_t word = 0u;
