@@ -22,7 +22,7 @@ from codeq_compile.check import SAMPLES, CheckResult, run
 from codeq_compile.check import check as _check
 from codeq_compile.emit import staging, write
 from codeq_compile.errors import DoesNotFit, InputError, ToolError
-from codeq_compile.frontends import tflite
+from codeq_compile.frontends import onnx, tflite
 from codeq_compile.frontends.tflite import Kernels
 from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
@@ -77,7 +77,8 @@ def load(path: Path | str, *, kernels: str = Kernels.TFLM) -> Graph:
     Parameters
     ----------
     path : Path or str
-        A `.cq` file, or a `.tflite` file quantized to int8.
+        A `.cq` file, a `.tflite` file quantized to int8, or an `.onnx` file with QuantizeLinear and
+        DequantizeLinear.
     kernels : str
         For `.tflite`: whose integers it shall give, one of `Kernels`.
 
@@ -95,6 +96,8 @@ def load(path: Path | str, *, kernels: str = Kernels.TFLM) -> Graph:
     path = Path(path)
     if path.suffix == ".tflite":
         return tflite.load(path, Kernels(kernels))
+    if path.suffix == ".onnx":
+        return onnx.load(path)
     return serial.load(path)
 
 
@@ -119,7 +122,7 @@ def compile(
     Parameters
     ----------
     model : Path, str or Graph
-        A `.cq` or `.tflite` file, or a quantized graph.
+        A `.cq`, `.tflite` or `.onnx` file, or a quantized graph.
     directory : Path or str
         Made, or replaced if it is an emitted library; on an error it stays as it was.
     target : str
@@ -190,7 +193,7 @@ def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str
     Parameters
     ----------
     model : Path, str or Graph
-        A `.cq` or `.tflite` file, or a graph, lowered or not.
+        A `.cq`, `.tflite` or `.onnx` file, or a graph, lowered or not.
     inputs : mapping of str to int8 array of shape (batch, *tensor shape)
         One array for every input.
 

@@ -263,7 +263,7 @@ def compile_command(
     tflite_kernels: str,
     as_json: bool,
 ) -> None:
-    """Compile MODEL, a .cq file or an int8 .tflite file, to a C library in a folder.
+    """Compile MODEL, a .cq, int8 .tflite or QDQ .onnx file, to a C library in a folder.
 
     Sizes are bytes, or have a unit: K, KiB and M, MiB count by 1024, kB and MB by 1000.
     """
@@ -289,7 +289,7 @@ def compile_command(
 @json_option
 @click.pass_context
 def inspect_command(ctx: click.Context, model: Path, tflite_kernels: str, as_json: bool) -> None:
-    """List the layers of MODEL, a .cq or .tflite file, and all that stands in the way.
+    """List the layers of MODEL, a .cq, .tflite or .onnx file, and all that stands in the way.
 
     The exit code is 1 if `codeq compile` would refuse the model.
     """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from codeq_compile import ir, passes
 from codeq_compile.errors import ModelError, SpecViolation
-from codeq_compile.frontends import tflite
+from codeq_compile.frontends import onnx, tflite
+from codeq_compile.frontends.onnx.convert import Converted as OnnxConverted
 from codeq_compile.frontends.tflite import Kernels
 from codeq_compile.frontends.tflite.convert import Converted
 from codeq_compile.ir.graph import Graph, Node
@@ -68,22 +69,50 @@ class Inspection:
 
 
 def inspect(path: Path, kernels: Kernels = Kernels.TFLM) -> Inspection:
-    """Look into a `.cq` or `.tflite` file.
+    """Look into a `.cq`, `.tflite` or `.onnx` file.
 
     Raises
     ------
     ModelError
         The file is missing or damaged: its layers cannot be read.
     """
-    if path.suffix != ".tflite":
-        graph = ir.load(path)
-        return Inspection(
-            file=path.name,
-            format="cq",
-            description=graph.name,
-            layers=tuple(_node_layer(graph, node) for node in graph.nodes),
-            problems=tuple(_obstacles(graph)),
-        )
+    if path.suffix == ".tflite":
+        return _tflite(path, kernels)
+    if path.suffix == ".onnx":
+        return _onnx(path)
+    return _cq(path)
+
+
+def _cq(path: Path) -> Inspection:
+    graph = ir.load(path)
+    return Inspection(
+        file=path.name,
+        format="cq",
+        description=graph.name,
+        layers=tuple(_node_layer(graph, node) for node in graph.nodes),
+        problems=tuple(_obstacles(graph)),
+    )
+
+
+def _onnx(path: Path) -> Inspection:
+    model = onnx.read(path)
+    examination = onnx.examine(model)
+    problems = list(examination.problems)
+    if not examination.reasons:
+        problems += _obstacles(onnx.convert(model, name="model").graph)
+    tensors = examination.building.tensors
+    return Inspection(
+        file=path.name,
+        format="onnx",
+        description=f"{model.description}, opset {model.opset}".lstrip(", "),
+        layers=tuple(
+            _onnx_layer(each, tensors) for each in examination.operators if not each.is_silent
+        ),
+        problems=tuple(problems),
+    )
+
+
+def _tflite(path: Path, kernels: Kernels) -> Inspection:
     model = tflite.read(path)
     examination = tflite.examine(model, kernels)
     problems = list(examination.problems)
@@ -118,6 +147,18 @@ def _operator_layer(each: Converted, tensors: dict[str, TensorType]) -> Inspecte
         outputs=tuple(map(str, operator.outputs)),
         macs=_macs(each.nodes, tensors),
         bytes=sum(len(tensor.data) for tensor in read if tensor.data is not None),
+        reason=each.reason,
+    )
+
+
+def _onnx_layer(each: OnnxConverted, tensors: dict[str, TensorType]) -> InspectedLayer:
+    return InspectedLayer(
+        name=each.operator.short_name,
+        kind=each.operator.kind,
+        inputs=each.inputs,
+        outputs=each.outputs,
+        macs=_macs(each.nodes, tensors),
+        bytes=each.bytes,
         reason=each.reason,
     )
 

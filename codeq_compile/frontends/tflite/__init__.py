@@ -5,10 +5,10 @@
 goes through the operators, for which the other modules hold handlers.
 """
 
-import re
 from pathlib import Path
 
 from codeq_compile.errors import ModelError, UnsupportedOp
+from codeq_compile.frontends.builder import graph_name, read_bytes
 from codeq_compile.frontends.tflite import schema
 from codeq_compile.frontends.tflite.convert import (
     Examination,
@@ -32,8 +32,6 @@ __all__ = [
     "load",
     "read",
 ]
-
-MAX_FILE_BYTES = 1 << 26
 
 
 def load(path: Path, kernels: Kernels = Kernels.TFLM) -> Graph:
@@ -68,16 +66,4 @@ def read(path: Path) -> Model:
     ModelError
         The file is missing, damaged or foreign.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(f"larger than {MAX_FILE_BYTES} bytes: not for a microcontroller")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror or error}") from error
-    return schema.read(data)
-
-
-def graph_name(path: Path) -> str:
-    """A C identifier from a file's name."""
-    word = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "model"
-    return word if word[0].isalpha() else f"m_{word}"
+    return schema.read(read_bytes(path))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from codeq_compile.errors import SpecViolation
+from codeq_compile.frontends.builder import Builder, Refusal
 from codeq_compile.frontends.tflite import constants, options
 from codeq_compile.frontends.tflite.schema import Activation, ElementType, Operator, Tensor
 from codeq_compile.ir.graph import Node
@@ -38,10 +39,6 @@ class Kernels(StrEnum):
         return self is not Kernels.TFLM
 
 
-class Refusal(Exception):  # noqa: N818  # collected, never shown to a user as it is
-    """Why an operator cannot be converted, in words that end a sentence about it."""
-
-
 _DTYPES: Mapping[ElementType, DType] = {
     ElementType.INT8: DType.S8,
     ElementType.INT16: DType.S16,
@@ -51,8 +48,8 @@ _DTYPES: Mapping[ElementType, DType] = {
 Options = TypeVar("Options")
 
 
-@dataclass(slots=True)
-class Building:
+@dataclass(slots=True, kw_only=True)
+class Building(Builder):
     """The graph so far: what is known of each tensor of the file.
 
     Parameters
@@ -67,24 +64,6 @@ class Building:
     kernels: Kernels
     names: dict[int, str] = field(default_factory=dict)
     folded: dict[int, Array] = field(default_factory=dict)
-    tensors: dict[str, TensorType] = field(default_factory=dict)
-    nodes: list[Node] = field(default_factory=list)
-    constants: dict[str, Array] = field(default_factory=dict)
-
-    def add_tensor(self, name: str, kind: TensorType) -> str:
-        """A new tensor of the graph; if its name is taken it gets a number."""
-        unique, number = name, 1
-        while unique in self.tensors:
-            number += 1
-            unique = f"{name}_{number}"
-        self.tensors[unique] = kind
-        return unique
-
-    def add_node(self, name: str, kind: TensorType, op: Op[Any], *inputs: str, **data: Any) -> str:
-        """A new node, called like the new tensor that it writes."""
-        output = self.add_tensor(name, kind)
-        self.nodes.append(Node(name=output, op=op, inputs=inputs, output=output, **data))
-        return output
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +151,7 @@ class Layer:
 
     def view(self, name: str, shape: Shape) -> str:
         """The same elements in another shape: a name, after a reshape where one is needed."""
-        kind = self.type(name)
-        if kind.shape == shape:
-            return name
-        if math.prod(shape) != kind.elements:
-            raise Refusal(f"{kind} cannot be read as {list(shape)}")
-        if name in self.building.constants:
-            self.building.constants[name] = self.building.constants[name].reshape(shape)
-            self.building.tensors[name] = replace(kind, shape=shape)
-            return name
-        stem = f"{name}.{'x'.join(map(str, shape))}"
-        return self.building.add_node(stem, replace(kind, shape=shape), Reshape(shape=shape), name)
+        return self.building.view(name, shape)
 
     def operand(self, position: int = 0) -> str:
         """An input, or a constant as a tensor of the graph."""

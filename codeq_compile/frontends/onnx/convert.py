@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operator after operator of an `.onnx` model → nodes of a graph, and why some cannot be."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from codeq_compile.errors import Damaged, ModelError, SpecViolation, UnsupportedOp
+from codeq_compile.frontends.builder import Refusal
+from codeq_compile.frontends.onnx import (
+    elementwise,
+    folding,
+    quantization,
+    shapes,
+    weighted,
+    windows,
+)
+from codeq_compile.frontends.onnx.layer import HANDLERS, Blocked, Building, Layer
+from codeq_compile.frontends.onnx.layout import Layout, channels_last
+from codeq_compile.frontends.onnx.schema import Border, ElementType, Model, Operator
+from codeq_compile.frontends.onnx.values import UINT8_OFFSET, Activation, Constant, Function, Value
+from codeq_compile.ir.graph import Graph, Node
+from codeq_compile.ir.types import TensorType
+from codeq_compile.ir.verify import verify
+from codeq_compile.ops.requantize import Requantize
+
+_HANDLER_MODULES = (elementwise, quantization, shapes, weighted, windows)
+"""Imported for the handlers that they register."""
+
+MAX_OPERATORS = 4096
+DOMAINS = {"", "ai.onnx", "com.microsoft"}
+"""Whose operators are read; onnxruntime quantizes with its own where the standard has none yet."""
+MULTIPLIER_BITS = "codeq.multiplier_bits"
+"""Metadata that `codeq export` writes: layers whose multipliers have less than 31 bits, as JSON."""
+_OFFSETS = {ElementType.FLOAT: None, ElementType.INT8: 0, ElementType.UINT8: UINT8_OFFSET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """One operator, its nodes, the shapes of its output, and why it has none.
+
+    Parameters
+    ----------
+    operator : Operator
+    nodes : tuple of Node
+        None where it moves nothing, is computed by another one, or refused.
+    inputs, outputs : tuple of str
+        Types and shapes, as far as they are known; of constants none.
+    bytes : int
+        Of its constants, as they are stored.
+    reason : str, optional
+    """
+
+    operator: Operator
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    bytes: int
+    reason: str | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """It only says what the numbers of others stand for."""
+        quantizes = self.operator.kind in {"Constant", "DequantizeLinear", "QuantizeLinear"}
+        return quantizes and not self.nodes and self.reason is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """Every operator of a model.
+
+    Parameters
+    ----------
+    building : Building
+    operators : tuple of Converted
+    problems : tuple of str
+        Of the model's inputs and outputs.
+    """
+
+    building: Building = field(repr=False)
+    operators: tuple[Converted, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Everything that stands in the way."""
+        refused = (each for each in self.operators if each.reason is not None)
+        return [*self.problems, *(f"{each.operator.label}: {each.reason}" for each in refused)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A converted model.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its inputs and outputs are called as in the file.
+    values : mapping of str to Value
+        What is known of each tensor of the file, inputs and outputs included.
+    """
+
+    graph: Graph = field(repr=False)
+    values: Mapping[str, Value] = field(repr=False)
+
+
+def examine(model: Model) -> Examination:
+    """Convert as many operators as possible.
+
+    Raises
+    ------
+    ModelError
+        There are so many that it is no model.
+    """
+    if len(model.operators) > MAX_OPERATORS:
+        raise ModelError(f"{len(model.operators)} operators, more than {MAX_OPERATORS}")
+    values = _constants(model)
+    readers: dict[str, list[Operator]] = {}
+    for operator in model.operators:
+        for name in {name for name in operator.inputs if name}:
+            readers.setdefault(name, []).append(operator)
+    building = Building(
+        opset=model.opset,
+        readers={name: tuple(found) for name, found in readers.items()},
+        outputs=frozenset(border.name for border in model.outputs),
+        grids=quantization.grids(model, values),
+        multiplier_bits=_multiplier_bits(model),
+        values=values,
+    )
+    problems = [
+        f'input "{border.name}": {reason}'
+        for border in model.inputs
+        if (reason := _input(building, border)) is not None
+    ]
+    # constants first: what a layer takes in from behind it must be known by then
+    fixed = quantization.fixed_tensors(model.operators, values)
+    ranked = sorted(model.operators, key=lambda each: not fixed.issuperset(each.outputs))
+    converted = {each.index: _operator(building, model, each) for each in ranked}
+    in_order = tuple(converted[operator.index] for operator in model.operators)
+    return Examination(building=building, operators=in_order, problems=tuple(problems))
+
+
+def convert(model: Model, *, name: str) -> Imported:
+    """The graph of a model.
+
+    Raises
+    ------
+    UnsupportedOp
+        With every reason.
+    ModelError
+        The graph would not be legal.
+    """
+    if not any(each.kind == "QuantizeLinear" for each in model.operators):
+        raise UnsupportedOp([float_reason(model)])
+    examination = examine(model)
+    if examination.reasons:
+        raise UnsupportedOp(examination.reasons)
+    building = examination.building
+    values = dict(building.values)
+    outputs: list[str] = []
+    for border in model.outputs:
+        activation = _output(building, border, outputs)
+        outputs.append(activation.tensor)
+        values[border.name] = activation
+    graph = Graph(
+        name=name,
+        tensors=building.tensors,
+        inputs=tuple(border.name for border in model.inputs),
+        outputs=tuple(outputs),
+        nodes=tuple(building.nodes),
+        constants=building.constants,
+        provenance={"format": "onnx", "opset": str(model.opset)},
+    )
+    graph = _renamed(graph, [border.name for border in model.outputs])
+    for border, output in zip(model.outputs, graph.outputs, strict=True):
+        given = values[border.name]
+        assert isinstance(given, Activation)
+        values[border.name] = replace(given, tensor=output)
+    return Imported(graph=verify(graph), values=values)
+
+
+def float_reason(model: Model) -> str:
+    """Why a model without any QuantizeLinear cannot be converted."""
+    kinds = {each.kind for each in model.operators}
+    if any(kind.startswith(("QLinear", "QGemm")) for kind in kinds):
+        return (
+            "its operators are integers themselves (QOperator): quantize the float model again "
+            "with QuantFormat.QDQ"
+        )
+    if "Quant" in kinds:
+        return "it is in QONNX: convert it with qonnx.transformation.qcdq_to_qonnx's opposite, QCDQ"
+    return (
+        f"all of its {len(model.operators)} operators compute in float32: quantize it with "
+        "onnxruntime.quantization.quantize_static and QuantFormat.QDQ"
+    )
+
+
+def _constants(model: Model) -> dict[str, Value]:
+    """What is stored: initializers, Constant, and other names of these."""
+    values: dict[str, Value] = {}
+    for name, tensor in model.initializers.items():
+        # large ones of a type without values are told by whoever reads them
+        values[name] = folding.constant(tensor)
+    for operator in model.operators:
+        found: Value | None = folding.stored(operator)
+        if operator.kind == "Identity" and operator.inputs:
+            found = values.get(operator.inputs[0])
+        if found is not None and operator.outputs:
+            values.setdefault(operator.outputs[0], found)
+    return values
+
+
+def _multiplier_bits(model: Model) -> dict[str, int]:
+    try:
+        stored = json.loads(model.metadata.get(MULTIPLIER_BITS, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"its metadata {MULTIPLIER_BITS} is no JSON") from error
+    if not isinstance(stored, dict) or not all(
+        isinstance(bits, int) and 1 <= bits <= 31 for bits in stored.values()
+    ):
+        raise Damaged(f"its metadata {MULTIPLIER_BITS} are no widths of 1 to 31 bits")
+    return stored
+
+
+def _input(building: Building, border: Border) -> str | None:
+    """Make an input known; or the reason why it cannot be."""
+    if border.kind not in _OFFSETS:
+        return f"it is {border}: let the model read float32, int8 or uint8"
+    # a batch without a number is 1
+    shape = tuple(n if n or axis else 1 for axis, n in enumerate(border.shape))
+    if None in shape:
+        return f"it is {border}: export the model with fixed shapes"
+    fixed = tuple(n for n in shape if n is not None)
+    if not all(fixed):
+        return f"it is {border}: it is empty"
+    grid = building.grids.get(border.name)
+    if grid is None:
+        return "no QuantizeLinear reads it: quantize the inputs of the model too"
+    if border.name in building.values:
+        return "its name is that of another tensor too"
+    rank = len(fixed)
+    is_image = rank in {3, 4} and fixed[0] == 1 and not _is_plain(building, border.name, rank)
+    layout = Layout.of(fixed, channels_last(rank)) if is_image else Layout.plain(fixed)
+    kind = TensorType(shape=_memory_shape(fixed, is_image=is_image), grid=grid)
+    building.values[border.name] = Activation(
+        tensor=building.add_tensor(border.name, kind),
+        shape=fixed,
+        layout=layout,
+        offset=_OFFSETS[border.kind],
+    )
+    return None
+
+
+def _is_plain(building: Building, name: str, rank: int) -> bool:
+    """Whether an input stands in memory as in ONNX: its first real reader counts channels last."""
+    to_first = (0, rank - 1, *range(1, rank - 1))
+    seen = {name}
+    while len(readers := building.readers.get(name, ())) == 1 and readers[0].outputs:
+        (reader,) = readers
+        if reader.kind in {"Reshape", "Flatten"}:
+            return True
+        if reader.kind == "Transpose":
+            return reader.attributes.get("perm") == to_first
+        if reader.kind not in {"QuantizeLinear", "DequantizeLinear", "Identity"}:
+            return False
+        name = reader.outputs[0]
+        if name in seen:
+            return False
+        seen.add(name)
+    return False
+
+
+def _memory_shape(shape: tuple[int, ...], *, is_image: bool) -> tuple[int, ...]:
+    """Of an input or output in the graph: images (h, w, c), sequences (1, l, c), no batch."""
+    if is_image:
+        return (1, *shape[2:], shape[1])[-3:]
+    return (shape[1:] if shape[:1] == (1,) else shape) or (1,)
+
+
+def _output(building: Building, border: Border, taken: list[str]) -> Activation:
+    """An output of the graph: an image as (h, w, c), anything else in ONNX's order."""
+    value = building.values.get(border.name)
+    operator = Operator(
+        index=-1, name=border.name, kind="output", domain="", inputs=(border.name,), outputs=(),
+        attributes={},
+    )  # fmt: skip
+    layer = Layer(building, operator)
+    try:
+        if isinstance(value, Function):
+            value = layer.computed(value)
+        if not isinstance(value, Activation):
+            raise ModelError(f'output "{border.name}" is not computed by any operator')
+        shape = value.shape
+        rank = len(shape)
+        is_image = (
+            rank in {3, 4}
+            and shape[0] == 1
+            and value.layout == Layout.of(shape, channels_last(rank))
+        )
+        if not is_image:
+            value = layer.arranged(value, Layout.plain(shape))
+        tensor = building.view(value.tensor, _memory_shape(shape, is_image=is_image))
+        if tensor in taken or tensor not in {node.output for node in building.nodes}:
+            # the caller has one buffer for each output, and other ones for inputs
+            tensor = layer.node(Requantize(), tensor, grid=building.tensors[tensor].grid)
+    except Refusal as refusal:
+        raise UnsupportedOp([f'output "{border.name}": {refusal}']) from refusal
+    return replace(value, tensor=tensor)
+
+
+def _renamed(graph: Graph, wanted: list[str]) -> Graph:
+    """The graph with its outputs called as the file calls them, unless an input has that name."""
+    called = {name: name for name in graph.tensors}
+    holders = dict(called)
+    for output, name in zip(graph.outputs, wanted, strict=True):
+        holder = holders.get(name)
+        if holder in graph.given:
+            continue
+        if holder is not None:
+            called[holder], holders[called[output]] = called[output], holder
+        called[output], holders[name] = name, output
+    return replace(
+        graph,
+        tensors={called[name]: kind for name, kind in graph.tensors.items()},
+        outputs=tuple(called[name] for name in graph.outputs),
+        nodes=tuple(
+            replace(
+                node,
+                inputs=tuple(called[name] for name in node.inputs),
+                output=called[node.output],
+            )
+            for node in graph.nodes
+        ),
+    )
+
+
+def _operator(building: Building, model: Model, operator: Operator) -> Converted:
+    layer = Layer(building=building, operator=operator)
+    before = len(building.nodes)
+    reason = None
+    try:
+        if operator.index not in building.absorbed and operator.kind != "Constant":
+            _convert(layer)
+    except Blocked:
+        building.refused.update(operator.outputs)
+    except (Refusal, SpecViolation, Damaged) as error:
+        reason = str(error)
+        building.refused.update(operator.outputs)
+    return Converted(
+        operator=operator,
+        nodes=() if reason else tuple(building.nodes[before:]),
+        inputs=_types(building, operator.inputs),
+        outputs=_types(building, operator.outputs),
+        bytes=sum(
+            model.initializers[name].bytes for name in operator.inputs if name in model.initializers
+        ),
+        reason=reason,
+    )
+
+
+def _convert(layer: Layer) -> None:
+    operator = layer.operator
+    if operator.domain not in DOMAINS:
+        raise Refusal(f"it is of {operator.domain}, whose operators codeq does not know")
+    if operator.outputs and operator.outputs[0] in layer.building.values:
+        if operator.kind == "Identity":
+            return  # another name of a constant
+        raise Refusal(f'its output "{operator.outputs[0]}" is written twice')
+    if folding.fold(layer):
+        return
+    if operator.kind not in HANDLERS:
+        raise Refusal(f"codeq has no rule for it{_instead(operator.kind)}")
+    HANDLERS[operator.kind](layer)
+
+
+def _types(building: Building, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Types and shapes of tensors that are computed while the model runs."""
+    found = []
+    for name in names:
+        value = building.values.get(name)
+        if isinstance(value, Activation | Function):
+            source = value.source if isinstance(value, Function) else value
+            dtype = building.tensors[source.tensor].dtype
+            found.append(f"{dtype}[{','.join(map(str, value.shape))}]")
+        elif value is None and name:
+            found.append("?")
+    return tuple(found)
+
+
+_INSTEAD = {
+    "AveragePool": "",
+    "Einsum": "use Gemm or MatMul with constant weights",
+    "GRU": "use convolutions over time",
+    "LSTM": "use convolutions over time",
+    "RNN": "use convolutions over time",
+    "InstanceNormalization": "use BatchNormalization",
+    "LayerNormalization": "use BatchNormalization",
+    "LogSoftmax": "use Softmax, or leave it out",
+    "ReduceMax": "use GlobalMaxPool",
+    "ReduceSum": "use ReduceMean, with another scale",
+    "Constant": "",
+    "Cast": "",
+    "QLinearConv": "quantize the model again with QuantFormat.QDQ",
+    "Upsample": "use Resize",
+}
+
+
+def _instead(kind: str) -> str:
+    """The way out, where one is known."""
+    advice = _INSTEAD.get(kind)
+    return f": {advice}" if advice else ""
+
+
+__all__ = ["Constant", "Converted", "Examination", "Imported", "convert", "examine"]
