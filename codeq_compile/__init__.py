@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import codeq_compile.ops  # noqa: F401  # registers the ops
-from codeq_compile import budgets, passes
+from codeq_compile import budgets, manifest, passes
 from codeq_compile import place as places
 from codeq_compile.budgets import Budgets
 from codeq_compile.build import firmware, tools
@@ -22,6 +22,7 @@ from codeq_compile.check import SAMPLES, CheckResult, run
 from codeq_compile.check import check as _check
 from codeq_compile.emit import staging, write
 from codeq_compile.errors import DoesNotFit, InputError, ToolError
+from codeq_compile.export import onnx as onnx_file
 from codeq_compile.frontends import onnx, tflite
 from codeq_compile.frontends.tflite import Kernels
 from codeq_compile.ir import Graph, serial
@@ -47,6 +48,7 @@ __all__ = [
     "profile",
     "run",
     "simulate",
+    "to_onnx",
 ]
 
 
@@ -210,6 +212,38 @@ def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str
     """
     graph = model if isinstance(model, Graph) else load(model)
     return _simulate(graph if graph.is_lowered else passes.run(graph), inputs)
+
+
+def to_onnx(model: Path | str | Graph, path: Path | str, *, kernels: str = Kernels.TFLM) -> None:
+    """Write a model as an `.onnx` file with QuantizeLinear and DequantizeLinear.
+
+    onnxruntime computes it in floats: its integers are those of `simulate` but for a step here and
+    there, where a value lies in the middle between two integers, or a softmax or a table of
+    fixed-point numbers is not the real function. Imported again it has the same integers.
+
+    Parameters
+    ----------
+    model : Path, str or Graph
+        A model file, the folder of an emitted library, or a quantized graph.
+    path : Path or str
+    kernels : str
+        As for `load`.
+
+    Raises
+    ------
+    UnsupportedOp
+        ONNX has no operators for some of its layers; all of them are named.
+    ModelError
+        The model is damaged or breaks a rule.
+    InputError
+        The file cannot be written.
+    """
+    if not isinstance(model, Graph):
+        model = Path(model)
+        if model.is_dir():
+            model = model / f"{manifest.read(model).name}.cq"
+        model = load(model, kernels=kernels)
+    onnx_file.save(model, Path(path))
 
 
 def check(

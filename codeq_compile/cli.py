@@ -408,6 +408,25 @@ def simulate_command(
     _outputs(outputs, output, as_json)
 
 
+@main.command("export")
+@MODEL_ARGUMENT
+@click.option(
+    "--onnx", "onnx_file", required=True, type=click.Path(path_type=Path), metavar="OUT.onnx"
+)
+@KERNELS_OPTION
+@json_option
+def export_command(model: Path, onnx_file: Path, tflite_kernels: str, as_json: bool) -> None:
+    """Write MODEL, a model file or a compiled library, in a form that others read.
+
+    An .onnx file has QuantizeLinear and DequantizeLinear: Netron shows it, onnxruntime runs it.
+    """
+    codeq_compile.to_onnx(arrays.existing(model), onnx_file, kernels=tflite_kernels)
+    if as_json:
+        _emit({"file": str(onnx_file), "bytes": onnx_file.stat().st_size})
+    else:
+        click.echo(f"{onnx_file}: {onnx_file.stat().st_size} bytes")
+
+
 @main.command("report")
 @DIRECTORY_ARGUMENT
 @json_option

@@ -15,7 +15,7 @@ LAYERS = (
     {"ir"},
     {"packing", "ops", "target"},
     {"kernels", "frontends", "simulate", "ranges", "memory", "arrays", "manifest", "place"},
-    {"passes"},
+    {"export", "passes"},
     {"plan"},
     {"emit", "build"},
     {"budgets", "check", "inspection"},

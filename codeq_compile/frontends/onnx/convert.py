@@ -20,7 +20,7 @@ from codeq_compile.frontends.onnx.layout import Layout, channels_last
 from codeq_compile.frontends.onnx.schema import Border, ElementType, Model, Operator
 from codeq_compile.frontends.onnx.values import UINT8_OFFSET, Activation, Constant, Function, Value
 from codeq_compile.ir.graph import Graph, Node
-from codeq_compile.ir.types import TensorType
+from codeq_compile.ir.types import DType, TensorType
 from codeq_compile.ir.verify import verify
 from codeq_compile.ops.requantize import Requantize
 
@@ -239,7 +239,7 @@ def _input(building: Building, border: Border) -> str | None:
     if border.name in building.values:
         return "its name is that of another tensor too"
     rank = len(fixed)
-    is_image = rank in {3, 4} and fixed[0] == 1 and not _is_plain(building, border.name, rank)
+    is_image = fixed[0] == 1 and _is_image(building, border.name, rank)
     layout = Layout.of(fixed, channels_last(rank)) if is_image else Layout.plain(fixed)
     kind = TensorType(shape=_memory_shape(fixed, is_image=is_image), grid=grid)
     building.values[border.name] = Activation(
@@ -251,23 +251,34 @@ def _input(building: Building, border: Border) -> str | None:
     return None
 
 
-def _is_plain(building: Building, name: str, rank: int) -> bool:
-    """Whether an input stands in memory as in ONNX: its first real reader counts channels last."""
-    to_first = (0, rank - 1, *range(1, rank - 1))
-    seen = {name}
-    while len(readers := building.readers.get(name, ())) == 1 and readers[0].outputs:
-        (reader,) = readers
-        if reader.kind in {"Reshape", "Flatten"}:
-            return True
-        if reader.kind == "Transpose":
-            return reader.attributes.get("perm") == to_first
-        if reader.kind not in {"QuantizeLinear", "DequantizeLinear", "Identity"}:
-            return False
-        name = reader.outputs[0]
-        if name in seen:
-            return False
-        seen.add(name)
-    return False
+_IMAGES = frozenset(
+    [
+        *("Conv", "ConvTranspose", "BatchNormalization", "Resize"),
+        *("AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"),
+    ]
+)
+"""Operators that have channels."""
+_ROWS = frozenset(["Reshape", "Flatten", "Gemm", "MatMul"])
+"""Operators to which axes are what they are."""
+
+
+def _is_image(building: Building, name: str, rank: int) -> bool:
+    """Whether an input stands in memory with its channels last: as its first readers have it."""
+    if rank not in {3, 4}:
+        return False
+    waiting, seen = [name], {name}
+    while waiting:
+        for reader in building.readers.get(waiting.pop(0), ()):
+            if reader.kind in _IMAGES:
+                return True
+            if reader.kind in _ROWS:
+                return False
+            if reader.kind == "Transpose":
+                return reader.attributes.get("perm") != (0, rank - 1, *range(1, rank - 1))
+            new = [each for each in reader.outputs if each not in seen]
+            seen.update(new)
+            waiting += new
+    return rank == 4
 
 
 def _memory_shape(shape: tuple[int, ...], *, is_image: bool) -> tuple[int, ...]:
@@ -290,22 +301,26 @@ def _output(building: Building, border: Border, taken: list[str]) -> Activation:
             value = layer.computed(value)
         if not isinstance(value, Activation):
             raise ModelError(f'output "{border.name}" is not computed by any operator')
-        shape = value.shape
-        rank = len(shape)
-        is_image = (
-            rank in {3, 4}
-            and shape[0] == 1
-            and value.layout == Layout.of(shape, channels_last(rank))
-        )
-        if not is_image:
-            value = layer.arranged(value, Layout.plain(shape))
-        tensor = building.view(value.tensor, _memory_shape(shape, is_image=is_image))
+        value, tensor = _at_border(layer, value)
         if tensor in taken or tensor not in {node.output for node in building.nodes}:
             # the caller has one buffer for each output, and other ones for inputs
             tensor = layer.node(Requantize(), tensor, grid=building.tensors[tensor].grid)
     except Refusal as refusal:
         raise UnsupportedOp([f'output "{border.name}": {refusal}']) from refusal
     return replace(value, tensor=tensor)
+
+
+def _at_border(layer: Layer, value: Activation) -> tuple[Activation, str]:
+    """An output's elements as an image or in ONNX's order, whichever they are already."""
+    shape, rank = value.shape, len(value.shape)
+    image, plain = Layout.of(shape, channels_last(rank)), Layout.plain(shape)
+    is_image = rank in {3, 4} and shape[0] == 1 and (value.layout == image or rank == 4)
+    if value.layout not in {image, plain}:
+        value = layer.arranged(value, image if is_image else plain)
+    if layer.type(value.tensor).dtype is not DType.S8:
+        return value, value.tensor  # plain integers have no views
+    is_image = is_image and value.layout == image
+    return value, layer.building.view(value.tensor, _memory_shape(shape, is_image=is_image))
 
 
 def _renamed(graph: Graph, wanted: list[str]) -> Graph:

@@ -65,13 +65,13 @@ def _limit(layer: Layer, low: float, high: float) -> None:
 @handles("Sigmoid", "Tanh", "HardSwish", "Softplus", "Softsign", "Mish")
 def function(layer: Layer) -> None:
     """A table of 256 values."""
-    _apply(layer, _FUNCTIONS[layer.operator.kind])
+    _apply(layer, FUNCTIONS[layer.operator.kind])
 
 
 @handles("Abs", "Neg", "Exp", "Sqrt", "Reciprocal", "Log", "Sign", "Floor", "Ceil", "Erf")
 def plain_function(layer: Layer) -> None:
     """A table of 256 values; others behind it without a QuantizeLinear join the same table."""
-    _apply(layer, _FUNCTIONS[layer.operator.kind])
+    _apply(layer, FUNCTIONS[layer.operator.kind])
 
 
 @handles("LeakyRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "HardSigmoid", "Gelu", "Swish")
@@ -138,7 +138,7 @@ def _erf(x: Reals) -> Reals:
     return np.array([math.erf(v) for v in x])
 
 
-_FUNCTIONS: Mapping[str, Callable[[Reals], Reals]] = {
+FUNCTIONS: Mapping[str, Callable[[Reals], Reals]] = {
     "Sigmoid": _sigmoid,
     "Tanh": np.tanh,
     "HardSwish": lambda x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
@@ -203,8 +203,6 @@ def extremum(layer: Layer) -> None:
 @handles("PRelu")
 def prelu(layer: Layer) -> None:
     """A slope for each channel, or for each element."""
-    if not isinstance(layer.value(1), Constant | Quantized):
-        raise Refusal("its slopes are computed while the model runs, and must be constant")
     _binary(layer, PReLU(), lambda x, slope: np.where(x >= 0, x, x * slope), commutes=False)
 
 
@@ -247,7 +245,9 @@ def _binary(
             else _beside(layer, layer.on(layer.real(second), wanted), result)
         )
     tensor = layer.node(op, tensor_a, tensor_b, grid=grid)
-    layer.write(replace(result, tensor=tensor))
+    # numpy's rule: the shape with more axes wins
+    shape = (1,) * (max(len(a.shape), len(b.shape)) - len(result.shape)) + result.shape
+    layer.write(replace(result, tensor=tensor, shape=shape))
 
 
 def _as_function(
@@ -302,7 +302,7 @@ def _constant(layer: Layer, value: Value, beside: Activation, grid: Grid | None)
     shape, trailing = _repeated(layer, value.shape, beside)
     order = beside.layout.axis_order(beside.shape)
     assert order is not None
-    moved = real.reshape(shape).transpose(order).reshape([shape[axis] for axis in trailing] or [1])
+    moved = real.reshape(shape).transpose(order).reshape(_suffix(layer, beside, shape, trailing))
     grid = grid or _constant_grid(value, real)
     with np.errstate(over="ignore"):
         q = grid.quantize(moved).astype(np.int8)
@@ -332,7 +332,17 @@ def _beside(layer: Layer, b: Activation, a: Activation) -> str:
     shape, trailing = _repeated(layer, b.shape, a)
     wanted = Layout.of(shape, trailing)
     b = layer.arranged(replace(b, shape=shape), wanted)
-    return layer.building.view(b.tensor, tuple(shape[axis] for axis in trailing) or (1,))
+    return layer.building.view(b.tensor, _suffix(layer, a, shape, trailing))
+
+
+def _suffix(
+    layer: Layer, beside: Activation, shape: tuple[int, ...], trailing: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The last axes of the larger operand, as it stands in the graph, along which one repeats."""
+    axes = layer.type(beside.tensor).shape
+    elements = math.prod(shape[axis] for axis in trailing)
+    cuts = [i for i in range(len(axes) + 1) if math.prod(axes[i:]) == elements]
+    return axes[cuts[0] :] or (1,) if cuts else tuple(shape[axis] for axis in trailing)
 
 
 def _repeated(

@@ -281,7 +281,9 @@ def arg_max(layer: Layer) -> None:
     rank = len(x.shape)
     axis = axis_of(layer.attribute("axis", 0), rank)
     tensor, order = last_in_memory(layer, x, axis)
-    made = layer.node(Argmax(), tensor)
+    # axes of 1 are left out: plain integers have no views
+    real = tuple(n for n in layer.type(tensor).shape[:-1] if n > 1)
+    made = layer.node(Argmax(), layer.building.view(tensor, (*real, x.shape[axis])))
     full = tuple(1 if i == axis else n for i, n in enumerate(x.shape))
     keeps = layer.attribute("keepdims", 1)
     shape = full if keeps else (*full[:axis], *full[axis + 1 :])

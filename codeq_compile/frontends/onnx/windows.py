@@ -82,14 +82,14 @@ def _pair(values: Sequence[int], missing: int) -> Pair:
 
 @handles("MaxPool")
 def max_pool(layer: Layer) -> None:
-    """Any kernel, stride and padding, ceil_mode too; without dilation."""
+    """Any kernel, stride, dilation and padding, ceil_mode too."""
     image, activation = layer.image()
     rank = len(activation.shape)
     size = layer.type(image).shape[:2]
     view = _ceiled(layer, window(layer, (size[0], size[1]), rank), (size[0], size[1]))
-    if view.dilation != (1, 1):
-        raise Refusal("its window is dilated")
-    op = MaxPool2D(kernel=view.kernel, stride=view.stride, padding=view.padding)
+    op = MaxPool2D(
+        kernel=view.kernel, stride=view.stride, dilation=view.dilation, padding=view.padding
+    )
     grid = layer.building.grids.get(layer.output)
     layer.write_image(layer.node(op, image), rank, grid)
 
@@ -145,10 +145,11 @@ def _ceiled(layer: Layer, view: Window, size: Pair) -> Window:
     if not layer.attribute("ceil_mode", 0):
         return view
     extra = []
-    for n, k, s, first, last in zip(
-        size, view.kernel, view.stride, view.padding[::2], view.padding[1::2], strict=True
+    reaches = ((k - 1) * d + 1 for k, d in zip(view.kernel, view.dilation, strict=True))
+    for n, reach, s, first, last in zip(
+        size, reaches, view.stride, view.padding[::2], view.padding[1::2], strict=True
     ):
-        rest = n + first + last - k
+        rest = n + first + last - reach
         count = -(-rest // s) + 1
         if (count - 1) * s >= n + first:
             count -= 1
