@@ -38,6 +38,7 @@ class File:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.samples: dict[str, Array] = {}
+        self.kinds: dict[str, int] = {}
         self.count = 0
 
     # ---- tensors
@@ -59,9 +60,11 @@ class File:
     def integers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
 
-    def input(self, *shape: int, name: str = "x", reach: float = 3.0) -> str:
-        """A float input of random samples, not yet quantized."""
-        self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    def input(
+        self, *shape: int, name: str = "x", reach: float = 3.0, kind: int = TensorProto.FLOAT
+    ) -> str:
+        """An input of random samples, not yet quantized."""
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
         values = self.rng.uniform(-reach, reach, (SAMPLES, *shape)).astype(np.float32)
         self.samples[name] = values
         return name
@@ -71,6 +74,8 @@ class File:
         names = [self.name(kind.lower()) for _ in range(outputs)]
         node = helper.make_node(kind, inputs, names, name=self.name(f"{kind}_"), **attributes)
         self.nodes.append(node)
+        if kind in {"QuantizeLinear", "ArgMax"}:
+            self.kinds[names[0]] = TensorProto.INT64 if kind == "ArgMax" else KINDS[self.dtype]
         return names[0] if outputs == 1 else names
 
     # ---- quantization
@@ -98,7 +103,7 @@ class File:
         """What a tensor holds for all samples."""
         if tensor in self.samples:
             return self.samples[tensor]
-        run = session(self.bytes(tensor)).run
+        run = session(self.unchecked_bytes(tensor)).run
         rows = [
             run(None, {name: values[i] for name, values in self.samples.items()})[0]
             for i in range(SAMPLES)
@@ -135,16 +140,22 @@ class File:
     # ---- the file
 
     def bytes(self, *outputs: str) -> bytes:
+        """A file that the package onnx finds no fault with."""
+        model = onnx.load_from_string(self.unchecked_bytes(*outputs))
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        onnx.checker.check_model(model)
+        result: bytes = model.SerializeToString()
+        return result
+
+    def unchecked_bytes(self, *outputs: str) -> bytes:
         infos = [helper.make_empty_tensor_value_info(name) for name in outputs]
         for info in infos:
-            is_index = info.name.startswith("argmax")
-            info.type.tensor_type.elem_type = TensorProto.INT64 if is_index else TensorProto.FLOAT
+            info.type.tensor_type.elem_type = self.kinds.get(info.name, TensorProto.FLOAT)
         graph = helper.make_graph(
             self.nodes, "model", self.inputs, infos, initializer=self.initializers
         )
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10
         )
-        model = onnx.shape_inference.infer_shapes(model)
         result: bytes = model.SerializeToString()
         return result

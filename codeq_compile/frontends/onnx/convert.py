@@ -18,7 +18,14 @@ from codeq_compile.frontends.onnx import (
 from codeq_compile.frontends.onnx.layer import HANDLERS, Blocked, Building, Layer
 from codeq_compile.frontends.onnx.layout import Layout, channels_last
 from codeq_compile.frontends.onnx.schema import Border, ElementType, Model, Operator
-from codeq_compile.frontends.onnx.values import UINT8_OFFSET, Activation, Constant, Function, Value
+from codeq_compile.frontends.onnx.values import (
+    UINT8_OFFSET,
+    Activation,
+    Constant,
+    Function,
+    Quantized,
+    Value,
+)
 from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.types import DType, TensorType
 from codeq_compile.ir.verify import verify
@@ -135,7 +142,7 @@ def examine(model: Model) -> Examination:
     # constants first: what a layer takes in from behind it must be known by then
     fixed = quantization.fixed_tensors(model.operators, values)
     ranked = sorted(model.operators, key=lambda each: not fixed.issuperset(each.outputs))
-    converted = {each.index: _operator(building, model, each) for each in ranked}
+    converted = {each.index: _operator(building, each) for each in ranked}
     in_order = tuple(converted[operator.index] for operator in model.operators)
     return Examination(building=building, operators=in_order, problems=tuple(problems))
 
@@ -234,6 +241,12 @@ def _input(building: Building, border: Border) -> str | None:
     if not all(fixed):
         return f"it is {border}: it is empty"
     grid = building.grids.get(border.name)
+    if grid is None and any(
+        reader.kind in {"QuantizeLinear", "DequantizeLinear"}
+        for reader in building.readers.get(border.name, ())
+    ):
+        building.refused.add(border.name)  # its reader tells why there is no grid
+        return None
     if grid is None:
         return "no QuantizeLinear reads it: quantize the inputs of the model too"
     if border.name in building.values:
@@ -349,7 +362,7 @@ def _renamed(graph: Graph, wanted: list[str]) -> Graph:
     )
 
 
-def _operator(building: Building, model: Model, operator: Operator) -> Converted:
+def _operator(building: Building, operator: Operator) -> Converted:
     layer = Layer(building=building, operator=operator)
     before = len(building.nodes)
     reason = None
@@ -366,9 +379,7 @@ def _operator(building: Building, model: Model, operator: Operator) -> Converted
         nodes=() if reason else tuple(building.nodes[before:]),
         inputs=_types(building, operator.inputs),
         outputs=_types(building, operator.outputs),
-        bytes=sum(
-            model.initializers[name].bytes for name in operator.inputs if name in model.initializers
-        ),
+        bytes=sum(_bytes(building, name) for name in operator.inputs if name),
         reason=reason,
     )
 
@@ -386,6 +397,14 @@ def _convert(layer: Layer) -> None:
     if operator.kind not in HANDLERS:
         raise Refusal(f"codeq has no rule for it{_instead(operator.kind)}")
     HANDLERS[operator.kind](layer)
+
+
+def _bytes(building: Building, name: str) -> int:
+    """Of a constant, in the width in which it is stored."""
+    value = building.values.get(name)
+    if isinstance(value, Quantized):
+        return value.levels.size * value.bits // 8
+    return value.array.size * value.bits // 8 if isinstance(value, Constant) else 0
 
 
 def _types(building: Building, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -56,7 +56,12 @@ def _limit(layer: Layer, low: float, high: float) -> None:
         layer.write(_of(value, lambda x: np.clip(x, low, high)))
         return
     activation = layer.real()
-    grid = layer.building.grids.get(layer.output) or layer.grid(activation)
+    grid = layer.building.grids.get(layer.output)
+    if grid is None:
+        # part of a function; its results are on the grid that they come from
+        limited = _of(identity(layer, activation), lambda x: np.clip(x, low, high))
+        layer.write(replace(limited, grid=layer.grid(activation)))
+        return
     op = Requantize(clamp=layer.clamp(grid, low, high))
     tensor = layer.node(op, activation.tensor, grid=grid)
     layer.write(replace(activation, tensor=tensor))
@@ -68,7 +73,7 @@ def function(layer: Layer) -> None:
     _apply(layer, FUNCTIONS[layer.operator.kind])
 
 
-@handles("Abs", "Neg", "Exp", "Sqrt", "Reciprocal", "Log", "Sign", "Floor", "Ceil", "Erf")
+@handles("Abs", "Neg", "Exp", "Sqrt", "Reciprocal", "Log", "Sign", "Erf")
 def plain_function(layer: Layer) -> None:
     """A table of 256 values; others behind it without a QuantizeLinear join the same table."""
     _apply(layer, FUNCTIONS[layer.operator.kind])
@@ -152,8 +157,6 @@ FUNCTIONS: Mapping[str, Callable[[Reals], Reals]] = {
     "Reciprocal": lambda x: 1.0 / x,
     "Log": np.log,
     "Sign": np.sign,
-    "Floor": np.floor,
-    "Ceil": np.ceil,
     "Erf": _erf,
 }
 

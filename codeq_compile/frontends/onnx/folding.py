@@ -46,9 +46,10 @@ def fold(layer: Layer) -> bool:
         start, end = layer.attribute("start", 0), layer.attribute("end", len(shape))
         layer.write(Constant(array=np.array(shape[start:end], np.int64)))
         return True
-    values = [layer.value(i) for i in range(len(layer.operator.inputs)) if layer.has_input(i)]
-    if not values or not all(isinstance(each, Constant | Quantized) for each in values):
+    positions = [i for i in range(len(layer.operator.inputs)) if layer.has_input(i)]
+    if not positions or not all(map(layer.is_constant, positions)):
         return False
+    values = [layer.value(i) for i in positions]
     if kind in _MOVES:
         layer.write(_moved(layer, values[0]))
         return True

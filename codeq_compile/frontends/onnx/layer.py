@@ -102,6 +102,11 @@ class Layer:
             raise Refusal(f'it reads "{name}", which no operator before it writes')
         return self.building.values[name]
 
+    def is_constant(self, position: int) -> bool:
+        """Whether an input is known before the model runs."""
+        name = self.operator.inputs[position] if self.has_input(position) else ""
+        return isinstance(self.building.values.get(name), Constant | Quantized)
+
     @property
     def output(self) -> str:
         """Name of its first output in the file; the others must be unused."""

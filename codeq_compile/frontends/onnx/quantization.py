@@ -103,12 +103,14 @@ def _declared(operator: Operator, values: Mapping[str, Value], default: str) -> 
 @handles("QuantizeLinear")
 def quantize(layer: Layer) -> None:
     """To int8 or uint8; at an input of the model the caller does it, of constants the compiler."""
-    value = layer.value(0)
+    # what is wrong with its own numbers comes first: an input of the model needs them too
     scale, zero = _parameters(layer)
-    if isinstance(value, Constant):
-        layer.write(replace(zero, array=_rounded(layer, value.array, scale, zero)))
+    if layer.is_constant(0):
+        array = layer.constant(0, "values")
+        layer.write(replace(zero, array=_rounded(layer, array, scale, zero)))
         return
     grid, offset = _grid(layer, scale, zero)
+    value = layer.value(0)
     if isinstance(value, Function):
         activation = layer.computed(value, grid)
     else:
@@ -119,12 +121,12 @@ def quantize(layer: Layer) -> None:
 @handles("DequantizeLinear")
 def dequantize(layer: Layer) -> None:
     """Of activations, and of weights of int8, uint8, int4 or uint4; not of blocks of weights."""
-    value = layer.value(0)
     scale, zero = _parameters(layer)
-    if isinstance(value, Constant):
-        layer.write(_quantized(layer, value, scale, zero.array))
+    if layer.is_constant(0):
+        layer.write(_quantized(layer, scale, zero.array))
         return
     grid, offset = _grid(layer, scale, zero)
+    value = layer.value(0)
     if isinstance(value, Function):
         if not value.is_integer:
             raise Refusal("it reads reals, and integers are expected")
@@ -217,7 +219,10 @@ def _rounded(layer: Layer, real: Array, scale: Array, zero: Constant) -> Array:
     return result
 
 
-def _quantized(layer: Layer, stored: Constant, scale: Array, zero: Array) -> Quantized:
+def _quantized(layer: Layer, scale: Array, zero: Array) -> Quantized:
+    stored = layer.value(0)
+    if not isinstance(stored, Constant):
+        raise Refusal("it reads reals, and integers are expected")
     array = stored.array
     if array.dtype.kind not in "iu":
         raise Refusal(f"it reads {array.dtype}, and integers are expected")
