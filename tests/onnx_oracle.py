@@ -93,3 +93,41 @@ def check(
     assert found.largest <= largest, found
     assert found.mean <= mean, found
     return imported(data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Of a model with one output on recorded samples, in its steps and as a classifier."""
+
+    largest: float
+    mean: float
+    theirs: float
+    ours: float
+    same_class: float
+
+
+def agreement(data: bytes, samples: Array, classes: Array) -> Agreement:
+    """Of codeq's simulation with onnxruntime.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    samples : float array of shape (samples, *input shape without the batch)
+    classes : int array of shape (samples,)
+    """
+    model = imported(data)
+    (given,), (output,) = model.graph.inputs, model.graph.outputs
+    run = session(data).run
+    expected = np.stack([run(None, {given: x[None]})[0].reshape(-1) for x in samples])
+    grid = model.graph.tensors[output].grid
+    made = outputs(model, {given: samples})[output]
+    real = grid.dequantize(made).reshape(expected.shape)
+    steps = np.abs(real - expected) / grid.scale
+    return Agreement(
+        largest=round(float(steps.max()), 1),
+        mean=float(steps.mean()),
+        theirs=float(np.mean(expected.argmax(axis=1) == classes)),
+        ours=float(np.mean(real.argmax(axis=1) == classes)),
+        same_class=float(np.mean(expected.argmax(axis=1) == real.argmax(axis=1))),
+    )
