@@ -20,7 +20,7 @@ import pytest
 import codeq_compile
 from codeq_compile import cli, emit, kernels, passes, target
 from codeq_compile.build import host, tools
-from codeq_compile.frontends.tflite import HANDLERS
+from codeq_compile.frontends import onnx, tflite
 from codeq_compile.ops.linear import Linear
 from codeq_compile.plan import plan
 from codeq_compile.report import table
@@ -34,7 +34,7 @@ README = ROOT / "README.md"
 IMPORT = ROOT / "docs" / "IMPORT.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
 KERNELS = re.compile(r"(<!-- kernels: [^\n]*-->\n)(.*?)(<!-- /kernels -->)", re.DOTALL)
-OPERATORS = re.compile(r"(<!-- operators: [^\n]*-->\n)(.*?)(<!-- /operators -->)", re.DOTALL)
+OPERATORS = {"operators": tflite.HANDLERS, "onnx-operators": onnx.HANDLERS}
 CODE = re.MULTILINE | re.DOTALL
 
 
@@ -111,20 +111,23 @@ def test_the_tables_of_figures_are_current(page: Path) -> None:
         assert expected == text, "python tests/bench/kernels.py --pages writes it anew"
 
 
-def test_the_operator_table_of_the_imports_is_current() -> None:
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_operator_table_of_the_imports_is_current(name: str) -> None:
     """A table kept by hand promises operators that are not there."""
+    handlers = OPERATORS[name]
+    marked = re.compile(rf"(<!-- {name}: [^\n]*-->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)
     rows = {
         kind: (inspect.getdoc(handler) or "").partition("\n")[0]
-        for kind, handler in sorted(HANDLERS.items())
+        for kind, handler in sorted(handlers.items())
     }
     current = "| operator | |\n|---|---|\n"
     current += "".join(f"| {kind} | {about} |\n" for kind, about in rows.items())
     text = IMPORT.read_text(encoding="utf-8")
     if os.environ.get("CODEQ_UPDATE"):
-        text = OPERATORS.sub(lambda match: match[1] + current + match[3], text)
+        text = marked.sub(lambda match: match[1] + current + match[3], text)
         IMPORT.write_text(text, encoding="utf-8")
 
-    match = OPERATORS.search(text)
+    match = marked.search(text)
     assert all(rows.values()), "every handler says what is special"
     assert match is not None
     assert current == match[2], "CODEQ_UPDATE=1 pytest tests/test_docs.py writes it anew"

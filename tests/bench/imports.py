@@ -157,19 +157,27 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def existing_rows() -> Iterator[tuple[str, tuple[str, ...]]]:
-    match = TABLE.search(PAGE.read_text(encoding="utf-8"))
+def existing_rows(
+    table: re.Pattern[str] = TABLE,
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    match = table.search(PAGE.read_text(encoding="utf-8"))
     assert match is not None, f"{PAGE} has no table of models"
     for line in match[2].splitlines()[2:]:
         cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
         yield cells[0], cells
 
 
-def write(rows: list[tuple[str, ...]]) -> None:
-    rules = ["---", *["--:"] * (len(COLUMNS) - 1)]
-    text = "".join(f"| {' | '.join(cells)} |\n" for cells in (COLUMNS, rules, *rows))
+def write(
+    rows: list[tuple[str, ...]],
+    table: re.Pattern[str] = TABLE,
+    columns: tuple[str, ...] = COLUMNS,
+    text: int = 1,
+) -> None:
+    """Write a table of the page anew; the first `text` columns are words."""
+    rules = ["---"] * text + ["--:"] * (len(columns) - text)
+    lines = "".join(f"| {' | '.join(cells)} |\n" for cells in (columns, rules, *rows))
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(TABLE.sub(lambda match: match[1] + text + match[3], page), encoding="utf-8")
+    PAGE.write_text(table.sub(lambda match: match[1] + lines + match[3], page), encoding="utf-8")
 
 
 if __name__ == "__main__":

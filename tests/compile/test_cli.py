@@ -537,6 +537,24 @@ def test_a_tflite_model_is_compiled_and_checked(tmp_path: Path) -> None:
 # ---- what codeq knows
 
 
+def test_a_model_is_exported_and_comes_back(model: Path, library: Path, tmp_path: Path) -> None:
+    """A model file or the folder of its library, for tools that read ONNX."""
+    result = codeq("export", model, "--onnx", tmp_path / "gate.onnx")
+    assert 0 == result.exit_code, result.output
+    given = codeq("export", library, "--onnx", tmp_path / "same.onnx", "--json")
+
+    assert (tmp_path / "gate.onnx").read_bytes() == (tmp_path / "same.onnx").read_bytes()
+    assert (tmp_path / "same.onnx").stat().st_size == json.loads(given.stdout)["bytes"]
+    listed = json.loads(codeq("inspect", tmp_path / "gate.onnx", "--json").stdout)
+    assert ["Gemm"] == [layer["kind"] for layer in listed["layers"]]
+    arguments = ["-o", tmp_path / "library", "--target", "host"]
+    assert 0 == codeq("compile", tmp_path / "gate.onnx", *arguments).exit_code
+    again = ir.load(tmp_path / "library" / "gate.cq")
+    np.testing.assert_array_equal(
+        ir.load(model).nodes[0].weights.values, again.nodes[0].weights.values
+    )
+
+
 def test_targets_lists_every_board() -> None:
     """A board is found by its name here."""
     listed = json.loads(codeq("targets", "--json").stdout)

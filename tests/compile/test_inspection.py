@@ -10,6 +10,7 @@ pytest.importorskip("tflite_micro", reason="its schema writes the files that are
 
 from codeq_compile import ir
 from codeq_compile.errors import ModelError
+from codeq_compile.export.onnx import dumps
 from codeq_compile.inspection import inspect
 from codeq_compile.ops.linear import Linear
 from tests.graphs import one_op_graph, random_weights, s8
@@ -77,3 +78,33 @@ def test_what_is_no_model_is_an_error(name: str, tmp_path: Path) -> None:
 
     with pytest.raises(ModelError):
         inspect(tmp_path / name)
+
+
+def onnx_model(folder: Path, *, cosine: bool = False) -> Path:
+    """The same layer as a file of onnx, written by `codeq export`."""
+    weights = random_weights(np.random.default_rng(1), (2, 3))
+    data = dumps(one_op_graph(Linear(), [s8(3)], weights=weights))
+    path = folder / "model.onnx"
+    # names of operators are looked for at their length: as long a name as that of the last one
+    path.write_bytes(data.replace(b"DequantizeLinear", b"CosineOfDequantL") if cosine else data)
+    return path
+
+
+def test_an_onnx_layer_is_told_with_its_cost(tmp_path: Path) -> None:
+    """What only says what integers stand for is no layer."""
+    found = inspect(onnx_model(tmp_path))
+
+    (layer,) = found.layers
+    assert found.is_supported
+    assert ("codeq, opset 17", "onnx") == (found.description, found.format)
+    assert ("layer", "Gemm", 6, 6) == (layer.name, layer.kind, layer.macs, layer.bytes)
+    assert (("s8[1,3]",), ("s8[1,2]",)) == (layer.inputs, layer.outputs)
+
+
+def test_an_onnx_layer_without_a_rule_is_told_with_the_others(tmp_path: Path) -> None:
+    """And what depends on it has no problem of its own."""
+    found = inspect(onnx_model(tmp_path, cosine=True))
+
+    assert not found.is_supported
+    reasons = [layer.reason for layer in found.layers if layer.reason]
+    assert {"codeq has no rule for it"} == set(reasons)

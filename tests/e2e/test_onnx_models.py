@@ -59,6 +59,48 @@ def test_a_network_keeps_its_accuracy(shared: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the exporter's, and that its quantizers will move
+def test_a_network_that_pytorch_trained_is_imported(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Quantization-aware training as PyTorch has it, with its BatchNormalization still there."""
+    torch = pytest.importorskip("torch")
+    from torch.ao import quantization
+    from torch.ao.quantization.quantize_fx import prepare_qat_fx
+
+    observers = {
+        "activation": quantization.FakeQuantize.with_args(
+            observer=quantization.MovingAverageMinMaxObserver,
+            quant_min=0, quant_max=255, dtype=torch.quint8,
+        ),
+        "weight": quantization.FakeQuantize.with_args(
+            observer=quantization.MovingAveragePerChannelMinMaxObserver,
+            quant_min=-128, quant_max=127, dtype=torch.qint8,
+            qscheme=torch.per_channel_symmetric,
+        ),
+    }  # fmt: skip
+    nn = torch.nn
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 8, 3, groups=8, stride=2), nn.Hardswish()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)),
+    )
+    mapping = quantization.QConfigMapping().set_global(quantization.QConfig(**observers))
+    sample = torch.from_numpy(rng.normal(size=(4, 3, 16, 16)).astype(np.float32))
+    prepared = prepare_qat_fx(network.train(), mapping, (sample,))
+    for _ in range(3):
+        prepared(sample)
+    prepared.apply(quantization.disable_observer).eval()
+    path = tmp_path / "network.onnx"
+    torch.onnx.export(prepared, (sample[:1],), str(path), opset_version=17, dynamo=False)
+
+    found = distance(path.read_bytes(), rng)
+
+    assert found.largest <= 4
+    assert found.mean < 0.5
+
+
+@pytest.mark.slow
 def test_the_c_of_an_imported_model_is_its_simulation(shared: Path, tmp_path: Path) -> None:
     """The compiler does not know where a graph comes from."""
     model = onnx_models.path(shared, "kai_jiang_kws_ref_model")

@@ -50,9 +50,9 @@ class Converted:
     ----------
     operator : Operator
     nodes : tuple of Node
-        None where it moves nothing, is computed by another one, or refused.
+        None where it moves nothing, is part of another one, or refused.
     inputs, outputs : tuple of str
-        Types and shapes, as far as they are known; of constants none.
+        Types and shapes of tensors that are computed while the model runs.
     bytes : int
         Of its constants, as they are stored.
     reason : str, optional
@@ -68,8 +68,8 @@ class Converted:
     @property
     def is_silent(self) -> bool:
         """It only says what the numbers of others stand for."""
-        quantizes = self.operator.kind in {"Constant", "DequantizeLinear", "QuantizeLinear"}
-        return quantizes and not self.nodes and self.reason is None
+        quantizes = self.operator.kind in {"DequantizeLinear", "QuantizeLinear"}
+        return self.reason is None and not self.nodes and (quantizes or not self.outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,6 @@ def examine(model: Model) -> Examination:
     """
     if len(model.operators) > MAX_OPERATORS:
         raise ModelError(f"{len(model.operators)} operators, more than {MAX_OPERATORS}")
-    values = _constants(model)
     readers: dict[str, list[Operator]] = {}
     for operator in model.operators:
         for name in {name for name in operator.inputs if name}:
@@ -130,19 +129,24 @@ def examine(model: Model) -> Examination:
         opset=model.opset,
         readers={name: tuple(found) for name, found in readers.items()},
         outputs=frozenset(border.name for border in model.outputs),
-        grids=quantization.grids(model, values),
         multiplier_bits=_multiplier_bits(model),
-        values=values,
+        values=_constants(model),
     )
+    # constants first: grids are made of them, and what a layer takes in from behind it
+    fixed = quantization.fixed_tensors(model.operators, building.values)
+    is_fixed = {each.index: fixed.issuperset(each.outputs) for each in model.operators}
+    converted = {
+        each.index: _operator(building, each) for each in model.operators if is_fixed[each.index]
+    }
+    building.grids = quantization.grids(model, building.values, fixed)
     problems = [
         f'input "{border.name}": {reason}'
         for border in model.inputs
         if (reason := _input(building, border)) is not None
     ]
-    # constants first: what a layer takes in from behind it must be known by then
-    fixed = quantization.fixed_tensors(model.operators, values)
-    ranked = sorted(model.operators, key=lambda each: not fixed.issuperset(each.outputs))
-    converted = {each.index: _operator(building, each) for each in ranked}
+    for operator in model.operators:
+        if not is_fixed[operator.index]:
+            converted[operator.index] = _operator(building, operator)
     in_order = tuple(converted[operator.index] for operator in model.operators)
     return Examination(building=building, operators=in_order, problems=tuple(problems))
 
@@ -203,15 +207,12 @@ def float_reason(model: Model) -> str:
 
 
 def _constants(model: Model) -> dict[str, Value]:
-    """What is stored: initializers, Constant, and other names of these."""
+    """What is stored: initializers and Constant."""
     values: dict[str, Value] = {}
     for name, tensor in model.initializers.items():
-        # large ones of a type without values are told by whoever reads them
         values[name] = folding.constant(tensor)
     for operator in model.operators:
-        found: Value | None = folding.stored(operator)
-        if operator.kind == "Identity" and operator.inputs:
-            found = values.get(operator.inputs[0])
+        found = folding.stored(operator)
         if found is not None and operator.outputs:
             values.setdefault(operator.outputs[0], found)
     return values
@@ -388,10 +389,6 @@ def _convert(layer: Layer) -> None:
     operator = layer.operator
     if operator.domain not in DOMAINS:
         raise Refusal(f"it is of {operator.domain}, whose operators codeq does not know")
-    if operator.outputs and operator.outputs[0] in layer.building.values:
-        if operator.kind == "Identity":
-            return  # another name of a constant
-        raise Refusal(f'its output "{operator.outputs[0]}" is written twice')
     if folding.fold(layer):
         return
     if operator.kind not in HANDLERS:
@@ -416,13 +413,12 @@ def _types(building: Building, names: tuple[str, ...]) -> tuple[str, ...]:
             source = value.source if isinstance(value, Function) else value
             dtype = building.tensors[source.tensor].dtype
             found.append(f"{dtype}[{','.join(map(str, value.shape))}]")
-        elif value is None and name:
+        elif name in building.refused:
             found.append("?")
     return tuple(found)
 
 
 _INSTEAD = {
-    "AveragePool": "",
     "Einsum": "use Gemm or MatMul with constant weights",
     "GRU": "use convolutions over time",
     "LSTM": "use convolutions over time",
@@ -432,9 +428,6 @@ _INSTEAD = {
     "LogSoftmax": "use Softmax, or leave it out",
     "ReduceMax": "use GlobalMaxPool",
     "ReduceSum": "use ReduceMean, with another scale",
-    "Constant": "",
-    "Cast": "",
-    "QLinearConv": "quantize the model again with QuantFormat.QDQ",
     "Upsample": "use Resize",
 }
 
@@ -443,6 +436,3 @@ def _instead(kind: str) -> str:
     """The way out, where one is known."""
     advice = _INSTEAD.get(kind)
     return f": {advice}" if advice else ""
-
-
-__all__ = ["Constant", "Converted", "Examination", "Imported", "convert", "examine"]

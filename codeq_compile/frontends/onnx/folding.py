@@ -168,8 +168,12 @@ def _slice(layer: Layer, data: Array, *limits: Array) -> Array:
     return data[tuple(chosen)]
 
 
+_CAST = {1: "f4", 2: "u1", 3: "i1", 4: "u2", 5: "i2", 6: "i4", 7: "i8", 9: "?", 11: "f8"}
+"""Types of numpy, by the numbers of ElementType."""
+
+
 def _cast(layer: Layer, data: Array) -> Array:
-    dtype = {1: "f4", 6: "i4", 7: "i8", 11: "f8"}.get(layer.attribute("to", 0))
+    dtype = _CAST.get(layer.attribute("to", 0))
     if dtype is None:
         raise Refusal(f"it casts a constant to type {layer.attribute('to', 0)}")
     return data.astype(dtype)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from codeq_compile.frontends.builder import Builder, Refusal
 from codeq_compile.frontends.onnx.layout import Layout, channels_last
-from codeq_compile.frontends.onnx.schema import Attribute, Operator, Tensor
+from codeq_compile.frontends.onnx.schema import Attribute, Operator
 from codeq_compile.frontends.onnx.values import (
     Activation,
     Constant,
@@ -63,7 +63,7 @@ class Building(Builder):
     opset: int
     readers: Mapping[str, tuple[Operator, ...]]
     outputs: frozenset[str]
-    grids: Mapping[str, Grid]
+    grids: Mapping[str, Grid] = field(default_factory=dict)
     multiplier_bits: Mapping[str, int] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
     absorbed: set[int] = field(default_factory=set)
@@ -326,4 +326,4 @@ def handles(*kinds: str) -> Callable[[Handler], Handler]:
     return register
 
 
-__all__ = ["HANDLERS", "Blocked", "Building", "Layer", "Refusal", "Tensor", "handles", "reals"]
+__all__ = ["HANDLERS", "Blocked", "Building", "Layer", "Refusal", "handles", "reals"]

@@ -34,7 +34,7 @@ _KEEPS_VALUES = frozenset(
 _OFFSETS: Mapping[str, int] = {"int8": 0, "uint8": UINT8_OFFSET}
 
 
-def grids(model: Model, values: Mapping[str, Value]) -> dict[str, Grid]:
+def grids(model: Model, values: Mapping[str, Value], fixed: set[str]) -> dict[str, Grid]:
     """For each float tensor the grid on which it will be quantized, where there is one.
 
     That of a QuantizeLinear which reads it; else the one on which all its readers put what they
@@ -44,9 +44,10 @@ def grids(model: Model, values: Mapping[str, Value]) -> dict[str, Grid]:
     ----------
     model : Model
     values : mapping of str to Value
-        Its constants.
+        What is known so far: its constants.
+    fixed : set of str
+        From `fixed_tensors`.
     """
-    fixed = fixed_tensors(model.operators, values)
     given = {border.name for border in model.outputs}
     int8_inputs = {border.name for border in model.inputs if border.kind is ElementType.INT8}
     direct: dict[str, Grid] = {}

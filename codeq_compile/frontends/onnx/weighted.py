@@ -81,9 +81,8 @@ class Affine:
             stored = (value.levels.reshape(-1), value.scale.astype(np.float64))
         return replace(self, bias=bias, stored=stored)
 
-    def normalized(self, layer: Layer) -> "Affine":
-        """Behind a BatchNormalization: factors go into the scales, offsets into the bias."""
-        gain, offset = normalization(layer, len(self.levels))
+    def scaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> "Affine":
+        """Behind a factor and an offset for each channel, or one for all."""
         bias = self.bias * gain + offset
         # a channel of gain 0 is its offset: no weight counts, whatever their scale
         dead = gain == 0.0
@@ -177,26 +176,48 @@ def _quantized(layer: Layer, position: int = 1) -> Quantized:
     return value
 
 
-def _followed(layer: Layer, affine: Affine) -> tuple[Layer, Affine]:
-    """With the bias and the normalization of the operators behind it, if nobody else reads it."""
-    added = layer.follower("Add")
-    if added is not None and layer.operator.kind in {"MatMul", "Gemm"}:
-        position = 1 - list(added.operator.inputs).index(layer.output)
-        value = layer.building.values.get(added.operator.inputs[position])
-        if isinstance(value, Constant | Quantized) and _is_row(value.shape):
-            layer.building.absorbed.add(added.operator.index)
-            layer, affine = added, affine.plus(added, position)
-    normalized = layer.follower("BatchNormalization")
-    if normalized is not None:
-        affine = affine.normalized(normalized)
-        layer.building.absorbed.add(normalized.operator.index)
-        layer = normalized
+def _followed(layer: Layer, affine: Affine, rank: int, channels: int) -> tuple[Layer, Affine]:
+    """(last operator, weights) with what is computed per channel behind, if nobody else sees it.
+
+    The output has `rank` axes, of which `channels` is the one of the channels.
+    """
+    while (reader := layer.follower(*_PER_CHANNEL)) is not None:
+        joined = _joined(layer, reader, affine, rank, channels)
+        if joined is None:
+            break
+        layer.building.absorbed.add(reader.operator.index)
+        layer, affine = reader, joined
     return layer, affine
 
 
-def _is_row(shape: tuple[int, ...]) -> bool:
-    """Whether a constant has one value for each output, or for all."""
-    return all(n == 1 for n in shape[:-1])
+_PER_CHANNEL = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
+
+
+def _joined(layer: Layer, reader: Layer, affine: Affine, rank: int, channels: int) -> Affine | None:
+    """The weights with one operator more; None if it is not one number for each channel."""
+    kind = reader.operator.kind
+    if kind == "BatchNormalization":
+        return affine.scaled(*normalization(reader, len(affine.levels)))
+    position = 1 - list(reader.operator.inputs).index(layer.output)
+    if not reader.is_constant(position):
+        return None
+    shape = reader.value(position).shape
+    shape = (1,) * (rank - len(shape)) + shape
+    if len(shape) > rank or any(n != 1 for i, n in enumerate(shape) if i != channels):
+        return None
+    match kind, position:
+        case "Add", _:
+            return affine.plus(reader, position)
+        case "Sub", 1:
+            return affine.plus(reader, position, -1.0)
+        case ("Mul", _) | ("Div", 1):
+            real = reader.constant(position, "factors").astype(np.float64).reshape(-1)
+            with np.errstate(all="ignore"):
+                gain = real if kind == "Mul" else 1.0 / real
+            if not np.isfinite(gain).all() or gain.size not in {1, len(affine.levels)}:
+                return None
+            return affine.scaled(gain, np.zeros(1))
+    return None
 
 
 @handles("Conv")
@@ -214,7 +235,7 @@ def conv(layer: Layer) -> None:
     if groups < 1 or each * groups != c or out % groups:
         raise Refusal(f"its weights {list(stored.shape)} do not fit {groups} groups of {c} inputs")
     affine = Affine.of(layer, stored, 2 if layer.has_input(2) else None)
-    last, affine = _followed(layer, affine)
+    last, affine = _followed(layer, affine, rank, 1)
     levels = affine.levels.reshape(out, each, *view.kernel).transpose(0, 2, 3, 1)
     weights, bias = replace(affine, levels=levels).integers(layer.grid(activation).scale)
     if groups == c and each == 1 and groups > 1:
@@ -267,7 +288,7 @@ def conv_transpose(layer: Layer) -> None:
     if len(more) != rank - 2 or not all(0 <= n < 1 << 20 for n in more):
         raise Refusal(f"its output_padding is {list(more)}")
     affine = Affine.of(layer, _by_output(stored, groups), 2 if layer.has_input(2) else None)
-    last, affine = _followed(layer, affine)
+    last, affine = _followed(layer, affine, rank, 1)
     top, bottom, left, right = view.padding
     image = _with_zeros_between(layer, image, view.stride)
     below, beside = (0, *more)[-2:]
@@ -380,7 +401,8 @@ def _linear(layer: Layer, affine: Affine) -> None:
     if not source.shape or source.shape[-1] != length:
         raise Refusal(f"its input {list(source.shape)} has no last axis of {length}")
     source, columns = _rows(layer, source)
-    last, affine = _followed(layer, affine)
+    rank = len(source.shape)
+    last, affine = _followed(layer, affine, rank, rank - 1)
     levels = affine.levels if columns is None else affine.levels[:, columns]
     weights, bias = replace(affine, levels=levels).integers(layer.grid(source).scale)
     weights = replace(weights, codes=np.ascontiguousarray(weights.codes))
@@ -425,6 +447,7 @@ def batch_normalization(layer: Layer) -> None:
         bits=8,
         bias=np.zeros(channels),
     )
-    weights, bias = affine.normalized(layer).integers(layer.grid(activation).scale)
+    scaled = affine.scaled(*normalization(layer, channels))
+    weights, bias = scaled.integers(layer.grid(activation).scale)
     tensor = layer.node(DWConv2D(), image, grid=layer.output_grid(), weights=weights, bias=bias)
     layer.write_image(tensor, len(activation.shape))

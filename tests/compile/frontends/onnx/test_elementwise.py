@@ -179,7 +179,8 @@ def test_probabilities_of_channels(rng: np.random.Generator) -> None:
     y = file.add("Conv", image(file), file.weights(4, 4, 1, 1))
     y = file.add("Softmax", file.quantized(y), axis=1)
 
-    model = check(file.bytes(y), rng, largest=2, mean=0.6)
+    # a step of the convolution's output is some of a probability
+    model = check(file.bytes(y), rng, largest=16, mean=0.6)
 
     assert ["conv2d", "softmax"] == kinds(model)
 

@@ -224,6 +224,36 @@ def test_a_normalization_goes_into_the_layer_before_it(rng: np.random.Generator)
     assert ["conv2d"] == kinds(model)
 
 
+def test_what_is_computed_per_channel_goes_into_the_layer_before_it(
+    rng: np.random.Generator,
+) -> None:
+    """What PyTorch exports while a BatchNormalization is trained with a quantized convolution."""
+    file = File(8)
+    x = file.quantized(file.input(1, 3, 6, 7))
+
+    def channels() -> str:
+        return file.constant(file.rng.uniform(0.5, 2, (1, 4, 1, 1)).astype(np.float32))
+
+    y = file.add("Conv", x, file.weights(4, 3, 3, 3, axis=0))
+    y = file.add("Sub", file.add("Add", file.add("Div", y, channels()), channels()), channels())
+    y = file.add("BatchNormalization", file.add("Mul", channels(), y), *normalization(file, 4))
+
+    model = check(file.bytes(file.quantized(y)), rng)
+
+    assert ["conv2d"] == kinds(model)
+
+
+def test_what_is_no_channel_stays_a_layer() -> None:
+    """A constant for each column of the image is another thing."""
+    file = File(8)
+    x = file.quantized(file.input(1, 3, 6, 7))
+    y = file.add("Conv", x, file.weights(4, 3, 3, 3, axis=0))
+    y = file.add("Add", y, file.constant(np.ones(5, np.float32)))
+
+    with pytest.raises(UnsupportedOp, match="no QuantizeLinear follows it"):
+        imported(file.bytes(file.quantized(y)))
+
+
 def test_a_normalization_alone_is_a_layer(rng: np.random.Generator) -> None:
     """Before the first convolution, say."""
     file = File(9)
