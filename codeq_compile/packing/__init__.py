@@ -9,6 +9,7 @@ from codeq_compile.numerics import Int8Array
 from codeq_compile.packing.base import Codec
 from codeq_compile.packing.bitmask import Bitmask
 from codeq_compile.packing.dense import Dense
+from codeq_compile.packing.entropy import entropy_bytes
 from codeq_compile.packing.gap import Gap
 from codeq_compile.packing.rle import Rle
 from codeq_compile.packing.ternary import Ternary
@@ -17,7 +18,7 @@ CODECS: dict[str, Codec] = {
     codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap())
 }
 
-__all__ = ["CODECS", "Codec", "applicable", "pack", "unpack"]
+__all__ = ["CODECS", "Codec", "applicable", "entropy_bytes", "pack", "unpack"]
 
 
 def pack(weights: Weights, name: str) -> Packed:

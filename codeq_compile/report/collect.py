@@ -10,7 +10,7 @@ from codeq_compile.build.firmware import Sizes, misfits
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
 from codeq_compile.manifest import Manifest
-from codeq_compile.packing import pack
+from codeq_compile.packing import entropy_bytes, pack
 from codeq_compile.passes.lower import lower
 from codeq_compile.plan import Layer, Plan
 from codeq_compile.profile import Profile, Timing
@@ -27,6 +27,8 @@ class FlashReport(msgspec.Struct, frozen=True, kw_only=True):
     weights, tables : int
         Packed weights; biases, multipliers, functions and levels: in a linked image with their
         alignment, which the layers' own `tables_bytes` leave out.
+    entropy : int
+        Of all layers, see there: what the bytes of `weights` are to be compared with.
     code, constants : int, optional
         Machine code; layer parameters and other read-only data. Known from a linked image only.
     total : int, optional
@@ -39,6 +41,7 @@ class FlashReport(msgspec.Struct, frozen=True, kw_only=True):
 
     weights: int
     tables: int
+    entropy: int
     code: int | None = None
     constants: int | None = None
     total: int | None = None
@@ -100,6 +103,8 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
         What each possible packing would have cost.
     note : str
         Why the packing is not the one that was asked for.
+    entropy_bytes : int
+        Zeroth-order entropy of the weights: no code of single weights is shorter.
     weights_bytes, tables_bytes, scratch_bytes : int
     macs, macs_done : int
         Multiply-accumulates of one inference, and those left where zeros are skipped.
@@ -118,6 +123,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     packing: str | None
     packing_bytes: dict[str, int]
     note: str
+    entropy_bytes: int
     weights_bytes: int
     tables_bytes: int
     scratch_bytes: int
@@ -338,11 +344,13 @@ def _weighted(graph: Graph) -> dict[str, int]:
 
 
 def _flash(plan: Plan, sizes: Sizes | None, compiler: str | None) -> FlashReport:
+    entropy = sum(_entropy_bytes(layer) for layer in plan.layers)
     if sizes is None:
-        return FlashReport(weights=plan.weights_bytes, tables=plan.tables_bytes)
+        return FlashReport(weights=plan.weights_bytes, tables=plan.tables_bytes, entropy=entropy)
     return FlashReport(
         weights=sizes.weights_bytes,
         tables=sizes.tables_bytes,
+        entropy=entropy,
         code=sizes.code_bytes,
         constants=sizes.constants_bytes,
         total=sizes.flash_bytes,
@@ -381,6 +389,7 @@ def _layer(plan: Plan, layer: Layer) -> LayerReport:
         packing=layer.packed.packing if layer.packed else None,
         packing_bytes=layer.costs,
         note=layer.note,
+        entropy_bytes=_entropy_bytes(layer),
         weights_bytes=layer.weights_bytes,
         tables_bytes=layer.tables_bytes,
         scratch_bytes=layer.scratch_bytes,
@@ -388,3 +397,7 @@ def _layer(plan: Plan, layer: Layer) -> LayerReport:
         macs_done=layer.macs_done,
         kernel=layer.kernel.symbol,
     )
+
+
+def _entropy_bytes(layer: Layer) -> int:
+    return entropy_bytes(layer.node.weights) if layer.node.weights else 0

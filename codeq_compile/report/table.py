@@ -338,6 +338,7 @@ def _accuracy(stages: Mapping[str, Mapping[str, float]]) -> Table:
 def _flash(flash: FlashReport) -> Table:
     parts = {
         "weights": flash.weights,
+        "  their entropy": flash.entropy,
         "tables, aligned" if flash.compiler else "tables": flash.tables,
         "code": flash.code,
         "layer parameters, constants": flash.constants,
@@ -372,7 +373,7 @@ def _layers(layers: Iterable[LayerReport]) -> Table:
         title="Layers",
         columns=(
             *("", "layer", "op", "output", "bits", "gap", "zeros"),
-            *("packing", "weights", "tables", "MACs", "skipped"),
+            *("packing", "weights", "entropy", "tables", "MACs", "skipped"),
         ),
         rows=tuple(
             (
@@ -385,6 +386,7 @@ def _layers(layers: Iterable[LayerReport]) -> Table:
                 "-" if layer.zeros is None else f"{layer.zeros:.0%}",
                 layer.packing or "-",
                 _count(layer.weights_bytes),
+                _count(layer.entropy_bytes) if layer.bits else "-",
                 _count(layer.tables_bytes),
                 _count(layer.macs),
                 _count(layer.macs - layer.macs_done),

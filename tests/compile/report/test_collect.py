@@ -49,6 +49,7 @@ def test_the_whole_is_the_sum_of_its_layers(plan: Plan, report: Report) -> None:
 
     assert report.flash.weights == sum(layer.weights_bytes for layer in layers)
     assert report.flash.tables == sum(layer.tables_bytes for layer in layers)
+    assert report.flash.entropy == sum(layer.entropy_bytes for layer in layers)
     assert (report.macs, report.macs_done) == (
         sum(layer.macs for layer in layers),
         sum(layer.macs_done for layer in layers),

@@ -108,8 +108,9 @@ def test_a_layer_is_told_with_its_bits_gap_zeros_packing_and_cost(report: Report
     row = texts(report)["Layers"].splitlines()[-1]
 
     assert ["l01", "head[0]", "linear", "s8[3]", "3", "1", f"{layer.zeros:.0%}"] == row.split()[:7]
-    assert [layer.packing, str(layer.weights_bytes), str(layer.tables_bytes)] == row.split()[7:10]
-    assert [str(layer.macs), str(layer.macs - layer.macs_done)] == row.split()[10:]
+    sizes = (layer.weights_bytes, layer.entropy_bytes, layer.tables_bytes)
+    assert [layer.packing, *map(str, sizes)] == row.split()[7:11]
+    assert [str(layer.macs), str(layer.macs - layer.macs_done)] == row.split()[11:]
 
 
 def test_removed_channels_are_told_where_there_are_any(report: Report) -> None:
@@ -135,7 +136,9 @@ def test_the_arena_stands_beside_its_lower_bound(report: Report) -> None:
 def test_flash_without_a_linked_image_shows_what_is_known(report: Report) -> None:
     """Without a cross compiler nobody knows the code's size: 0 would be a lie."""
     known = texts(report)["Flash"]
-    flash = FlashReport(weights=1, tables=2, code=3, constants=4, total=10, board=5, compiler="cc")
+    flash = FlashReport(
+        weights=1, tables=2, entropy=1, code=3, constants=4, total=10, board=5, compiler="cc"
+    )
     linked = texts(msgspec.structs.replace(report, flash=flash))["Flash (cc)"]
 
     assert "code" not in known
