@@ -29,7 +29,7 @@ from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
 from codeq_compile.memory import Io
-from codeq_compile.plan import AUTO, Plan, plan
+from codeq_compile.plan import AUTO, DENSE, Plan, plan
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile, Timing
 from codeq_compile.profile import profile as _profile
@@ -109,7 +109,8 @@ def compile(
     *,
     target: str,
     name: str | None = None,
-    packing: str = AUTO,
+    packing: str | None = None,
+    lossless: bool = True,
     flash: int | None = None,
     weights: int | None = None,
     ram: int | None = None,
@@ -131,9 +132,13 @@ def compile(
         A folder of `targets/`.
     name : str, optional
         Prefix of every symbol and file; default: the model's own name.
-    packing : str
+    packing : str, optional
         ``"auto"``: the fewest bytes for each layer; ``"fast"``: a little longer and read faster; or
-        one codec.
+        one codec. Default: auto, and dense without `lossless`.
+    lossless : bool
+        Store the model smaller wherever no output byte changes: without dead and constant channels,
+        int8 weights in narrower forms, each layer in its shortest packing. Without it every weight
+        of the model stays one, at its width.
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
         arena with scratch, inputs and outputs.
@@ -168,10 +173,12 @@ def compile(
     board = _load_target(target)
     placement = places.parse(place, board)
     source = _named(model if isinstance(model, Graph) else load(model, kernels=kernels), name)
-    decided = plan(passes.run(source), board, packing, io)
+    flow = passes.NATIVE if lossless else passes.STORED
+    packing = packing or (AUTO if lossless else DENSE)
+    decided = plan(passes.run(source, flow), board, packing, io)
     budgets.check_plan(limits, decided)
     if command is None:
-        command = _command(source.name, target, packing, limits, io, place)
+        command = _command(source.name, target, packing, lossless, limits, io, place)
     with staging(directory) as folder:
         library = write(
             decided,
@@ -180,6 +187,7 @@ def compile(
             command=command,
             samples=samples,
             placement=placement,
+            flow=flow,
         )
         sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
         if sizes is not None:
@@ -293,9 +301,19 @@ def _named(graph: Graph, name: str | None) -> Graph:
     return replace(graph, name=name)
 
 
-def _command(name: str, target: str, packing: str, limits: Budgets, io: Io, placement: str) -> str:
+def _command(
+    name: str,
+    target: str,
+    packing: str,
+    lossless: bool,
+    limits: Budgets,
+    io: Io,
+    placement: str,
+) -> str:
     words = ["codeq", "compile", f"{name}.cq", "--target", target]
-    if packing != AUTO:
+    if not lossless:
+        words.append("--no-lossless")
+    if packing != (AUTO if lossless else DENSE):
         words += ["--packing", packing]
     for option, limit in dataclasses.asdict(limits).items():
         if limit is not None:

@@ -157,7 +157,7 @@ def check(
     for board in boards_wanted:
         require_instructions(library, board)
     source = ir.load(directory / library.model)
-    graph = passes.run(source)
+    graph = passes.run(source, library.flow)
     options = []
     if inputs is None:
         options = ["--samples", str(samples)]
@@ -201,7 +201,7 @@ def run(
     library = manifest.read(directory)
     board = targets_module.load(library.target if target is None else target)
     require_instructions(library, board)
-    graph = passes.run(ir.load(directory / library.model))
+    graph = passes.run(ir.load(directory / library.model), library.flow)
     rows = side_by_side(graph, graph.inputs, _samples(graph, inputs, samples, seed))
     result = _runner(directory, board, isolate=bool(library.changed(directory)))(rows, 0)
     require_success(library, board, result)

@@ -229,7 +229,15 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option("--target", "target_name", required=True, metavar="T", help="See `codeq targets`.")
 @click.option("--name", help="Prefix of every symbol and file.  [default: the model's name]")
 @click.option(
-    "--packing", default="auto", show_default=True, metavar="P", help="auto, fast, or one codec."
+    "--packing",
+    metavar="P",
+    help="auto, fast, or one codec.  [default: auto; dense with --no-lossless]",
+)
+@click.option(
+    "--lossless/--no-lossless",
+    default=True,
+    show_default=True,
+    help="Store the model smaller where no output byte changes: dead channels, widths, packings.",
 )
 @budget("--flash", "the whole linked image without vector table and start-up")
 @budget("--weights", "weights and tables")
@@ -254,7 +262,8 @@ def compile_command(
     output: Path,
     target_name: str,
     name: str | None,
-    packing: str,
+    packing: str | None,
+    lossless: bool,
     flash: int | None,
     weights: int | None,
     ram: int | None,
@@ -273,6 +282,7 @@ def compile_command(
         target=target_name,
         name=name,
         packing=packing,
+        lossless=lossless,
         flash=flash,
         weights=weights,
         ram=ram,

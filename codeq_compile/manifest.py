@@ -99,6 +99,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         C files of the library, relative to the folder; the self-test is not among them.
     include : tuple of str
         Folders for ``-I``, relative to the folder.
+    flow : str
+        The passes that made the layers from the model: a key of `passes.FLOWS`.
     placement : dict of str to str
         Memory of the target by part, where `--place` named one.
     files : dict of str to str
@@ -123,6 +125,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     include: tuple[str, ...]
     files: dict[str, str]
     placement: dict[str, str] = {}
+    flow: str = "native"
 
     @property
     def input_bytes(self) -> int:

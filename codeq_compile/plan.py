@@ -16,13 +16,16 @@ from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import Io, MemoryPlan, plan_memory
 from codeq_compile.ops.base import SPARSE, align4
-from codeq_compile.packing import CODECS, applicable, pack, unpack
+from codeq_compile.packing import CODECS, applicable, forms, pack, unpack
 from codeq_compile.target import Target
 
 AUTO = "auto"
+DENSE = "dense"
 FAST = "fast"
 """Sparse streams in the packing that is read in least time."""
 GAP = "gap"
+CHOICES = frozenset({AUTO, FAST})
+"""What is no codec, but leaves the codec and the form of the weights to `plan`."""
 _LONGER = 2
 """How much longer a stream may be that is read faster."""
 _WORTH = 0.9
@@ -165,8 +168,9 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
     packing : str
         ``"auto"``: the fewest bytes for each layer, ``gap`` left out; ``"fast"``: ``gap`` instead
         of another sparse stream unless it is more than twice as long, because it is read in a third
-        of the time; else one codec for all layers whose op has kernels for it, dense for the
-        others.
+        of the time. With both, int8 weights take the shortest of their `forms`. Else one codec for
+        all layers whose op has kernels for it, dense for the others, and weights as the model has
+        them.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in the arena they share bytes with other tensors, and a run
         overwrites its inputs.
@@ -265,7 +269,7 @@ def _check_packing(graph: Graph, packing: str) -> None:
         near = difflib.get_close_matches(packing, known, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
         raise InputError(f'there is no packing "{packing}": {hint}')
-    if packing in {AUTO, FAST}:
+    if packing in CHOICES:
         return
     refused = [
         f'  layer "{node.name}": {node.weights.bits} bits, gap {node.weights.gap}'
@@ -291,9 +295,9 @@ def _layer(
     graph: Graph, node: Node, index: int, target: Target, packing: str, state_offset: int
 ) -> Layer:
     inputs, output = graph.input_types(node), graph.output_type(node)
-    candidates = _candidates(node, target)
+    candidates = _candidates(_written(graph, node, packing), target)
     name, note = _choice(node, candidates, packing)
-    kernel, packed = candidates[name]
+    node, kernel, packed = candidates[name]
     node = replace(node, params=node.op.with_kernel(node.params, kernel.family, kernel.isa))
     _check_stream(node, packed)
     params = node.op.c_params(node.params, inputs, output, packed)
@@ -304,7 +308,7 @@ def _layer(
         node=node,
         kernel=kernel,
         packed=packed,
-        costs={name: packed.bytes for name, (_, packed) in candidates.items() if packed},
+        costs={name: packed.bytes for name, (_, _, packed) in candidates.items() if packed},
         note=note,
         scratch_bytes=_scratch_bytes(graph, node, kernel, packed),
         state_offset=state_offset,
@@ -334,24 +338,38 @@ def operands(graph: Graph, node: Node) -> list[tuple[str, CArray]]:
     ]
 
 
-Candidates = dict[str, tuple[Kernel, Packed | None]]
-"""Kernel and stream by packing, in the op's order; one entry "" for ops without weights."""
+def _written(graph: Graph, node: Node, packing: str) -> list[Node]:
+    """The node with its weights in every form; as they are where a codec was asked for."""
+    if node.weights is None or packing not in CHOICES:
+        return [node]
+    kinds = graph.input_types(node), graph.output_type(node)
+    others = [replace(node, weights=form) for form in forms(node.weights)[1:]]
+    return [node, *(replace(other, params=other.op.lower(other, *kinds)) for other in others)]
 
 
-def _candidates(node: Node, target: Target) -> Candidates:
-    """Every packing that can hold the weights and has a kernel on the target."""
+Candidates = dict[str, tuple[Node, Kernel, Packed | None]]
+"""Layer, kernel and stream by packing, in the op's order; one entry "" for ops without weights."""
+
+
+def _candidates(forms: list[Node], target: Target) -> Candidates:
+    """Every packing that has a kernel on the target, with the form that it makes shortest.
+
+    The first of equals is the form that the model has.
+    """
     found: Candidates = {}
     missing: NoKernel | None = None
-    streams: dict[str, Packed | None] = {"": None}
-    if node.weights is not None:
-        names = applicable(node.weights, node.op.packings)
-        streams = {name: pack(node.weights, name) for name in names}
-    for name, packed in streams.items():
-        try:
-            found[name] = (select(node.op, node.params, packed, target), packed)
-        except NoKernel as error:
-            missing = missing or error
+    for node in forms:
+        names = [""] if node.weights is None else applicable(node.weights, node.op.packings)
+        for name in names:
+            packed = pack(node.weights, name) if node.weights is not None else None
+            if name in found and _bytes(packed) >= _bytes(found[name][2]):
+                continue
+            try:
+                found[name] = (node, select(node.op, node.params, packed, target), packed)
+            except NoKernel as error:
+                missing = missing or error
     if not found:
+        node = forms[0]
         assert missing is not None, f"{node.op.kind} has no packing for its weights"
         raise NoKernel(f'layer "{node.name}": {missing}') from missing
     return found
@@ -363,9 +381,9 @@ def _choice(node: Node, candidates: Candidates, packing: str) -> tuple[str, str]
         return "", ""
     if packing in candidates:
         return packing, ""
-    if packing not in {AUTO, FAST}:
-        return "dense", f"{packing} has no kernel for {node.op.kind} here: dense instead"
-    size = {name: _bytes(packed) for name, (_, packed) in candidates.items()}
+    if packing not in CHOICES:
+        return DENSE, f"{packing} has no kernel for {node.op.kind} here: dense instead"
+    size = {name: _bytes(packed) for name, (_, _, packed) in candidates.items()}
     # the first of the smallest: the order is the op's preference
     smallest = min((name for name in size if name != GAP), key=size.__getitem__)
     if (

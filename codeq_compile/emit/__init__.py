@@ -20,6 +20,7 @@ from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import LayerEntry, Manifest, TensorEntry
+from codeq_compile.passes import NATIVE
 from codeq_compile.place import NOWHERE, Placement
 from codeq_compile.plan import Plan
 
@@ -51,6 +52,7 @@ def emit(
     command: str,
     samples: Mapping[str, Array] | None = None,
     placement: Placement = NOWHERE,
+    flow: str = NATIVE,
 ) -> Manifest:
     """Write the library into `directory`; what was there before stays whole until all is written.
 
@@ -67,6 +69,8 @@ def emit(
         Vectors of the self-test, by input name; random ones by default.
     placement : Placement
         Memories of weights, arena and inner loops; flash and RAM by default.
+    flow : str
+        The passes that the plan's graph comes from; whoever checks the library runs them again.
 
     Raises
     ------
@@ -77,7 +81,13 @@ def emit(
     """
     with staging(directory) as folder:
         return write(
-            plan, folder, source=source, command=command, samples=samples, placement=placement
+            plan,
+            folder,
+            source=source,
+            command=command,
+            samples=samples,
+            placement=placement,
+            flow=flow,
         )
 
 
@@ -119,6 +129,7 @@ def write(
     command: str,
     samples: Mapping[str, Array] | None = None,
     placement: Placement = NOWHERE,
+    flow: str = NATIVE,
 ) -> Manifest:
     """Write the library into an empty folder; parameters and errors are those of `emit`."""
     digest = serial.digest(source)
@@ -162,6 +173,7 @@ def write(
         sources=sources,
         folder=folder,
         placement=placement,
+        flow=flow,
     )
     manifest.write(described, folder)
     return described
@@ -180,6 +192,7 @@ def _manifest(
     sources: tuple[str, ...],
     folder: Path,
     placement: Placement,
+    flow: str,
 ) -> Manifest:
     return Manifest(
         format=manifest.FORMAT_VERSION,
@@ -211,6 +224,7 @@ def _manifest(
         include=(".", "runtime/include"),
         files=manifest.digests(folder),
         placement=dict(placement),
+        flow=flow,
     )
 
 

@@ -10,6 +10,7 @@ from codeq_compile.packing.base import Codec
 from codeq_compile.packing.bitmask import Bitmask
 from codeq_compile.packing.dense import Dense
 from codeq_compile.packing.entropy import entropy_bytes
+from codeq_compile.packing.forms import forms
 from codeq_compile.packing.gap import Gap
 from codeq_compile.packing.rle import Rle
 from codeq_compile.packing.ternary import Ternary
@@ -18,7 +19,7 @@ CODECS: dict[str, Codec] = {
     codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap())
 }
 
-__all__ = ["CODECS", "Codec", "applicable", "entropy_bytes", "pack", "unpack"]
+__all__ = ["CODECS", "Codec", "applicable", "entropy_bytes", "forms", "pack", "unpack"]
 
 
 def pack(weights: Weights, name: str) -> Packed:

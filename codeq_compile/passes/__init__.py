@@ -17,29 +17,28 @@ from codeq_compile.passes.remove_dead_channels import remove_dead_channels
 from codeq_compile.passes.remove_dead_nodes import remove_dead_nodes
 from codeq_compile.passes.remove_identity import remove_identity
 
-__all__ = ["FLOWS", "Pass", "run"]
+__all__ = ["FLOWS", "NATIVE", "STORED", "Pass", "run"]
 
 _LOWER: tuple[Pass, ...] = (copy_outputs, lower, bound_accumulators)
+
+NATIVE = "native"
+STORED = "stored"
 
 # The order matters: a pad that loses its channels may become an identity or a border that can be
 # absorbed; identities hide pads and clamps from the layers that could absorb them; and a clamp is
 # better in the layer before it than in a table.
+_FUSE: tuple[Pass, ...] = (remove_identity, fuse_pad, fuse_clamp, fuse_tables)
+
 FLOWS: Mapping[str, tuple[Pass, ...]] = {
-    "native": (
-        remove_dead_nodes,
-        remove_dead_channels,
-        remove_identity,
-        fuse_pad,
-        fuse_clamp,
-        fuse_tables,
-        *_LOWER,
-    ),
+    NATIVE: (remove_dead_nodes, remove_dead_channels, *_FUSE, *_LOWER),
+    # every weight of the model stays a weight
+    STORED: (remove_dead_nodes, *_FUSE, *_LOWER),
     # every layer of the model stays a layer, to look for a difference
     "literal": _LOWER,
 }
 
 
-def run(graph: Graph, flow: str = "native") -> Graph:
+def run(graph: Graph, flow: str = NATIVE) -> Graph:
     """A legal, lowered graph whose outputs have the same integers.
 
     Parameters

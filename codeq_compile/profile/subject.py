@@ -55,7 +55,7 @@ def prepare(
             f"{board.name} cannot be profiled: --on names a board, one of {', '.join(boards())}"
         )
     require_instructions(library, board)
-    graph = passes.run(ir.load(directory / library.model))
+    graph = passes.run(ir.load(directory / library.model), library.flow)
     if inputs is None:
         inputs = arrays.random_inputs(graph, samples, seed)
     elif isinstance(inputs, Path):

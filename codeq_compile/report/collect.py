@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`report.json`: what a compilation decided and what it costs, as plain data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,7 @@ from codeq_compile.build.firmware import Sizes, misfits
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
 from codeq_compile.manifest import Manifest
-from codeq_compile.packing import entropy_bytes, pack
+from codeq_compile.packing import entropy_bytes
 from codeq_compile.passes.lower import lower
 from codeq_compile.plan import Layer, Plan
 from codeq_compile.profile import Profile, Timing
@@ -328,17 +328,20 @@ def add_profile(directory: Path, profile: Profile | Timing) -> Report:
 
 
 def _removed(source: Graph, graph: Graph) -> RemovedReport:
-    before, after = _weighted(lower(source)), _weighted(graph)
+    bits = {node.name: node.weights.bits for node in source.nodes if node.weights is not None}
+    before, after = _weighted(lower(source), bits), _weighted(graph, bits)
     return RemovedReport(**{name: before[name] - after[name] for name in before})
 
 
-def _weighted(graph: Graph) -> dict[str, int]:
-    """Sums over the layers with weights."""
+def _weighted(graph: Graph, bits: Mapping[str, int]) -> dict[str, int]:
+    """Sums over the layers with weights, which have the widths of the model that was given."""
     layers = [(node, node.weights) for node in graph.nodes if node.weights is not None]
     return {
         "channels": sum(graph.output_type(node).shape[-1] for node, _ in layers),
         "weights": sum(weights.codes.size for _, weights in layers),
-        "weights_bytes": sum(len(pack(weights, "dense").data) for _, weights in layers),
+        "weights_bytes": sum(
+            -(-weights.codes.size * bits[node.name] // 8) for node, weights in layers
+        ),
         "macs": sum(node.op.macs(node.params, graph.output_type(node)) for node, _ in layers),
     }
 

@@ -13,11 +13,13 @@ import codeq_compile
 from codeq_compile import manifest
 from codeq_compile.build import tools
 from codeq_compile.errors import DoesNotFit, InputError, ModelError, ToolError
-from codeq_compile.ir import save
+from codeq_compile.ir import Graph, Weights, save
+from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.report import collect
 from tests.boards import found
-from tests.graphs import random_inputs
+from tests.graphs import random_inputs, s8
 from tests.libraries import planned, small_conv
+from tests.strategies import GraphBuilder
 
 
 def test_a_file_becomes_a_library_that_checks(tmp_path: Path) -> None:
@@ -32,6 +34,46 @@ def test_a_file_becomes_a_library_that_checks(tmp_path: Path) -> None:
     stored = collect.read(tmp_path / "out")
     assert compiled.report == msgspec.structs.replace(stored, checks=())
     assert ["host"] == [check.target for check in stored.checks]
+
+
+def test_without_lossless_every_weight_stays_and_the_outputs_are_the_same(tmp_path: Path) -> None:
+    """Who doubts the smaller library compares it with this one; both must check."""
+    graph = wasteful()
+    libraries = {
+        lossless: codeq_compile.compile(
+            graph, tmp_path / str(lossless), target="host", lossless=lossless
+        )
+        for lossless in (True, False)
+    }
+    inputs = random_inputs(np.random.default_rng(0), graph, 5)
+
+    outputs = [codeq_compile.run(tmp_path / str(each), inputs=inputs) for each in (True, False)]
+
+    for name in graph.outputs:
+        np.testing.assert_array_equal(outputs[0][name], outputs[1][name])
+    assert all(codeq_compile.check(tmp_path / str(each)).bytes_differing == 0 for each in libraries)
+    whole, small = libraries[False].report, libraries[True].report
+    assert [8, 8] == [layer.bits for layer in whole.layers]
+    assert ["dense", "dense"] == [layer.packing for layer in whole.layers]
+    assert (6 * 3 * 9 + 5 * 6, 0) == (whole.weights, whole.removed.channels)
+    assert 2 == small.removed.channels
+    assert small.flash.weights < whole.flash.weights
+    assert "--no-lossless" in whole.command
+    assert "--no-lossless" not in small.command
+
+
+def wasteful() -> Graph:
+    """Weights of 8 bits that need four, and two channels of six that are dead."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng)
+    stem = rng.integers(-7, 8, (6, 3, 3, 3)).astype(np.int8)
+    stem[[1, 4]] = 0
+    scale = np.full(6, 0.01, np.float32)
+    x = builder.input(s8(5, 5, 3))
+    x = builder.add(Conv2D(), x, weights=Weights(codes=stem, bits=8, scale=scale))
+    last = rng.integers(-7, 8, (5, 1, 1, 6)).astype(np.int8)
+    last_weights = Weights(codes=last, bits=8, scale=np.full(5, 0.1, np.float32))
+    return builder.graph(builder.add(Conv2D(), x, weights=last_weights))
 
 
 def test_simulate_takes_a_file_or_a_graph_in_any_stage(

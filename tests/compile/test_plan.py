@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codeq_compile import kernels, passes, target
 from codeq_compile.errors import InputError, NoKernel
-from codeq_compile.ir import Graph
+from codeq_compile.ir import Graph, Weights
 from codeq_compile.ir.op import c_arrays
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D, Conv2DParams
@@ -118,6 +118,33 @@ def test_fast_takes_gaps_unless_they_are_twice_as_long(rng: np.random.Generator)
         assert small[name].packed != fast[name].packed or not is_short
     assert "gap" == (fast["sparse"].packed and fast["sparse"].packed.packing)
     assert "gap" != (fast["sparsest"].packed and fast["sparsest"].packed.packing)
+
+
+def test_int8_weights_take_their_shortest_form_unless_a_codec_was_asked_for(
+    rng: np.random.Generator,
+) -> None:
+    """An importer brings 8 bits, whatever the layer needs; the layer's integers stay the same."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(40))
+    for name, values in [("narrow", [-7, 3, 7]), ("sign", [-90, 0, 90]), ("few", [-128, 5, 127])]:
+        codes = rng.choice(np.array(values, np.int8), (40, 40))
+        layer = Weights(codes=codes, bits=8, scale=np.full(1, 0.01, np.float32))
+        x = builder.add(Linear(), x, weights=layer, name=name)
+    graph = passes.run(builder.graph(x), "literal")
+    given_weights = {node.name: node.weights for node in graph.nodes}
+
+    def kept(asked: str) -> dict[str, tuple[int, int, int]]:
+        layers = by_name(plan(graph, M4, asked))
+        for name, layer in layers.items():
+            before, after = given_weights[name], layer.node.weights
+            assert before is not None
+            assert after is not None
+            np.testing.assert_array_equal(before.values, after.values)
+        stored = {name: layer.packed for name, layer in layers.items() if layer.packed}
+        return {name: (p.bits, p.gap, len(p.levels or ())) for name, p in stored.items()}
+
+    assert {"narrow": (2, 0, 3), "sign": (2, 89, 0), "few": (2, 0, 3)} == kept("auto")
+    assert {"narrow": (8, 0, 0), "sign": (8, 0, 0), "few": (8, 0, 0)} == kept("dense")
 
 
 @pytest.mark.parametrize("name", ["dense", "bitmask", "rle"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import codeq_compile
-from codeq_compile import passes
+from codeq_compile import arrays, passes
 from codeq_compile.errors import UnsupportedOp
 from codeq_compile.frontends import tflite
 from codeq_compile.simulate import simulate
@@ -79,3 +79,21 @@ def test_the_c_library_of_a_model_gives_its_integers(
     result = codeq_compile.check(tmp_path / "library", samples=4)
 
     assert 0 == result.bytes_differing
+
+
+@pytest.mark.parametrize("name", tflite_models.SUPPORTED)
+@pytest.mark.slow
+def test_a_smaller_library_gives_the_same_bytes(name: str, shared: Path, tmp_path: Path) -> None:
+    """`--lossless` is on by default because nobody can tell: C against C, of the whole model."""
+    path = tflite_models.path(shared, name)
+    samples = arrays.random_inputs(codeq_compile.load(path), 3, seed=5)
+    outputs, weights = [], []
+    for lossless in (True, False):
+        library = tmp_path / str(lossless)
+        made = codeq_compile.compile(path, library, target="host", lossless=lossless)
+        outputs.append(codeq_compile.run(library, inputs=samples))
+        weights.append(made.plan.weights_bytes + made.plan.tables_bytes)
+
+    for tensor in outputs[0]:
+        np.testing.assert_array_equal(outputs[0][tensor], outputs[1][tensor])
+    assert weights[0] <= weights[1]

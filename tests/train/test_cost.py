@@ -130,7 +130,7 @@ def test_the_folded_zero_point_counts_in_the_bias_tables() -> None:
     """It can make every bias twice as wide."""
     model = nn.Linear(64, 8)
     with torch.no_grad():
-        model.weight.fill_(0.5).add_(0.01 * images(8, 64))
+        model.weight.fill_(0.5).add_(0.1 * images(8, 64))
     ours = prepared(
         model, images(16, 64).abs() + 1.0, config=QuantConfig(weights=LayerConfig(bits=8))
     )
