@@ -3,6 +3,7 @@
 
     OMP_NUM_THREADS=1 python tests/bench/post_training.py watch
     OMP_NUM_THREADS=1 python tests/bench/post_training.py kws --data DIR --teacher float.pt
+    OMP_NUM_THREADS=1 python tests/bench/post_training.py ic --data DIR --teacher float.pt
 
 Every technique at every width, then the widths, gaps and zeros that limits on bytes ask for.  The
 float network is trained by its recipe unless `--teacher` names one, as for `codeq train`.  512
@@ -34,10 +35,12 @@ from codeq_train import (
 )
 from codeq_train.recipes.data import Dataset
 from codeq_train.recipes.demo import demo
+from codeq_train.recipes.ic import ic
 from codeq_train.recipes.kws import kws
 from codeq_train.recipes.recipe import Run, train_float
 
 INPUTS, BATCH = 512, 64
+RECIPES = {"kws": kws, "ic": ic}
 TECHNIQUES = {
     "nearest": {"rounding": "nearest", "bias_correction": False},
     "nearest, bias correction": {"rounding": "nearest"},
@@ -46,8 +49,8 @@ TECHNIQUES = {
 }
 
 
-def calibration(data: Dataset) -> Sequence[Tensor]:
-    chosen = torch.linspace(0, len(data.train) - 1, INPUTS).long()
+def calibration(data: Dataset, inputs: int) -> Sequence[Tensor]:
+    chosen = torch.linspace(0, len(data.train) - 1, inputs).long()
     return data.train.x[chosen].split(BATCH)
 
 
@@ -59,17 +62,18 @@ def show(title: str, scores: Tensor, reference: Tensor, y: Tensor, *, rest: str 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("task", choices=["watch", "kws"])
+    parser.add_argument("task", choices=["watch", *RECIPES])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--teacher", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--inputs", type=int, default=INPUTS, help="that calibrate")
     parser.add_argument("--precision", default="32-true", help="of the teacher's training")
     parser.add_argument("--bits", type=int, nargs="*", default=[8, 6, 5, 4, 3, 2])
     parser.add_argument("--bytes", nargs="*", default=[])
     parser.add_argument("--techniques", nargs="*", default=list(TECHNIQUES), choices=TECHNIQUES)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = demo() if arguments.task == "watch" else kws(arguments.data)
+    recipe = demo() if arguments.task == "watch" else RECIPES[arguments.task](arguments.data)
     network = train_float(
         recipe,
         seed=arguments.seed,
@@ -78,7 +82,7 @@ def main() -> None:
     )
     data = recipe.dataset
     inputs = {"input": InputConfig(scale=data.grid.scale, zero_point=data.grid.zero_point)}
-    batches, test = calibration(data), data.test
+    batches, test = calibration(data, arguments.inputs), data.test
     reference = predict(network, test.x)
 
     def measure(title: str, config: QuantConfig, technique: str) -> None:
