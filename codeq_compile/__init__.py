@@ -29,7 +29,7 @@ from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
 from codeq_compile.memory import Io
-from codeq_compile.plan import AUTO, DENSE, Plan, plan
+from codeq_compile.plan import AUTO, DENSE, SMALL, Plan, plan
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile, Timing
 from codeq_compile.profile import profile as _profile
@@ -133,15 +133,17 @@ def compile(
     name : str, optional
         Prefix of every symbol and file; default: the model's own name.
     packing : str, optional
-        ``"auto"``: the fewest bytes for each layer; ``"fast"``: a little longer and read faster; or
-        one codec. Default: auto, and dense without `lossless`.
+        ``"auto"``: the fewest bytes for each layer; ``"fast"``: a little longer and read faster;
+        ``"small"``: shorter and read slower, with prefix codes; or one codec.
+        Default: auto, and dense without `lossless`.
     lossless : bool
         Store the model smaller wherever no output byte changes: without dead and constant channels,
         int8 weights in narrower forms, each layer in its shortest packing. Without it every weight
         of the model stays one, at its width.
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
-        arena with scratch, inputs and outputs.
+        arena with scratch, inputs and outputs. Where ``"auto"`` misses one of flash or weights,
+        layers are packed as with ``"small"``.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
         bytes with other tensors and a run overwrites its inputs.
@@ -175,26 +177,37 @@ def compile(
     source = _named(model if isinstance(model, Graph) else load(model, kernels=kernels), name)
     flow = passes.NATIVE if lossless else passes.STORED
     packing = packing or (AUTO if lossless else DENSE)
-    decided = plan(passes.run(source, flow), board, packing, io)
-    budgets.check_plan(limits, decided)
+    graph = passes.run(source, flow)
     if command is None:
         command = _command(source.name, target, packing, lossless, limits, io, place)
-    with staging(directory) as folder:
-        library = write(
-            decided,
-            folder,
-            source=source,
-            command=command,
-            samples=samples,
-            placement=placement,
-            flow=flow,
-        )
-        sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
-        if sizes is not None:
-            budgets.check_sizes(limits, decided, sizes)
-        report = collect.collect(decided, library, sizes, compiler, source)
-        collect.write(report, folder)
-    return Compiled(directory=directory, manifest=library, plan=decided, report=report)
+
+    def made(packing: str) -> Compiled:
+        decided = plan(graph, board, packing, io, weights)
+        budgets.check_plan(limits, decided)
+        with staging(directory) as folder:
+            library = write(
+                decided,
+                folder,
+                source=source,
+                command=command,
+                samples=samples,
+                placement=placement,
+                flow=flow,
+            )
+            sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
+            if sizes is not None:
+                budgets.check_sizes(limits, decided, sizes)
+            report = collect.collect(decided, library, sizes, compiler, source)
+            collect.write(report, folder)
+        return Compiled(directory=directory, manifest=library, plan=decided, report=report)
+
+    try:
+        return made(packing)
+    except DoesNotFit:
+        # how much flash the code takes is known when it is linked, and not when layers are packed
+        if packing != AUTO:
+            raise
+        return made(SMALL)
 
 
 def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -231,7 +231,7 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option(
     "--packing",
     metavar="P",
-    help="auto, fast, or one codec.  [default: auto; dense with --no-lossless]",
+    help="auto, fast, small, or one codec.  [default: auto; dense with --no-lossless]",
 )
 @click.option(
     "--lossless/--no-lossless",

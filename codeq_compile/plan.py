@@ -23,8 +23,10 @@ AUTO = "auto"
 DENSE = "dense"
 FAST = "fast"
 """Sparse streams in the packing that is read in least time."""
-GAP = "gap"
-CHOICES = frozenset({AUTO, FAST})
+SMALL = "small"
+"""The shortest packing, however long it takes to read."""
+GAP, HUFFMAN = "gap", "huffman"
+CHOICES = frozenset({AUTO, FAST, SMALL})
 """What is no codec, but leaves the codec and the form of the weights to `plan`."""
 _LONGER = 2
 """How much longer a stream may be that is read faster."""
@@ -157,7 +159,13 @@ class Plan:
         return sum(layer.macs_done for layer in self.layers)
 
 
-def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -> Plan:
+def plan(
+    graph: Graph,
+    target: Target,
+    packing: str = AUTO,
+    io: Io = "caller",
+    weights: int | None = None,
+) -> Plan:
     """Decide everything for a lowered graph.
 
     Parameters
@@ -166,14 +174,18 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
         Lowered: `codeq_compile.passes.run` has run on it.
     target : Target
     packing : str
-        ``"auto"``: the fewest bytes for each layer, ``gap`` left out; ``"fast"``: ``gap`` instead
-        of another sparse stream unless it is more than twice as long, because it is read in a third
-        of the time. With both, int8 weights take the shortest of their `forms`. Else one codec for
-        all layers whose op has kernels for it, dense for the others, and weights as the model has
-        them.
+        ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out; ``"fast"``:
+        ``gap`` instead of another sparse stream unless it is more than twice as long, because it is
+        read in a third of the time; ``"small"``: the fewest bytes, ``huffman`` included, which is
+        read weight by weight. With all three, int8 weights take the shortest of their `forms`. Else
+        one codec for all layers whose op has kernels for it, dense for the others, and weights as
+        the model has them.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in the arena they share bytes with other tensors, and a run
         overwrites its inputs.
+    weights : int, optional
+        Bytes of weights and tables that ``"auto"`` shall not exceed: the layers that gain most are
+        packed as with ``"small"``, as many as that needs, whether it is enough or not.
 
     Raises
     ------
@@ -190,9 +202,40 @@ def plan(graph: Graph, target: Target, packing: str = AUTO, io: Io = "caller") -
     for index, node in enumerate(nodes, start=1):
         layers.append(_layer(graph, node, index, target, packing, state))
         state += align4(layers[-1].state_bytes)
+    if packing == AUTO and weights is not None:
+        layers = _shrunk(graph, target, layers, weights)
     smallest = _in_place(_plan(graph, target, packing, layers, io))
     roomy = _replan(smallest, _layers_with_room(smallest))
     return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
+
+
+def _shrunk(graph: Graph, target: Target, layers: list[Layer], limit: int) -> list[Layer]:
+    """The layers, those that gain most for a weight that is read slowly in fewer bytes."""
+    excess = sum(map(_flash_bytes, layers)) - limit
+    if excess <= 0:
+        return layers
+    nodes = {node.name: node for node in graph.nodes}
+    smaller = [
+        _layer(graph, nodes[layer.node.name], layer.index, target, SMALL, layer.state_offset)
+        if layer.packed
+        else layer
+        for layer in layers
+    ]
+    gains = [_flash_bytes(a) - _flash_bytes(b) for a, b in zip(layers, smaller, strict=True)]
+    chosen = list(layers)
+    for place in sorted(range(len(layers)), key=lambda k: -gains[k] / max(1, _weights(layers[k]))):
+        if excess > 0 and gains[place] > 0:
+            chosen[place] = smaller[place]
+            excess -= gains[place]
+    return chosen
+
+
+def _flash_bytes(layer: Layer) -> int:
+    return layer.weights_bytes + layer.tables_bytes
+
+
+def _weights(layer: Layer) -> int:
+    return layer.node.weights.codes.size if layer.node.weights is not None else 0
 
 
 def _in_place(plan: Plan) -> Plan:
@@ -264,7 +307,7 @@ def _scratch_bytes(graph: Graph, node: Node, kernel: Kernel, packed: Packed | No
 
 
 def _check_packing(graph: Graph, packing: str) -> None:
-    known = (AUTO, FAST, *CODECS)
+    known = (AUTO, FAST, SMALL, *CODECS)
     if packing not in known:
         near = difflib.get_close_matches(packing, known, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"there are {', '.join(known)}"
@@ -295,7 +338,7 @@ def _layer(
     graph: Graph, node: Node, index: int, target: Target, packing: str, state_offset: int
 ) -> Layer:
     inputs, output = graph.input_types(node), graph.output_type(node)
-    candidates = _candidates(_written(graph, node, packing), target)
+    candidates = _candidates(_written(graph, node, packing), target, packing)
     name, note = _choice(node, candidates, packing)
     node, kernel, packed = candidates[name]
     node = replace(node, params=node.op.with_kernel(node.params, kernel.family, kernel.isa))
@@ -351,16 +394,20 @@ Candidates = dict[str, tuple[Node, Kernel, Packed | None]]
 """Layer, kernel and stream by packing, in the op's order; one entry "" for ops without weights."""
 
 
-def _candidates(forms: list[Node], target: Target) -> Candidates:
+def _candidates(forms: list[Node], target: Target, packing: str) -> Candidates:
     """Every packing that has a kernel on the target, with the form that it makes shortest.
 
-    The first of equals is the form that the model has.
+    The first of equals is the form that the model has. A prefix code is made where it may be taken
+    only: that takes longer than all the rest of a plan.
     """
+    left_out = set() if packing in {SMALL, HUFFMAN} else {HUFFMAN}
     found: Candidates = {}
     missing: NoKernel | None = None
     for node in forms:
         names = [""] if node.weights is None else applicable(node.weights, node.op.packings)
         for name in names:
+            if name in left_out:
+                continue
             packed = pack(node.weights, name) if node.weights is not None else None
             if name in found and _bytes(packed) >= _bytes(found[name][2]):
                 continue
@@ -385,7 +432,7 @@ def _choice(node: Node, candidates: Candidates, packing: str) -> tuple[str, str]
         return DENSE, f"{packing} has no kernel for {node.op.kind} here: dense instead"
     size = {name: _bytes(packed) for name, (_, _, packed) in candidates.items()}
     # the first of the smallest: the order is the op's preference
-    smallest = min((name for name in size if name != GAP), key=size.__getitem__)
+    smallest = min((name for name in size if name != GAP or packing == SMALL), key=size.__getitem__)
     if (
         packing == FAST
         and smallest in SPARSE

@@ -113,7 +113,7 @@ class Conv2D(Op[Conv2DParams]):
     multiplier_bits: int = 31
 
     has_weights = True
-    packings = ("dense", "ternary", "bitmask", "rle", "gap")
+    packings = ("dense", "ternary", "bitmask", "rle", "gap", "huffman")
 
     def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
         """Output (oh, ow, out channels).

@@ -59,7 +59,7 @@ class Linear(Op[LinearParams]):
     float32_product: bool = False
 
     has_weights = True
-    packings = ("dense", "ternary", "bitmask", "rle", "gap")
+    packings = ("dense", "ternary", "bitmask", "rle", "gap", "huffman")
 
     def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
         """Output (..., out features).

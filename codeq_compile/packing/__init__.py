@@ -12,11 +12,12 @@ from codeq_compile.packing.dense import Dense
 from codeq_compile.packing.entropy import entropy_bytes
 from codeq_compile.packing.forms import forms
 from codeq_compile.packing.gap import Gap
+from codeq_compile.packing.huffman import Huffman
 from codeq_compile.packing.rle import Rle
 from codeq_compile.packing.ternary import Ternary
 
 CODECS: dict[str, Codec] = {
-    codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap())
+    codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap(), Huffman())
 }
 
 __all__ = ["CODECS", "Codec", "applicable", "entropy_bytes", "forms", "pack", "unpack"]

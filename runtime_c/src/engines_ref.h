@@ -6,6 +6,7 @@
 #include "decode/bitmask.h"
 #include "decode/dense.h"
 #include "decode/gap.h"
+#include "decode/huffman.h"
 #include "decode/rle.h"
 #include "decode/ternary.h"
 #include "product.h"
@@ -74,6 +75,7 @@ static const struct cq_engine cq_dense_ref = {&cq_dense, cq_accumulate_dense};
 static const struct cq_engine cq_ternary_ref = {&cq_ternary, cq_accumulate_dense};
 static const struct cq_engine cq_bitmask_ref = {&cq_bitmask, cq_accumulate_sparse};
 static const struct cq_engine cq_rle_ref = {&cq_rle, cq_accumulate_sparse};
+static const struct cq_engine cq_huffman_ref = {&cq_huffman, cq_accumulate_dense};
 static const struct cq_engine cq_gap_ref = {&cq_gap, cq_accumulate_sparse};
 
 #endif

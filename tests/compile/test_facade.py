@@ -62,6 +62,52 @@ def test_without_lossless_every_weight_stays_and_the_outputs_are_the_same(tmp_pa
     assert "--no-lossless" not in small.command
 
 
+def compressible() -> Graph:
+    """Two layers of 8 bits whose weights are mostly small."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(4, 4, 40))
+    for _ in range(2):
+        codes = np.clip(np.rint(rng.laplace(0.0, 6.0, (40, 1, 1, 40))), -127, 127).astype(np.int8)
+        scale = np.full(40, 0.01, np.float32)
+        x = builder.add(Conv2D(), x, weights=Weights(codes=codes, bits=8, scale=scale))
+    return builder.graph(x)
+
+
+def test_a_budget_brings_prefix_codes_for_as_many_layers_as_it_needs(tmp_path: Path) -> None:
+    """A model that would fit must not be refused; the layers that need not be slow stay fast."""
+
+    def packings(weights: int | None) -> list[str | None]:
+        made = codeq_compile.compile(
+            compressible(), tmp_path / "out", target="host", weights=weights
+        )
+        assert 0 == codeq_compile.check(tmp_path / "out", samples=1).bytes_differing
+        return sorted(str(layer.packing) for layer in made.report.layers)
+
+    whole = planned(compressible())
+    needed = whole.weights_bytes + whole.tables_bytes
+
+    assert ["dense", "dense"] == packings(needed)
+    assert ["dense", "huffman"] == packings(needed - 1)
+    assert ["huffman", "huffman"] == packings(needed - 450)
+    with pytest.raises(DoesNotFit, match="bytes needed"):
+        packings(needed // 2)
+
+
+def test_a_limit_of_flash_brings_them_too(tmp_path: Path) -> None:
+    """How large the code is, is known at the end only."""
+    found(tools.arm_cc)
+    options = {"target": "mps2_an386", "directory": tmp_path / "out"}
+    needed = codeq_compile.compile(compressible(), **options).report.flash.total
+    assert needed is not None
+
+    smaller = codeq_compile.compile(compressible(), **options, flash=needed - 1).report
+
+    assert smaller.flash.total is not None
+    assert smaller.flash.total < needed
+    assert "huffman" in {layer.packing for layer in smaller.layers}
+
+
 def wasteful() -> Graph:
     """Weights of 8 bits that need four, and two channels of six that are dead."""
     rng = np.random.default_rng(0)

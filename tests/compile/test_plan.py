@@ -18,7 +18,7 @@ from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.lut import Lut
 from codeq_compile.ops.reshape import Reshape
-from codeq_compile.packing import CODECS
+from codeq_compile.packing import CODECS, entropy_bytes
 from codeq_compile.packing.rle import Rle
 from codeq_compile.plan import Layer, Plan, plan
 from tests.graphs import random_int8, random_weights, s8
@@ -147,6 +147,27 @@ def test_int8_weights_take_their_shortest_form_unless_a_codec_was_asked_for(
     assert {"narrow": (8, 0, 0), "sign": (8, 0, 0), "few": (8, 0, 0)} == kept("dense")
 
 
+def test_small_takes_prefix_codes_where_they_are_shorter(rng: np.random.Generator) -> None:
+    """Many small weights and few large ones: below their width, and as short as a table allows."""
+    builder = GraphBuilder(rng)
+    codes = np.clip(np.rint(rng.laplace(0.0, 9.0, (60, 1, 1, 60))), -127, 127).astype(np.int8)
+    layer = Weights(codes=codes, bits=8, scale=np.full(1, 0.01, np.float32))
+    x = builder.add(Conv2D(), builder.input(s8(5, 5, 60)), weights=layer, name="conv")
+    filters = Weights(codes=codes[:, 0, 0, :9].reshape(60, 3, 3), bits=8, scale=layer.scale)
+    x = builder.add(DWConv2D(), x, weights=filters, name="dw")
+    graph = passes.run(builder.graph(x), "literal")
+    auto, small = (by_name(plan(graph, HOST, asked)) for asked in ("auto", "small"))
+
+    assert auto["conv"].packed is not None
+    assert small["conv"].packed is not None
+    assert "dense" == auto["conv"].packed.packing
+    assert "huffman" == small["conv"].packed.packing
+    assert "huffman" not in auto["conv"].costs
+    assert small["conv"].packed.bytes == min(small["conv"].costs.values())
+    assert small["conv"].packed.bytes < 1.04 * entropy_bytes(layer)
+    assert auto["dw"].packed == small["dw"].packed  # it has no kernel for them
+
+
 @pytest.mark.parametrize("name", ["dense", "bitmask", "rle"])
 def test_an_explicit_packing_is_taken_everywhere_it_exists(graph: Graph, name: str) -> None:
     """For comparisons; depthwise layers have no sparse kernels and say so."""
@@ -174,7 +195,9 @@ def test_an_unknown_packing_is_told_with_the_likely_one(graph: Graph) -> None:
     """It comes from a command line."""
     with pytest.raises(InputError, match='no packing "bitmsk": did you mean "bitmask"'):
         plan(graph, HOST, "bitmsk")
-    with pytest.raises(InputError, match='no packing "x": there are auto, fast, dense, ternary, '):
+    with pytest.raises(
+        InputError, match='no packing "x": there are auto, fast, small, dense, ternary, '
+    ):
         plan(graph, HOST, "x")
 
 
@@ -263,11 +286,11 @@ def test_a_stream_that_does_not_decode_to_its_weights_is_never_emitted(
 def test_every_legal_graph_has_a_plan(graph: Graph, name: str, data: st.DataObject) -> None:
     """On every instruction set and with every packing that can be asked for."""
     graph = passes.run(graph)
-    asked = data.draw(st.sampled_from(["auto", *CODECS]))
+    asked = data.draw(st.sampled_from(["auto", "fast", "small", *CODECS]))
     try:
         result = plan(graph, target.load(name), asked)
     except InputError:
-        assert asked in {"ternary", "gap"}
+        assert asked in {"ternary", "gap", "huffman"}
         return
 
     assert [n.name for n in graph.nodes if not n.op.is_view] == [x.node.name for x in result.layers]

@@ -9,6 +9,7 @@
 #include "../conv2d_1x1/body_mve.h"
 #include "../conv2d_1x1/pointwise.h"
 #include "../decode/dense.h"
+#include "../decode/huffman.h"
 #include "../decode/rows.h"
 #include "../decode/ternary.h"
 
@@ -185,5 +186,12 @@ CQ_CONV2D_MVE(5, rle, cq_rle_rows)
 CQ_CONV2D_MVE(6, rle, cq_rle_rows)
 CQ_CONV2D_MVE(7, rle, cq_rle_rows)
 CQ_CONV2D_MVE(8, rle, cq_rle_rows)
+CQ_CONV2D_MVE(2, huffman, cq_huffman)
+CQ_CONV2D_MVE(3, huffman, cq_huffman)
+CQ_CONV2D_MVE(4, huffman, cq_huffman)
+CQ_CONV2D_MVE(5, huffman, cq_huffman)
+CQ_CONV2D_MVE(6, huffman, cq_huffman)
+CQ_CONV2D_MVE(7, huffman, cq_huffman)
+CQ_CONV2D_MVE(8, huffman, cq_huffman)
 
 #endif

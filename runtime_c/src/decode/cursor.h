@@ -22,14 +22,17 @@ struct cq_code_map {
  * decoder.
  */
 struct cq_cursor {
-    struct cq_bits codes;   /* value fields; in rle the run fields too */
-    struct cq_bits mask;    /* bitmask */
-    struct cq_code_map map; /* what codes stand for */
-    uint32_t run_width;     /* rle: bits of a run field */
-    int32_t zeros;          /* rle: zeros left in the run */
-    uint32_t value_follows; /* rle: 1 if a value field stands behind the run */
-    uint32_t digits;        /* ternary: base-3 number that is left of the byte */
-    uint32_t digits_left;   /* ternary: and how many digits that is */
+    struct cq_bits codes;          /* value fields; in rle the run fields too */
+    struct cq_bits mask;           /* bitmask */
+    struct cq_code_map map;        /* what codes stand for */
+    uint32_t run_width;            /* rle: bits of a run field */
+    int32_t zeros;                 /* rle: zeros left in the run */
+    uint32_t value_follows;        /* rle: 1 if a value field stands behind the run */
+    uint32_t digits;               /* ternary: base-3 number that is left of the byte */
+    uint32_t digits_left;          /* ternary: and how many digits that is */
+    const uint8_t *prefix_counts;  /* huffman: number of prefix codes of each length */
+    const uint8_t *prefix_symbols; /* huffman: the upper bits that each stands for */
+    uint32_t low_width;            /* huffman: bits behind a prefix code */
 };
 
 /* A weight that is not zero, at weight `offset` of its chunk. */
@@ -38,7 +41,8 @@ struct cq_nonzero {
     int8_t weight;
 };
 
-/* Decoded weights: `count` of int8_t (dense, ternary) or of struct cq_nonzero (bitmask, rle). */
+/* Decoded weights: `count` of int8_t (dense, ternary, huffman) or of struct cq_nonzero (bitmask,
+ * rle). */
 struct cq_chunk {
     const void *data;
     int32_t count;
@@ -67,6 +71,9 @@ static inline void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weig
     cursor->value_follows = 0u;
     cursor->digits = 0u;
     cursor->digits_left = 0u;
+    cursor->prefix_counts = NULL;
+    cursor->prefix_symbols = NULL;
+    cursor->low_width = 0u;
 }
 
 /** @brief True where a code is not the weight itself. */

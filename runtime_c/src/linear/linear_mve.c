@@ -7,6 +7,7 @@
 #ifdef CQ_HAS_MVE
 
 #include "../decode/dense.h"
+#include "../decode/huffman.h"
 #include "../decode/rows.h"
 #include "../decode/ternary.h"
 #include "../product_mve.h"
@@ -60,5 +61,12 @@ CQ_LINEAR_MVE(5, rle, cq_rle_rows)
 CQ_LINEAR_MVE(6, rle, cq_rle_rows)
 CQ_LINEAR_MVE(7, rle, cq_rle_rows)
 CQ_LINEAR_MVE(8, rle, cq_rle_rows)
+CQ_LINEAR_MVE(2, huffman, cq_huffman)
+CQ_LINEAR_MVE(3, huffman, cq_huffman)
+CQ_LINEAR_MVE(4, huffman, cq_huffman)
+CQ_LINEAR_MVE(5, huffman, cq_huffman)
+CQ_LINEAR_MVE(6, huffman, cq_huffman)
+CQ_LINEAR_MVE(7, huffman, cq_huffman)
+CQ_LINEAR_MVE(8, huffman, cq_huffman)
 
 #endif

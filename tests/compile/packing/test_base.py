@@ -97,7 +97,7 @@ def test_sizes_are_what_formats_says(bits: int, zeros: float, rng: np.random.Gen
         "gap": len(layer.codes) + nonzeros + _skips(layer, bits),
     }
 
-    for name in applicable(layer, ALL):
+    for name in applicable(layer, expected):
         packed = pack(layer, name)
 
         assert expected[name] == len(packed.data)
@@ -146,10 +146,10 @@ def test_an_unknown_codec_is_told_with_the_known_ones(rng: np.random.Generator) 
     """A name from a newer version must not end in a KeyError."""
     layer = random_weights(rng, (2, 8))
 
-    with pytest.raises(SpecViolation, match=r'no packing "huffman".*dense, ternary, bitmask, rle'):
-        pack(layer, "huffman")
-    with pytest.raises(ModelError, match='no decoder for packing "huffman"'):
-        unpack(Packed(packing="huffman", bits=4, data=b""), (2, 8))
+    with pytest.raises(SpecViolation, match=r'no packing "tans".*dense, ternary, bitmask, rle'):
+        pack(layer, "tans")
+    with pytest.raises(ModelError, match='no decoder for packing "tans"'):
+        unpack(Packed(packing="tans", bits=4, data=b""), (2, 8))
 
 
 def test_codes_outside_the_grid_are_refused() -> None:

@@ -2,12 +2,13 @@
 /* The streams drawn in docs/FORMATS.md, decoded: the drawings and the decoders cannot part. */
 #include "../../../runtime_c/src/decode/bitmask.h"
 #include "../../../runtime_c/src/decode/dense.h"
+#include "../../../runtime_c/src/decode/huffman.h"
 #include "../../../runtime_c/src/decode/rle.h"
 #include "../../../runtime_c/src/decode/ternary.h"
 
 #include "check.h"
 
-enum { MOST = 16 };
+enum { MOST = 20 };
 
 /* The first `count` weights, in two chunks that meet at `split`. */
 static void decode(const struct cq_decoder *decoder, const struct cq_weights *weights,
@@ -86,6 +87,14 @@ static void test_rle(void)
     check(&cq_rle, (struct cq_weights){data, NULL, sizeof data, 0, 2}, 4, 1, 10, expected);
 }
 
+static void test_huffman(void)
+{
+    static const uint8_t data[] = {0x22, 0x01, 0x02, 0x00, 0xfe, 0x02,
+                                   0x20, 0xa3, 0x02, 0x02, 0x80, 0x00};
+    static const int8_t expected[] = {0, 0, 1, 0, 4, 0, -3, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0};
+    check(&cq_huffman, (struct cq_weights){data, NULL, sizeof data, 0, 0}, 4, 0, 20, expected);
+}
+
 static void test_a_sparse_sign_is_one_bit(void)
 {
     static const uint8_t data[] = {0x2a, 0x05}; /* mask of w1, w3, w5; signs -, +, - */
@@ -100,6 +109,7 @@ int main(void)
     test_ternary();
     test_bitmask();
     test_rle();
+    test_huffman();
     test_a_sparse_sign_is_one_bit();
     return check_failures;
 }

@@ -4,6 +4,7 @@
 #include "../../../runtime_c/src/decode/bitmask.h"
 #include "../../../runtime_c/src/decode/dense.h"
 #include "../../../runtime_c/src/decode/gap.h"
+#include "../../../runtime_c/src/decode/huffman.h"
 #include "../../../runtime_c/src/decode/rle.h"
 #include "../../../runtime_c/src/decode/ternary.h"
 
@@ -61,3 +62,4 @@ DECODE(ternary, store_dense)
 DECODE(bitmask, store_sparse)
 DECODE(rle, store_sparse)
 DECODE(gap, store_sparse)
+DECODE(huffman, store_dense)
