@@ -10,6 +10,7 @@ from codeq_compile.frontends.builder import Refusal
 from codeq_compile.frontends.onnx import (
     elementwise,
     folding,
+    qoperator,
     quantization,
     shapes,
     weighted,
@@ -121,6 +122,7 @@ def examine(model: Model) -> Examination:
     """
     if len(model.operators) > MAX_OPERATORS:
         raise ModelError(f"{len(model.operators)} operators, more than {MAX_OPERATORS}")
+    model = qoperator.expanded(model)
     readers: dict[str, list[Operator]] = {}
     for operator in model.operators:
         for name in {name for name in operator.inputs if name}:
@@ -161,7 +163,7 @@ def convert(model: Model, *, name: str) -> Imported:
     ModelError
         The graph would not be legal.
     """
-    if not any(each.kind == "QuantizeLinear" for each in model.operators):
+    if not any("Linear" in each.kind for each in model.operators):
         raise UnsupportedOp([float_reason(model)])
     examination = examine(model)
     if examination.reasons:
@@ -193,13 +195,8 @@ def convert(model: Model, *, name: str) -> Imported:
 def float_reason(model: Model) -> str:
     """Why a model without any QuantizeLinear cannot be converted."""
     kinds = {each.kind for each in model.operators}
-    if any(kind.startswith(("QLinear", "QGemm")) for kind in kinds):
-        return (
-            "its operators are integers themselves (QOperator): quantize the float model again "
-            "with QuantFormat.QDQ"
-        )
     if "Quant" in kinds:
-        return "it is in QONNX: convert it with qonnx.transformation.qcdq_to_qonnx's opposite, QCDQ"
+        return "it is in QONNX: write it with QuantizeLinear and DequantizeLinear instead (QCDQ)"
     return (
         f"all of its {len(model.operators)} operators compute in float32: quantize it with "
         "onnxruntime.quantization.quantize_static and QuantFormat.QDQ"

@@ -159,15 +159,18 @@ class Layer:
             raise Refusal("it reads plain integers, and quantized values are expected")
         return grid
 
-    def real(self, position: int = 0) -> Activation:
-        """An input that is computed while the model runs, as integers of the graph."""
+    def real(self, position: int = 0, *, or_integers: bool = False) -> Activation:
+        """An input that is computed while the model runs, as integers of the graph.
+
+        With `or_integers` the file may speak of the integers: for operators that only select.
+        """
         value = self.value(position)
         if isinstance(value, Function):
             value = self.computed(value)
             self.building.values[self.operator.inputs[position]] = value
         if not isinstance(value, Activation):
             raise Refusal(f"its input {position} is a constant")
-        if value.offset is not None:
+        if value.offset is not None and not or_integers:
             raise Refusal(f"its input {position} are integers: a DequantizeLinear is missing")
         return value
 
@@ -229,9 +232,9 @@ class Layer:
         shape = tuple(activation.shape[axis] for axis in order)
         return self.building.view(activation.tensor, shape or (1,))
 
-    def image(self, position: int = 0) -> tuple[str, Activation]:
+    def image(self, position: int = 0, *, or_integers: bool = False) -> tuple[str, Activation]:
         """An input that must be one image (1, c, h, w) or sequence (1, c, l), as (h, w, c)."""
-        activation = self.real(position)
+        activation = self.real(position, or_integers=or_integers)
         shape = activation.shape
         if len(shape) not in {3, 4} or shape[0] != 1:
             raise Refusal(
@@ -271,12 +274,17 @@ class Layer:
             raise Refusal(f"its output has the shape {list(value.shape)}: it is empty")
         self.building.values[name] = value
 
-    def write_image(self, tensor: str, rank: int, grid: Grid | None = None) -> None:
+    def write_image(
+        self, tensor: str, rank: int, grid: Grid | None = None, offset: int | None = None
+    ) -> None:
         """Write an image (h, w, c) as what the file calls (1, c, h, w) or (1, c, l)."""
         h, w, c = self.type(tensor).shape
         shape = (1, c, h, w) if rank == 4 else (1, c, w)
         activation = Activation(
-            tensor=tensor, shape=shape, layout=Layout.of(shape, channels_last(rank))
+            tensor=tensor,
+            shape=shape,
+            layout=Layout.of(shape, channels_last(rank)),
+            offset=offset,
         )
         self.write(self.on(activation, grid))
 

@@ -73,7 +73,7 @@ def transpose(layer: Layer) -> None:
 @handles("Slice")
 def slice_(layer: Layer) -> None:
     """Positions and steps are constants; steps may be negative."""
-    x = layer.real()
+    x = layer.real(or_integers=True)
     starts, ends = layer.integers(1, "starts"), layer.integers(2, "ends")
     axes = layer.integers(3, "axes") if layer.has_input(3) else list(range(len(starts)))
     steps = layer.integers(4, "steps") if layer.has_input(4) else [1] * len(starts)
@@ -94,7 +94,7 @@ def slice_(layer: Layer) -> None:
 @handles("Split")
 def split(layer: Layer) -> None:
     """As many slices as outputs."""
-    x = layer.real()
+    x = layer.real(or_integers=True)
     axis = axis_of(layer.attribute("axis", 0), len(x.shape))
     n, count = x.shape[axis], len(layer.operator.outputs)
     if layer.has_input(1):
@@ -121,7 +121,7 @@ def gather(layer: Layer) -> None:
     if isinstance(data, Constant):
         _look_up(layer, data, axis)
         return
-    x = layer.real()
+    x = layer.real(or_integers=True)
     axis = axis_of(axis, len(x.shape))
     indices = layer.constant(1, "positions")
     if indices.size != 1 or indices.dtype.kind not in "iu" or indices.ndim > 1:

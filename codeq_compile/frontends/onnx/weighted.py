@@ -27,6 +27,10 @@ _NEAR = 1e-6
 """
 
 
+_INT32 = {"Conv", "Gemm"}
+"""Operators whose biases may be integers, where they stand for QLinearConv and QGemm."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Affine:
     """Weights and biases of a layer as real numbers: ``scale · levels`` and `bias`.
@@ -65,21 +69,27 @@ class Affine:
     def plus(self, layer: Layer, position: int, factor: float = 1.0) -> "Affine":
         """With an input of an operator, a constant, as its bias."""
         value, count = layer.value(position), len(self.levels)
+        stored = None
         if isinstance(value, Quantized):
-            real, size = value.real, value.levels.size
+            real = value.real.reshape(-1)
+            stored = (value.levels.reshape(-1), value.scale.astype(np.float64))
         elif isinstance(value, Constant) and value.array.dtype.kind == "f":
-            real, size = value.array.astype(np.float64), value.array.size
+            real = value.array.astype(np.float64).reshape(-1)
+        elif isinstance(value, Constant) and value.bits == 32 and layer.operator.kind in _INT32:
+            # of an operator that computes in integers: on the accumulator's own scale
+            steps = value.array.reshape(-1).astype(np.int64)
+            unit = layer.grid(layer.real()).scale * self.scale
+            real = steps * unit if len(unit) in {1, len(steps)} else np.empty(0)
+            stored = (steps, unit)
         else:
             raise Refusal("its bias is computed while the model runs, and must be constant")
-        if size not in {1, count}:
-            raise Refusal(f"its bias has {size} values for {count} outputs")
+        if len(real) not in {1, count}:
+            raise Refusal(f"its bias has {len(real)} values for {count} outputs")
         if not np.isfinite(real).all():
             raise Refusal("its bias is not finite")
-        bias = self.bias + factor * np.broadcast_to(real.reshape(-1), (count,))
-        stored = None
-        if isinstance(value, Quantized) and factor == 1.0 and size == count and not self.bias.any():
-            stored = (value.levels.reshape(-1), value.scale.astype(np.float64))
-        return replace(self, bias=bias, stored=stored)
+        is_all = factor == 1.0 and len(real) == count and not self.bias.any()
+        bias = self.bias + factor * np.broadcast_to(real, (count,))
+        return replace(self, bias=bias, stored=stored if is_all else None)
 
     def scaled(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> "Affine":
         """Behind a factor and an offset for each channel, or one for all."""

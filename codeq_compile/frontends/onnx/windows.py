@@ -83,7 +83,7 @@ def _pair(values: Sequence[int], missing: int) -> Pair:
 @handles("MaxPool")
 def max_pool(layer: Layer) -> None:
     """Any kernel, stride, dilation and padding, ceil_mode too."""
-    image, activation = layer.image()
+    image, activation = layer.image(or_integers=True)
     rank = len(activation.shape)
     size = layer.type(image).shape[:2]
     view = _ceiled(layer, window(layer, (size[0], size[1]), rank), (size[0], size[1]))
@@ -91,7 +91,7 @@ def max_pool(layer: Layer) -> None:
         kernel=view.kernel, stride=view.stride, dilation=view.dilation, padding=view.padding
     )
     grid = layer.building.grids.get(layer.output)
-    layer.write_image(layer.node(op, image), rank, grid)
+    layer.write_image(layer.node(op, image), rank, grid, activation.offset)
 
 
 @handles("AveragePool")

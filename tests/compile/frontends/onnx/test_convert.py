@@ -112,7 +112,6 @@ def renamed(kind: str) -> bytes:
     ("data", "problem"),
     [
         (float_file(), "quantize_static and QuantFormat.QDQ"),
-        (renamed("QLinearConv"), "QOperator"),
         (renamed("Quant"), "QONNX"),
     ],
 )

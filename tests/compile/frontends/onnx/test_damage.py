@@ -69,7 +69,19 @@ def rows_file() -> bytes:
     return file.bytes(q(file.add("PRelu", y, file.weights(1, 4))), file.add("ArgMax", y, axis=1))
 
 
-CORPUS = [image_file(), rows_file()]
+def integers_file() -> bytes:
+    """An operator that computes in integers, with a bias that has no scale of its own."""
+    file = File(5)
+    grid, out = file.grid(0.1, 3), file.grid(0.05, 0)
+    q = file.add("QuantizeLinear", file.input(1, 4, 5, 5), *grid)
+    weights = [file.constant(np.ones((2, 4, 3, 3), np.int8)), *file.grid(0.02, 0)]
+    bias = file.constant(np.array([100, -7], np.int32))
+    y = file.add("QLinearConv", q, *grid, *weights, *out, bias)
+    file.kinds[y] = TensorProto.INT8
+    return file.bytes(file.add("DequantizeLinear", y, *out))
+
+
+CORPUS = [image_file(), rows_file(), integers_file()]
 
 
 def survives(data: bytes) -> bool:
