@@ -80,6 +80,20 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
         np.save(path, next(iter(outputs.values())))
 
 
+def read_labels(path: Path) -> Array:
+    """The right answers of a file: int array of shape (samples,).
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged, or does not hold one integer a sample.
+    """
+    labels = _load(path)
+    if isinstance(labels, dict) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(f"{path} must hold one integer a sample, as a .npy file")
+    return labels
+
+
 def random_inputs(graph: Graph, samples: int, seed: int = 0) -> dict[str, Array]:
     """Uniform random integers: dict of str to int array of shape (samples, *input shape)."""
     rng = np.random.default_rng(seed)

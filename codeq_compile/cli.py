@@ -22,9 +22,12 @@ from codeq_compile import arrays, budgets, inspection, kernels, passes, target
 from codeq_compile.build import firmware, tools
 from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
+from codeq_compile.coarsen import coarsen, compare
 from codeq_compile.errors import CodeqError, InputError, ToolError
+from codeq_compile.ir import serial
 from codeq_compile.ir.op import Array
 from codeq_compile.memory import Io
+from codeq_compile.plan import AUTO, SMALL
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile
 from codeq_compile.report import collect, table
@@ -291,6 +294,81 @@ def compile_command(
         kernels=tflite_kernels,
     )
     _report(output, as_json)
+
+
+@main.command("coarsen")
+@MODEL_ARGUMENT
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT.cq")
+@click.option("--target", "target_name", required=True, metavar="T", help="See `codeq targets`.")
+@click.option(
+    "--weights", required=True, type=size, metavar="BYTES", help="Limit of weights and tables."
+)
+@click.option(
+    "--calibration",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="X.npy",
+    help="Some hundred real inputs, as for `codeq check`; no labels.",
+)
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path),
+    metavar="T.npy",
+    help="Inputs to compare both models with.  [default: those of the calibration]",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="Y.npy",
+    help="Places of their right answers: then the accuracy of both models is told.",
+)
+@click.option(
+    "--packing",
+    type=click.Choice([AUTO, SMALL]),
+    default=AUTO,
+    show_default=True,
+    help="That the library will be compiled with.",
+)
+@KERNELS_OPTION
+@json_option
+def coarsen_command(
+    model: Path,
+    output: Path,
+    target_name: str,
+    weights: int,
+    calibration: Path,
+    test: Path | None,
+    labels: Path | None,
+    packing: str,
+    tflite_kernels: str,
+    as_json: bool,
+) -> None:
+    """Quantize the weights of MODEL anew, in fewer bits, so that they fit: with a loss, and told.
+
+    Activations keep their grids. Layers that lose least give up their bits first; errors are made
+    up for in the weights of the same row and in the biases. OUT.cq is then compiled as any model.
+    """
+    before = codeq_compile.load(arrays.existing(model), kernels=tflite_kernels)
+    board = target.load(target_name)
+    samples = arrays.read_inputs(calibration, before)
+    after = coarsen(before, samples, board, weights=weights, packing=packing)
+    told = compare(
+        before,
+        after,
+        samples if test is None else arrays.read_inputs(test, before),
+        None if labels is None else arrays.read_labels(labels),
+    )
+    serial.save(after, output)
+    if as_json:
+        _emit({"widths": after.provenance["coarsened"], **dataclasses.asdict(told)})
+        return
+    click.echo(f"{output}: {after.provenance['coarsened']}")
+    click.echo(
+        f"{told.samples} samples: {told.same_answer:.2%} have the answer of {model.name}, "
+        f"outputs differ by {told.steps:.2f} steps on average"
+    )
+    if told.accuracy_before is not None and told.accuracy_after is not None:
+        click.echo(f"accuracy {told.accuracy_before:.2%} before, {told.accuracy_after:.2%} now")
 
 
 @main.command("inspect")

@@ -17,7 +17,7 @@ LAYERS = (
     {"kernels", "frontends", "simulate", "ranges", "memory", "arrays", "manifest", "place"},
     {"export", "passes"},
     {"plan"},
-    {"emit", "build"},
+    {"coarsen", "emit", "build"},
     {"budgets", "check", "inspection"},
     {"profile"},
     {"report"},

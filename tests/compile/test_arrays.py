@@ -11,6 +11,7 @@ from codeq_compile.arrays import (
     existing,
     random_inputs,
     read_inputs,
+    read_labels,
     side_by_side,
     write_outputs,
 )
@@ -214,3 +215,14 @@ def test_bytes_come_apart_in_the_order_of_the_names() -> None:
     assert ["b", "a"] == list(swapped)
     for name, array in swapped.items():
         np.testing.assert_array_equal(samples[name], array)
+
+
+def test_labels_are_one_integer_a_sample(tmp_path: Path) -> None:
+    """Scores or one-hot rows would be compared with places."""
+    np.save(tmp_path / "y.npy", np.array([3, 1], np.uint8))
+    np.testing.assert_array_equal([3, 1], read_labels(tmp_path / "y.npy"))
+
+    for wrong in (np.zeros((2, 3), np.int64), np.zeros(2)):
+        np.save(tmp_path / "y.npy", wrong)
+        with pytest.raises(InputError, match="one integer a sample"):
+            read_labels(tmp_path / "y.npy")

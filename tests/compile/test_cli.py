@@ -29,6 +29,7 @@ COMMANDS = (
     "run",
     "profile",
     "inspect",
+    "coarsen",
     "simulate",
     "report",
     "targets",
@@ -350,6 +351,32 @@ def test_simulate_writes_what_the_simulation_gives(model: Path, tmp_path: Path) 
     np.testing.assert_array_equal(
         simulate(graph, samples)["y"], np.load(tmp_path / "y.npy", allow_pickle=False)
     )
+
+
+def test_coarsen_writes_a_model_that_fits_and_tells_the_loss(tmp_path: Path) -> None:
+    """Who gives up bits must know what it costs, in the user's own measure."""
+    rng = np.random.default_rng(5)
+    weights = random_weights(rng, (6, 40))
+    ir.save(one_op_graph(Linear(), [s8(40)], weights=weights, name="gate"), tmp_path / "gate.cq")
+    np.save(tmp_path / "x.npy", rng.integers(-128, 128, (50, 40)).astype(np.int8))
+    np.save(tmp_path / "y.npy", rng.integers(0, 6, 50))
+    files = ("--calibration", tmp_path / "x.npy", "--test", tmp_path / "x.npy")
+    options = ("--target", "host", "--weights", 200, "-o", tmp_path / "small.cq")
+
+    result = codeq(
+        "coarsen", tmp_path / "gate.cq", *options, *files, "--labels", tmp_path / "y.npy"
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "50 samples: " in result.output
+    assert "have the answer of gate.cq" in result.output
+    assert "before" in result.output
+    library = ("-o", tmp_path / "out", "--target", "host", "--weights", 200)
+    assert codeq("compile", tmp_path / "small.cq", *library).exit_code == 0
+    record = json.loads(codeq("coarsen", tmp_path / "gate.cq", *options, *files, "--json").stdout)
+    assert {"widths", "same_answer", "steps", "accuracy_after"} <= record.keys()
+    too_few = codeq("coarsen", tmp_path / "gate.cq", *options[:3], 40, *options[4:], *files)
+    assert too_few.exit_code == 3
 
 
 def test_check_prints_the_count_of_differing_bytes(library: Path) -> None:
