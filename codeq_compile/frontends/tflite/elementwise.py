@@ -23,7 +23,7 @@ from codeq_compile.frontends.tflite.options import (
 from codeq_compile.frontends.tflite.schema import Activation, ElementType
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Op
-from codeq_compile.ir.types import DType, TensorType
+from codeq_compile.ir.types import DType, Shape, TensorType
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.convert import Convert
 from codeq_compile.ops.elementwise import INT8
@@ -34,11 +34,12 @@ from codeq_compile.ops.requantize import Requantize
 from codeq_compile.ops.softmax import Softmax
 from codeq_compile.ops.softmax16 import Softmax16
 from codeq_compile.ops.sub import Sub
+from codeq_compile.ops.upsample2d import Upsample2D
 
 
 @handles("ADD", "MUL")
 def arithmetic(layer: Layer) -> None:
-    """The smaller operand repeats along the larger one's first axes; it may be a constant."""
+    """Each operand repeats along its axes of 1; one may be a constant."""
     options = layer.options(ActivationOptions)
     clamp = layer.clamp(options.activation)
     op: Op[Any] = Add(clamp=clamp) if layer.operator.kind == "ADD" else Mul(clamp=clamp)
@@ -47,7 +48,7 @@ def arithmetic(layer: Layer) -> None:
 
 @handles("SUB")
 def subtraction(layer: Layer) -> None:
-    """The operand that is subtracted repeats along the other's first axes; it may be a constant."""
+    """Each operand repeats along its axes of 1; one may be a constant."""
     options = layer.options(ActivationOptions)
     # TensorFlow Lite formed these factors in float64 all along
     float32 = layer.building.kernels is Kernels.TFLM_FLOAT32
@@ -57,7 +58,7 @@ def subtraction(layer: Layer) -> None:
 
 @handles("MAXIMUM", "MINIMUM")
 def extremum(layer: Layer) -> None:
-    """The smaller operand repeats along the larger one's first axes; it may be a constant."""
+    """Each operand repeats along its axes of 1; one may be a constant."""
     binary(layer, Extremum(largest=layer.operator.kind == "MAXIMUM"), commutes=True)
 
 
@@ -76,10 +77,36 @@ def binary(layer: Layer, op: Op[Any], *, commutes: bool) -> None:
     if constants and layer.tensor(constants[0]).elements == 1:
         _with_scalar(layer, op, constants[0])
         return
+    a, b = layer.operand(0), layer.operand(1)
     if commutes and second.elements > first.elements:
-        layer.add(op, layer.operand(1), layer.operand(0))
-    else:
-        layer.add(op, layer.operand(0), layer.operand(1))
+        a, b = b, a
+    shapes = layer.type(a).shape, layer.type(b).shape
+    try:
+        whole = np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise Refusal(
+            f"its operands {first} and {second} do not repeat along each other"
+        ) from error
+    layer.add(op, _repeated(layer, a, whole), _repeated(layer, b, _trailing(shapes[1], whole)))
+
+
+def _trailing(shape: Shape, whole: Shape) -> Shape:
+    """The part of a shape that an op repeats by itself, as its second operand."""
+    rank = len(shape)
+    first = next((axis for axis, n in enumerate(shape) if n > 1), rank)
+    return (1,) * first + whole[len(whole) - rank + first :]
+
+
+def _repeated(layer: Layer, name: str, whole: Shape) -> str:
+    """A tensor whose axes of 1 are repeated, one after the other, until it has a shape."""
+    shape = layer.type(name).shape
+    shape = (1,) * (len(whole) - len(shape)) + shape
+    for axis, n in enumerate(whole):
+        if shape[axis] != n:
+            rows = (math.prod(shape[:axis]), 1, math.prod(shape[axis:]))
+            name = layer.step(Upsample2D(factor=(1, n)), layer.view(name, rows))
+            shape = (*shape[:axis], n, *shape[axis + 1 :])
+    return layer.view(name, shape)
 
 
 def _with_scalar(layer: Layer, op: Op[Any], position: int) -> None:

@@ -15,6 +15,7 @@ from codeq_compile.frontends.tflite.options import (
     StridedSliceOptions,
 )
 from codeq_compile.frontends.tflite.schema import Activation, ElementType, Tensor
+from codeq_compile.ir.types import Shape
 from codeq_compile.ops.argmax import Argmax
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.mean import Mean
@@ -38,14 +39,25 @@ def transpose(layer: Layer) -> None:
     axes = [axis_of(axis, len(x.shape)) for axis in layer.integers(1, "order of axes")]
     if sorted(axes) != list(range(len(x.shape))):
         raise Refusal(f"{axes} is no order of the axes of {x}")
-    # axes of 1 are nowhere in memory: without them there are few enough
-    real = [axis for axis in range(len(x.shape)) if x.shape[axis] > 1] or [0]
-    order = [real.index(axis) for axis in axes if axis in real]
-    shape = tuple(x.shape[axis] for axis in real)
+    shape, order = _without_ones(x.shape, axes)
     if order == sorted(order):
         layer.add(Reshape(shape=tensor_type(layer.output).shape), layer.input())
     else:
         layer.add(Transpose(axes=tuple(order)), layer.view(layer.input(), shape))
+
+
+def _without_ones(shape: Shape, axes: Sequence[int]) -> tuple[Shape, list[int]]:
+    """A shape and an order of its axes without those of 1, which are nowhere in memory."""
+    real = [axis for axis, n in enumerate(shape) if n > 1]
+    return tuple(shape[axis] for axis in real), [real.index(axis) for axis in axes if axis in real]
+
+
+def _in_order(layer: Layer, name: str, shape: Shape, axes: Sequence[int]) -> str:
+    """A tensor of this shape in the file with its axes in another order."""
+    real, order = _without_ones(shape, axes)
+    if order == sorted(order):
+        return name
+    return layer.step(Transpose(axes=tuple(order)), layer.view(name, real))
 
 
 @handles("SLICE")
@@ -195,30 +207,30 @@ def _mirrored(
 
 @handles("MEAN")
 def mean(layer: Layer) -> None:
-    """Over axes that come first, apart from axes of 1: height and width, or time."""
+    """Over any axes; nothing is moved for leading ones, such as height and width, or time."""
     x = layer.tensor(0)
     axes = {axis_of(axis, len(x.shape)) for axis in layer.integers(1, "axes")}
-    axes = {axis for axis in axes if x.shape[axis] != 1}
-    kept = [axis for axis in range(len(x.shape)) if axis not in axes and x.shape[axis] != 1]
-    if axes and kept and max(axes) > min(kept):
-        raise Refusal(
-            f"it takes the mean of {x} over axes {sorted(axes)}: only leading axes, such as height "
-            "and width, can be averaged"
-        )
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    source = _in_order(layer, layer.input(), x.shape, [*sorted(axes), *kept])
     pixels = math.prod(x.shape[axis] for axis in axes)
-    layer.add(Mean(), layer.view(layer.input(), (pixels, 1, x.elements // pixels)))
+    layer.add(Mean(), layer.view(source, (pixels, 1, x.elements // pixels)))
 
 
 @handles("ARG_MAX")
 def arg_max(layer: Layer) -> None:
-    """Along the last axis, to int32."""
+    """Along any axis, to int32; nothing is moved for the last one."""
     x = layer.tensor(0)
-    (axis,) = layer.integers(1, "axis") or [-1]
-    if axis_of(axis, len(x.shape)) != len(x.shape) - 1:
-        raise Refusal(f"it looks along axis {axis} of {x}: only the last one can be searched")
+    axes = layer.integers(1, "axis")
+    if len(axes) != 1:
+        raise Refusal(f"it looks along the axes {axes}: only one can be searched")
     if layer.output.kind is not ElementType.INT32:
         raise Refusal(f"it gives {layer.output}: let it give int32")
-    layer.add(Argmax(), layer.input())
+    axis = axis_of(axes[0], len(x.shape))
+    kept = [each for each in range(len(x.shape)) if each != axis]
+    source = _in_order(layer, layer.input(), x.shape, [*kept, axis])
+    rows = tensor_type(layer.output).shape
+    is_vector = x.elements == x.shape[axis]
+    layer.add(Argmax(), layer.view(source, (*(() if is_vector else rows), x.shape[axis])))
 
 
 @handles("RESIZE_NEAREST_NEIGHBOR")

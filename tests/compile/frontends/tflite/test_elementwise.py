@@ -23,7 +23,7 @@ def test_an_elementwise_layer_is_the_foreign_one(case: Case) -> None:
 
 @pytest.mark.parametrize("kind", ["ADD", "MUL"])
 def test_the_smaller_operand_may_come_first(kind: str, rng: np.random.Generator) -> None:
-    """TFLite broadcasts either side; codeq repeats the second."""
+    """TFLite repeats either side; codeq's op the second, and so nothing is copied."""
     file = File()
     a = file.tensor((1, 1, 1, 4), scale=0.1, zero_point=4)
     b = file.tensor((1, 3, 2, 4), scale=0.07, zero_point=-20)
@@ -51,6 +51,47 @@ def test_two_operands_are_the_foreign_ones(
     file.operator(kind, [x, other], [y], "SubOptions" if kind == "SUB" else None)
 
     imports.check(rng, file, [x] if constant else [x, other], [y])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((1, 3, 2, 4), (1, 3, 2, 1)),
+        ((1, 3, 2, 4), (1, 3, 1, 4)),
+        ((1, 3, 1, 4), (1, 1, 2, 4)),
+        ((1, 2, 1), (1, 3, 1, 4)),
+        ((4,), (1, 3, 2, 4)),
+        ((1, 1, 1, 1), (1, 3, 2, 4)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL", "MAXIMUM"])
+def test_both_operands_repeat_along_their_axes_of_one(
+    kind: str, constant: bool, a: tuple[int, ...], b: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """A mask of each pixel has one channel, a gate one row: TFLite repeats either."""
+    grids = [(0.1, 4)] * 3 if kind == "MAXIMUM" else [(0.1, 4), (0.07, -20), (0.15, 1)]
+    (x_scale, x_zero), (c_scale, c_zero), (y_scale, y_zero) = grids
+    file = File()
+    x = file.tensor(a, scale=x_scale, zero_point=x_zero)
+    values = rng.integers(-128, 128, b).astype(np.int8) if constant else None
+    other = file.tensor(b, scale=c_scale, zero_point=c_zero, data=values)
+    y = file.tensor(np.broadcast_shapes(a, b), scale=y_scale, zero_point=y_zero)
+    options = None if kind == "MAXIMUM" else f"{kind.title()}Options"
+    file.operator(kind, [x, other], [y], options)
+
+    imports.check(rng, file, [x] if constant else [x, other], [y])
+
+
+def test_operands_that_do_not_repeat_are_refused() -> None:
+    """Two axes that differ are a mistake of whoever wrote the file."""
+    file = File()
+    a, b, y = (file.tensor(shape, scale=0.1) for shape in ((1, 3, 4), (1, 2, 4), (1, 3, 4)))
+    file.operator("ADD", [a, b], [y], "AddOptions")
+
+    with pytest.raises(UnsupportedOp, match=r"int8\[1,3,4\] and int8\[1,2,4\] do not repeat"):
+        imports.imported(file, [a, b], [y])
 
 
 def test_a_constant_may_be_subtracted_from(rng: np.random.Generator) -> None:

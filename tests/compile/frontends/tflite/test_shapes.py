@@ -159,10 +159,14 @@ def test_a_constant_can_be_joined(rng: np.random.Generator) -> None:
         ((1, 1, 5, 6), [2], True),
         ((1, 4, 5, 6), [1], True),
         ((1, 4, 5, 6), [1, 2, 3], False),
+        ((1, 4, 5, 6), [3], True),
+        ((1, 4, 5, 6), [2], False),
+        ((3, 4, 5, 6), [1, 3], True),
+        ((1, 4, 1, 6), [-1, 2], False),
     ],
     ids=str,
 )
-def test_leading_axes_are_averaged(
+def test_axes_are_averaged(
     shape: tuple[int, ...], axes: list[int], keep: bool, rng: np.random.Generator
 ) -> None:
     """Global pooling is written as a mean by some converters, over time or over an image."""
@@ -173,6 +177,33 @@ def test_leading_axes_are_averaged(
     y = file.tensor(kept, scale=0.06, zero_point=-20)
     operand = file.constant(np.array(axes, np.int32))
     file.operator("MEAN", [x, operand], [y], "ReducerOptions", keepDims=keep)
+
+    imports.check(rng, file, [x], [y])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((1, 9), 1),
+        ((1, 9), -1),
+        ((1, 9), 0),
+        ((9,), 0),
+        ((1, 9, 1), 1),
+        ((1, 9, 1), 2),
+        ((1, 3, 9), 1),
+        ((2, 3, 4), 0),
+        ((1, 5, 6, 4), 2),
+        ((1, 2, 3, 9), 3),
+    ],
+    ids=str,
+)
+def test_any_axis_is_searched(shape: tuple[int, ...], axis: int, rng: np.random.Generator) -> None:
+    """The class of each pixel is along the last axis, the time of a peak along another one."""
+    file = File()
+    x = file.tensor(shape, scale=0.1, zero_point=3)
+    y = file.tensor([n for i, n in enumerate(shape) if i != axis % len(shape)], "INT32")
+    operand = file.constant(np.array([axis], np.int32))
+    file.operator("ARG_MAX", [x, operand], [y], "ArgMaxOptions", outputType=2)
 
     imports.check(rng, file, [x], [y])
 
@@ -234,14 +265,14 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
     file = File()
     x = file.tensor((1, 4, 6, 8), scale=0.1, name="x")
     match change:
-        case "mean":
-            y = file.tensor((1, 4, 8), scale=0.1, name="y")
-            axes = file.constant(np.array([2], np.int32))
-            file.operator("MEAN", [x, axes], [y], "ReducerOptions")
         case "argmax":
             y = file.tensor((1, 4, 8), "INT32", name="y")
-            axis = file.constant(np.array([2], np.int32))
-            file.operator("ARG_MAX", [x, axis], [y], "ArgMaxOptions", outputType=2)
+            axes = file.constant(np.array([1, 2], np.int32))
+            file.operator("ARG_MAX", [x, axes], [y], "ArgMaxOptions", outputType=2)
+        case "wide index":
+            y = file.tensor((1, 4, 6), "INT64", name="y")
+            axis = file.constant(np.array([3], np.int32))
+            file.operator("ARG_MAX", [x, axis], [y], "ArgMaxOptions", outputType=4)
         case "resize":
             y = file.tensor((1, 6, 9, 8), scale=0.1, name="y")
             size = file.constant(np.array([6, 9], np.int32))
@@ -298,8 +329,8 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("mean", "only leading axes"),
-        ("argmax", "only the last one"),
+        ("argmax", "only one can be searched"),
+        ("wide index", "let it give int32"),
         ("resize", "only whole factors"),
         ("corners", "leave align_corners out"),
         ("borders", "4 borders"),
