@@ -58,6 +58,29 @@ def c_arrays(params: Mapping[str, CValue]) -> Iterator[CArray]:
             yield from c_arrays(value)
 
 
+Rows = tuple[int, int]
+"""The first row of an image, and the one behind the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """What computes some rows of an output.
+
+    Parameters
+    ----------
+    op : Op
+        The same op, with the padding that is left above and below these rows.
+    params
+        Its integers.
+    reads : tuple of Rows
+        Of each input.
+    """
+
+    op: "Op[Any]"
+    params: Any = field(repr=False)
+    reads: tuple[Rows, ...]
+
+
 class Op(ABC, Generic[Params]):
     """One operation: immutable hyper-parameters as fields, answers as methods.
 
@@ -198,6 +221,12 @@ class Op(ABC, Generic[Params]):
         """
         return params
 
+    def band(
+        self, params: Params, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+    ) -> Band | None:
+        """How the same kernel computes some rows of an output image; None where it cannot."""
+        return None
+
     def accumulator_bound(self, params: Params) -> Array | None:
         """Largest magnitude of the int32 accumulator per channel, left shift included. [N4.3]
 
@@ -244,10 +273,12 @@ def op_kinds() -> tuple[str, ...]:
 
 __all__ = [
     "Array",
+    "Band",
     "CArray",
     "CValue",
     "DType",
     "Op",
+    "Rows",
     "Weights",
     "c_arrays",
     "op_kinds",

@@ -2,16 +2,24 @@
 """Average pooling over height and width.  Spec: NUMERICS.md §avgpool2d."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8, truncating_divide
-from codeq_compile.ops.base import Padding, Pair, check_clamp, clamped, image, window
+from codeq_compile.ops.base import (
+    Padding,
+    Pair,
+    check_clamp,
+    clamped,
+    image,
+    rows_met,
+    window,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +106,18 @@ class AvgPool2D(Op[AvgPool2DParams]):
             "clamp_min": self.clamp[0],
             "clamp_max": self.clamp[1],
         }
+
+    def band(
+        self,
+        params: AvgPool2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        rows: Rows,
+    ) -> Band | None:
+        met = rows_met(rows, inputs[0].shape[0], self.kernel, self.stride, (1, 1), self.padding)
+        if met is None:
+            return None
+        return Band(op=replace(self, padding=met[1]), params=params, reads=(met[0],))
 
     def output_range(
         self,

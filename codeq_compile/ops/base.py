@@ -3,12 +3,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from codeq_compile.errors import SpecViolation
-from codeq_compile.ir.op import Array, CArray, CValue
+from codeq_compile.ir.op import Array, Band, CArray, CValue, Op, Rows
 from codeq_compile.ir.types import DType, Float32Array, Packed, Range, Shape, TensorType, Weights
 from codeq_compile.numerics import (
     INT32_MAX,
@@ -428,6 +429,31 @@ def window(
         (padded[0] - reach[0]) // stride[0] + 1,
         (padded[1] - reach[1]) // stride[1] + 1,
     )
+
+
+def rows_met(
+    rows: Rows, height: int, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding
+) -> tuple[Rows, Padding] | None:
+    """Image rows under some rows of windows, and the padding that these see.
+
+    None where a window may lie in the padding alone: it is made of no rows.
+    """
+    top, bottom, left, right = padding
+    reach = (kernel[0] - 1) * dilation[0] + 1
+    if max(top, bottom) >= reach:
+        return None
+    first, end = rows[0] * stride[0] - top, (rows[1] - 1) * stride[0] - top + reach
+    met = (max(first, 0), min(end, height))
+    return met, (met[0] - first, end - met[1], left, right)
+
+
+def elementwise_band(
+    op: Op[Any], params: Any, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+) -> Band | None:
+    """The same rows of every input, if all are images of the output's shape."""
+    if len(output.shape) != 3 or any(x.shape != output.shape for x in inputs):
+        return None
+    return Band(op=op, params=params, reads=(rows,) * len(inputs))
 
 
 def clamped(values: Int64Array, clamp: Pair) -> Int64Array:

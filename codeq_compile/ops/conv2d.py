@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops import swar
@@ -29,6 +29,7 @@ from codeq_compile.ops.base import (
     panel_bytes,
     row_bytes,
     row_cache_bytes,
+    rows_met,
     weighted_bound,
     window,
 )
@@ -250,6 +251,24 @@ class Conv2D(Op[Conv2DParams]):
             tile = min(_mve_tile(patch), pixels)
             decoded = panel_bytes(packed, patch, len(params.weights) // self.groups)
         return align4(0 if self._is_pointwise(params) else tile * patch) + decoded
+
+    def band(
+        self,
+        params: Conv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        rows: Rows,
+    ) -> Band | None:
+        kh, kw = params.weights.shape[1:3]
+        met = rows_met(rows, inputs[0].shape[0], (kh, kw), self.stride, self.dilation, self.padding)
+        if met is None:
+            return None
+        output_size = (rows[1] - rows[0], params.output[1])
+        return Band(
+            op=replace(self, padding=met[1]),
+            params=replace(params, output=output_size),
+            reads=(met[0],),
+        )
 
     def output_range(
         self,

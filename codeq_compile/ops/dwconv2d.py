@@ -8,7 +8,7 @@ import numpy as np
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops import swar
@@ -22,6 +22,7 @@ from codeq_compile.ops.base import (
     decoded_bytes,
     image,
     make_requant,
+    rows_met,
     taps,
     weighted_bound,
     window,
@@ -219,6 +220,19 @@ class DWConv2D(Op[DWConv2DParams]):
         if isa == "swar":
             return self._swar_scratch_bytes(params, output, packed)
         return decoded_bytes(packed, _taps(params))
+
+    def band(
+        self,
+        params: DWConv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        rows: Rows,
+    ) -> Band | None:
+        kh, kw = params.weights.shape[-2:]
+        met = rows_met(rows, inputs[0].shape[0], (kh, kw), self.stride, self.dilation, self.padding)
+        if met is None:
+            return None
+        return Band(op=replace(self, padding=met[1]), params=params, reads=(met[0],))
 
     def output_range(
         self,

@@ -8,10 +8,10 @@ import numpy as np
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
-from codeq_compile.ops.base import int8_inputs, repeated
+from codeq_compile.ops.base import elementwise_band, int8_inputs, repeated
 from codeq_compile.ops.elementwise import by_period
 
 
@@ -72,6 +72,11 @@ class Extremum(Op[ExtremumParams]):
     ) -> Mapping[str, CValue]:
         a, b = inputs
         return {"size": a.elements, "b_size": b.elements, "largest": int(self.largest)}
+
+    def band(
+        self, params: ExtremumParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+    ) -> Band | None:
+        return elementwise_band(self, params, inputs, output, rows)
 
     def output_range(
         self,

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CArray, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CArray, CValue, Op, Rows, register
 from codeq_compile.ir.types import Grid, Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
-from codeq_compile.ops.base import single
+from codeq_compile.ops.base import elementwise_band, single
 from codeq_compile.ops.elementwise import INT8, lookup
 
 
@@ -84,6 +84,11 @@ class Lut(Op[LutParams]):
             "size": output.elements,
             "table": CArray(name="table", c_type="int8_t", data=params.table),
         }
+
+    def band(
+        self, params: LutParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+    ) -> Band | None:
+        return elementwise_band(self, params, inputs, output, rows)
 
     def output_range(
         self,

@@ -3,12 +3,12 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
@@ -17,6 +17,7 @@ from codeq_compile.ops.base import (
     check_clamp,
     clamped,
     image,
+    rows_met,
     taps,
     taps_inside,
     window,
@@ -100,6 +101,20 @@ class MaxPool2D(Op[MaxPool2DParams]):
             "clamp_min": self.clamp[0],
             "clamp_max": self.clamp[1],
         }
+
+    def band(
+        self,
+        params: MaxPool2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        rows: Rows,
+    ) -> Band | None:
+        met = rows_met(
+            rows, inputs[0].shape[0], self.kernel, self.stride, self.dilation, self.padding
+        )
+        if met is None:
+            return None
+        return Band(op=replace(self, padding=met[1]), params=params, reads=(met[0],))
 
     def output_range(
         self,

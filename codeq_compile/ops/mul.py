@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, int8_inputs, repeated
+from codeq_compile.ops.base import (
+    Pair,
+    Scale,
+    check_clamp,
+    clamped,
+    elementwise_band,
+    int8_inputs,
+    repeated,
+)
 from codeq_compile.ops.elementwise import by_period
 
 
@@ -93,6 +101,11 @@ class Mul(Op[MulParams]):
 
     def macs(self, params: MulParams, output: TensorType) -> int:
         return output.elements
+
+    def band(
+        self, params: MulParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+    ) -> Band | None:
+        return elementwise_band(self, params, inputs, output, rows)
 
     def output_range(
         self,

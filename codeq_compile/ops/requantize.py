@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, single
+from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, elementwise_band, single
 from codeq_compile.ops.elementwise import INT8, lookup
 
 
@@ -83,6 +83,15 @@ class Requantize(Op[RequantizeParams]):
             "clamp_max": params.clamp[1],
             "scale": params.scale.c_params(),
         }
+
+    def band(
+        self,
+        params: RequantizeParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        rows: Rows,
+    ) -> Band | None:
+        return elementwise_band(self, params, inputs, output, rows)
 
     def output_range(
         self,

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from codeq_compile.ir.graph import Node
-from codeq_compile.ir.op import Array, CValue, Op, register
+from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
-from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, int8_inputs, repeated
+from codeq_compile.ops.base import (
+    Pair,
+    Scale,
+    check_clamp,
+    clamped,
+    elementwise_band,
+    int8_inputs,
+    repeated,
+)
 from codeq_compile.ops.elementwise import LEFT_SHIFT, aligned, by_period, lookup
 
 
@@ -104,6 +112,11 @@ class Sub(Op[SubParams]):
             "b_scale": params.b_scale.c_params(),
             "out_scale": params.out_scale.c_params(),
         }
+
+    def band(
+        self, params: SubParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+    ) -> Band | None:
+        return elementwise_band(self, params, inputs, output, rows)
 
     def output_range(
         self,
