@@ -3,18 +3,21 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir.graph import Graph, Node
-from codeq_compile.ir.op import CArray, c_arrays
+from codeq_compile.ir.op import CArray, Rows, c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
-from codeq_compile.memory import Io, MemoryPlan, plan_memory
+from codeq_compile.memory import Io, MemoryPlan, Stream, choose_streams, plan_memory
+from codeq_compile.memory.choice import WORTH
+from codeq_compile.memory.streams import Banded, banded
 from codeq_compile.ops.base import SPARSE, align4
 from codeq_compile.packing import CODECS, applicable, forms, pack, unpack
 from codeq_compile.target import Target
@@ -30,8 +33,9 @@ CHOICES = frozenset({AUTO, FAST, SMALL})
 """What is no codec, but leaves the codec and the form of the weights to `plan`."""
 _LONGER = 2
 """How much longer a stream may be that is read faster."""
-_WORTH = 0.9
-"""What an arena must shrink to if layers are to pay for it in instructions."""
+
+Streaming = Literal["off", "auto"]
+"""Whether layers are executed some rows at a time: never, or where the arena becomes smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class Layer:
         Between these and the weights in a linked image: compilers for Arm align arrays to words.
     macs, macs_done : int
         Multiply-accumulates of one inference, and those that are left where zeros are skipped.
+    bands : tuple of Rows
+        Of the output, one a call, where the layer is a part of a stream; else empty.
     """
 
     index: int
@@ -74,6 +80,7 @@ class Layer:
     padding_bytes: int
     macs: int
     macs_done: int
+    bands: tuple[Rows, ...] = ()
 
     @property
     def weights_bytes(self) -> int:
@@ -165,6 +172,7 @@ def plan(
     packing: str = AUTO,
     io: Io = "caller",
     weights: int | None = None,
+    stream: Streaming = "off",
 ) -> Plan:
     """Decide everything for a lowered graph.
 
@@ -186,6 +194,9 @@ def plan(
     weights : int, optional
         Bytes of weights and tables that ``"auto"`` shall not exceed: the layers that gain most are
         packed as with ``"small"``, as many as that needs, whether it is enough or not.
+    stream : {"off", "auto"}
+        Whether layers may be executed some rows at a time where that makes the arena smaller by a
+        tenth or more. It costs instructions: each call decodes its weights again.
 
     Raises
     ------
@@ -204,7 +215,12 @@ def plan(
         state += align4(layers[-1].state_bytes)
     if packing == AUTO and weights is not None:
         layers = _shrunk(graph, target, layers, weights)
-    smallest = _in_place(_plan(graph, target, packing, layers, io))
+    plain = _plan(graph, target, packing, layers, io)
+    smallest = _in_place(plain)
+    if stream == "auto":
+        flowing = _in_place(_streamed(plain))
+        if flowing.arena_bytes <= WORTH * smallest.arena_bytes:
+            smallest = flowing
     roomy = _replan(smallest, _layers_with_room(smallest))
     return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
 
@@ -246,7 +262,7 @@ def _in_place(plan: Plan) -> Plan:
     changed = {each.node.name: each for each in map(partial(_overwriting, plan.graph), plan.layers)}
     dear = [layer for layer in plan.layers if changed[layer.node.name] is not layer]
     best = _replan(plan, changed.values())
-    if best.arena_bytes > _WORTH * plan.arena_bytes:
+    if best.arena_bytes > WORTH * plan.arena_bytes:
         return plan
     for layer in dear:
         trial = _replan(
@@ -262,16 +278,84 @@ def _overwriting(graph: Graph, layer: Layer) -> Layer:
     params = node.op.overwriting(node.params, kernel.family, kernel.isa)
     if node.op.overwrites(params) == node.op.overwrites(node.params):
         return layer
-    node = replace(node, params=params)
-    scratch = _scratch_bytes(graph, node, kernel, layer.packed)
+    return _with_params(graph, layer, params)
+
+
+def _with_params(graph: Graph, layer: Layer, params: Any) -> Layer:
+    node = replace(layer.node, params=params)
+    scratch = _scratch_bytes(graph, node, layer.kernel, layer.packed, layer.bands)
     return replace(layer, node=node, scratch_bytes=scratch)
 
 
+def _streamed(plan: Plan) -> Plan:
+    """With those streams that make the arena smallest."""
+    graph, memory = plan.graph, plan.memory
+    scratch = {layer.node.name: layer.scratch_bytes for layer in plan.layers}
+    streams = choose_streams(
+        graph, scratch, partial(_scratch_in, plan), memory.alignment, memory.io
+    )
+    return with_streams(plan, streams) if streams else plan
+
+
+def with_streams(plan: Plan, streams: Sequence[Stream]) -> Plan:
+    """The same decisions, with some layers executed some rows at a time.
+
+    Parameters
+    ----------
+    plan : Plan
+        Without streams.
+    streams : sequence of Stream
+        In order of execution; every kernel of theirs can compute its rows.
+    """
+    bands: dict[str, list[Rows]] = {}
+    for call in (call for stream in streams for call in stream.calls):
+        bands.setdefault(call.layer, []).append(call.rows)
+    layers = [
+        _with_params(
+            plan.graph, replace(each, bands=tuple(bands.get(each.node.name, ()))), each.node.params
+        )
+        for each in plan.layers
+    ]
+    return _plan(plan.graph, plan.target, plan.packing, layers, plan.memory.io, streams)
+
+
+def _scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
+    """Scratch of the layers of a stream; None if a kernel cannot compute its rows."""
+    names = {node.name for node in plan.graph.nodes[stream.first : stream.last + 1]}
+    scratch = {}
+    for layer in (layer for layer in plan.layers if layer.node.name in names):
+        node, kernel = layer.node, layer.kernel
+        bands = [call.rows for call in stream.calls if call.layer == node.name]
+        parts = distinct_bands(plan.graph, node, bands)
+        if any(kernel.family not in part.node.op.families(part.node.params) for part in parts):
+            return None
+        scratch[node.name] = _scratch_bytes(plan.graph, node, kernel, layer.packed, bands)
+    return scratch
+
+
+def distinct_bands(graph: Graph, node: Node, bands: Iterable[Rows]) -> list[Banded]:
+    """A layer for each different shape of its bands, in order of their first use."""
+    found: dict[object, Banded] = {}
+    for rows in bands:
+        part = banded(graph, node, rows)
+        assert part is not None, f"{node.op.kind} is not computed in rows"
+        found.setdefault(part.shape, part)
+    return list(found.values())
+
+
 def _replan(plan: Plan, layers: Iterable[Layer]) -> Plan:
-    return _plan(plan.graph, plan.target, plan.packing, list(layers), plan.memory.io)
+    streams = [each.stream for each in plan.memory.streams]
+    return _plan(plan.graph, plan.target, plan.packing, list(layers), plan.memory.io, streams)
 
 
-def _plan(graph: Graph, target: Target, packing: str, layers: list[Layer], io: Io) -> Plan:
+def _plan(
+    graph: Graph,
+    target: Target,
+    packing: str,
+    layers: list[Layer],
+    io: Io,
+    streams: Sequence[Stream] = (),
+) -> Plan:
     decided = {layer.node.name: layer.node for layer in layers}
     graph = graph.with_nodes(tuple(decided.get(node.name, node) for node in graph.nodes))
     scratch = {layer.node.name: layer.scratch_bytes for layer in layers}
@@ -280,7 +364,7 @@ def _plan(graph: Graph, target: Target, packing: str, layers: list[Layer], io: I
         target=target,
         packing=packing,
         layers=tuple(layers),
-        memory=plan_memory(graph, scratch, target.alignment, io),
+        memory=plan_memory(graph, scratch, target.alignment, io, streams),
     )
 
 
@@ -290,19 +374,22 @@ def _layers_with_room(plan: Plan) -> Iterator[Layer]:
     for layer in plan.layers:
         node = layer.node
         room = plan.memory.room(position[node.name])
-        node = replace(node, params=node.op.with_scratch(node.params, room))
-        scratch = _scratch_bytes(plan.graph, node, layer.kernel, layer.packed)
-        yield replace(layer, node=node, scratch_bytes=scratch)
+        yield _with_params(plan.graph, layer, node.op.with_scratch(node.params, room))
 
 
-def _scratch_bytes(graph: Graph, node: Node, kernel: Kernel, packed: Packed | None) -> int:
-    return node.op.scratch_bytes(
-        node.params,
-        graph.input_types(node),
-        graph.output_type(node),
-        packed,
-        kernel.family,
-        kernel.isa,
+def _scratch_bytes(
+    graph: Graph,
+    node: Node,
+    kernel: Kernel,
+    packed: Packed | None,
+    bands: Sequence[Rows] = (),
+) -> int:
+    """What a layer needs: as a whole, or for the greediest of its bands."""
+    whole = (node, graph.input_types(node), graph.output_type(node))
+    parts = [(p.node, p.inputs, p.output) for p in distinct_bands(graph, node, bands)] or [whole]
+    return max(
+        part.op.scratch_bytes(part.params, inputs, output, packed, kernel.family, kernel.isa)
+        for part, inputs, output in parts
     )
 
 

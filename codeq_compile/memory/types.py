@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from codeq_compile.memory.streams import PlacedStream
+
 Io = Literal["caller", "arena"]
 """Where inputs and outputs of a model stand: in buffers of the caller, or in the arena."""
 
@@ -89,6 +91,8 @@ class MemoryPlan:
         Of every offset, and of the arena itself, in bytes.
     io : {"caller", "arena"}
         Where inputs and outputs stand.
+    streams : tuple of PlacedStream
+        In order of execution; they hold no node twice.
     """
 
     places: Mapping[str, Place]
@@ -100,6 +104,12 @@ class MemoryPlan:
     is_optimal: bool
     alignment: int
     io: Io = "caller"
+    streams: tuple[PlacedStream, ...] = ()
+
+    @property
+    def windows(self) -> dict[str, int]:
+        """Rows of the buffers that hold but a part of their tensors."""
+        return {name: rows for each in self.streams for name, rows in each.windows.items()}
 
     def room(self, position: int) -> int:
         """Most bytes in a row that scratch of the node at `position` finds in this arena."""
