@@ -3,7 +3,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from codeq_compile.arrays import (
 )
 from codeq_compile.build import firmware, host
 from codeq_compile.build import run as boards
-from codeq_compile.build.run import RunResult
+from codeq_compile.build.run import RunResult, TraceRecord
 from codeq_compile.errors import InputError, Mismatch
 from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
@@ -378,12 +378,13 @@ class _Comparison:
     def _run(self, run: Runner) -> RunResult:
         inputs = side_by_side(self._graph, self._graph.inputs, self._inputs)
         result = run(inputs, self._traced)
-        if len(result.trace) != self._traced * len(self._library.layers):
+        calls = [record.layer for record in result.trace]
+        if calls != [*self._library.order] * self._traced:
             raise InputError(
                 f"{self._library.name} does not trace the layers of its manifest: "
                 "compile the model again"
             )
-        return result
+        return replace(result, trace=_whole(result.trace))
 
     def _layer_differences(self, result: RunResult) -> Iterator[Difference]:
         for record in result.trace:
@@ -401,6 +402,17 @@ class _Comparison:
         for name, actual in apart(self._graph, self._graph.outputs, result.outputs).items():
             for sample, expected in enumerate(self._expected[name]):
                 yield from _differences(f'output "{name}"', sample, expected, actual[sample])
+
+
+def _whole(trace: Sequence[TraceRecord]) -> tuple[TraceRecord, ...]:
+    """One record for each layer of each sample: rows come once, and in order."""
+    pieces: dict[tuple[int, int], list[bytes]] = {}
+    for record in trace:
+        pieces.setdefault((record.sample, record.layer), []).append(record.data)
+    return tuple(
+        TraceRecord(sample=sample, layer=layer, data=b"".join(data))
+        for (sample, layer), data in pieces.items()
+    )
 
 
 def _ended(sample: int, result: RunResult) -> str:

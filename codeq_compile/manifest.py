@@ -105,6 +105,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Memory of the target by part, where `--place` named one.
     files : dict of str to str
         sha256 of every other file, by path relative to the folder.
+    calls : tuple of int
+        Numbers of the layers in the order of their calls, where some are called several times with
+        some rows each; empty where each is called once, in order.
     """
 
     format: int
@@ -126,6 +129,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: dict[str, str]
     placement: dict[str, str] = {}
     flow: str = "native"
+    calls: tuple[int, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Numbers of the layers in the order of their calls."""
+        return self.calls or tuple(layer.index for layer in self.layers)
 
     @property
     def input_bytes(self) -> int:
@@ -182,6 +191,8 @@ def read(directory: Path) -> Manifest:
             "compile the model again"
         )
     _check_paths(path, manifest)
+    if not {*manifest.order} <= {*range(1, len(manifest.layers) + 1)}:
+        raise InputError(f"{path} names layers that it does not describe: compile the model again")
     return manifest
 
 

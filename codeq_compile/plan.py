@@ -333,12 +333,18 @@ def _scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
     return scratch
 
 
-def distinct_bands(graph: Graph, node: Node, bands: Iterable[Rows]) -> list[Banded]:
-    """A layer for each different shape of its bands, in order of their first use."""
-    found: dict[object, Banded] = {}
+def each_band(graph: Graph, node: Node, bands: Iterable[Rows]) -> Iterator[Banded]:
+    """A layer for each of its bands."""
     for rows in bands:
         part = banded(graph, node, rows)
         assert part is not None, f"{node.op.kind} is not computed in rows"
+        yield part
+
+
+def distinct_bands(graph: Graph, node: Node, bands: Iterable[Rows]) -> list[Banded]:
+    """A layer for each different shape of its bands, in order of their first use."""
+    found: dict[object, Banded] = {}
+    for part in each_band(graph, node, bands):
         found.setdefault(part.shape, part)
     return list(found.values())
 

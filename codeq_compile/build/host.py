@@ -44,7 +44,7 @@ SANITIZE_FLAGS = ("-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
 COMPILE_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 600.0
 RECORD_BYTES = 12
-"""Header of one layer in a trace."""
+"""Header of one call in a trace."""
 
 MEANING = {
     harness.GUARD_STATUS: "it wrote beside its arena",
@@ -104,7 +104,7 @@ class HostLibrary:
                 f"not {inputs.dtype} of shape {inputs.shape}"
             )
         traced = min(traced, len(inputs))
-        each = self.manifest.trace_bytes + RECORD_BYTES * len(self.manifest.layers)
+        each = self.manifest.trace_bytes + RECORD_BYTES * len(self.manifest.order)
         if self.is_program:
             return self._run_program(inputs, traced, traced * each)
         return self._call(np.ascontiguousarray(inputs), traced, traced * each)

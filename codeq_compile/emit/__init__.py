@@ -140,7 +140,8 @@ def write(
         generator=generator(),
         numerics=numerics.VERSION,
     )
-    runtime_files = runtime.needed(layer.kernel for layer in plan.layers)
+    kernels = (layer.kernel for layer in plan.layers)
+    runtime_files = runtime.needed(kernels, slides=plan.memory.slides)
     sources = (
         f"{model.name}.c",
         f"{model.name}_weights.c",
@@ -225,7 +226,24 @@ def _manifest(
         files=manifest.digests(folder),
         placement=dict(placement),
         flow=flow,
+        calls=_calls(plan),
     )
+
+
+def _calls(plan: Plan) -> tuple[int, ...]:
+    """Numbers of the layers in the order of their calls; none where each is called once."""
+    if not plan.memory.streams:
+        return ()
+    numbers = {layer.node.name: layer.index for layer in plan.layers}
+    streams = {each.stream.first: each.stream for each in plan.memory.streams}
+    inside = {p for each in streams.values() for p in range(each.first, each.last + 1)}
+    order: list[int] = []
+    for position, node in enumerate(plan.graph.nodes):
+        if position in streams:
+            order += [numbers[call.layer] for call in streams[position].calls]
+        elif position not in inside and node.name in numbers:
+            order.append(numbers[node.name])
+    return tuple(order)
 
 
 def _tensor_entry(port: Port) -> TensorEntry:

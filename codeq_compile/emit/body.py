@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codeq_compile.emit import format as c
+from codeq_compile.emit import stream
 from codeq_compile.emit.layers import heading
 from codeq_compile.emit.names import Names
+from codeq_compile.emit.pointers import at, place, scratch
 from codeq_compile.emit.ports import Port
 from codeq_compile.ir import DType, Node
 from codeq_compile.memory import Buffer
@@ -15,7 +17,7 @@ from codeq_compile.plan import Layer, Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A layer that is called, or a view: a comment and no statements."""
+    """A layer that is called, a stream, or a view: a comment and no statements."""
 
     comment: str
     statements: list[str]
@@ -46,35 +48,45 @@ def buffers(plan: Plan, names: Names) -> list[str]:
 def steps(plan: Plan, names: Names) -> list[Step]:
     """Calls and views in the order of execution."""
     layers = {layer.node.name: layer for layer in plan.layers}
-    return [
-        _call(plan, names, layers[node.name]) if node.name in layers else _view(plan, names, node)
-        for node in plan.graph.nodes
-    ]
+    streams = {each.stream.first: each for each in plan.memory.streams}
+    inside = {p for s in streams.values() for p in range(s.stream.first + 1, s.stream.last + 1)}
+    result = []
+    for position, node in enumerate(plan.graph.nodes):
+        if position in streams:
+            placed = streams[position]
+            lines = stream.statements(plan, names, placed)
+            result.append(Step(comment=stream.heading(plan, names, placed), statements=lines))
+        elif node.name not in layers:
+            result.append(_view(plan, names, node))
+        elif position not in inside:
+            result.append(_call(plan, names, layers[node.name]))
+    return result
 
 
 def _declaration(plan: Plan, names: Names, buffer: Buffer) -> str:
     c_type = plan.graph.tensors[buffer.name].dtype
-    place = _at(buffer.offset)
+    where = at(buffer.offset)
     if c_type is not DType.S8:
-        place = f"({c_type.c_type} *)(void *)({place})"
-    return f"{c_type.c_type} *const {names.buffers[buffer.name]} = {place};"
+        where = f"({c_type.c_type} *)(void *)({where})"
+    return f"{c_type.c_type} *const {names.buffers[buffer.name]} = {where};"
 
 
 def _lifetime(plan: Plan, names: Names, buffer: Buffer) -> str:
     nodes = plan.graph.nodes[buffer.first : buffer.last + 1]
     alive = [names.layers[node.name] for node in nodes if node.name in names.layers]
-    return f"{c.count(buffer.bytes)} B, live {alive[0]}..{alive[-1]}"
+    rows = plan.memory.windows.get(buffer.name)
+    window = f"{rows} rows of {plan.graph.tensors[buffer.name].shape[0]}, " if rows else ""
+    return f"{window}{c.count(buffer.bytes)} B, live {alive[0]}..{alive[-1]}"
 
 
 def _call(plan: Plan, names: Names, layer: Layer) -> Step:
-    node, graph, memory = layer.node, plan.graph, plan.memory
-    inputs = [_place(plan, names, tensor) for tensor in node.inputs]
+    node, graph = layer.node, plan.graph
+    inputs = [place(plan, names, tensor) for tensor in node.inputs]
     if node.op.variadic:
         inputs = [f"(const int8_t *const[]){{{', '.join(inputs)}}}"]
-    output = _place(plan, names, node.output)
-    scratch = _at(memory.scratch[node.name]) if node.name in memory.scratch else "NULL"
+    output = place(plan, names, node.output)
     state = [_state(layer)] if layer.state_bytes else []
-    arguments = [f"&{names.layers[node.name]}", *inputs, *state, output, scratch]
+    arguments = [f"&{names.layers[node.name]}", *inputs, *state, output, scratch(plan, node)]
     return Step(
         comment=heading(layer, names),
         statements=[
@@ -102,17 +114,7 @@ def _state(layer: Layer) -> str:
 
 def _view(plan: Plan, names: Names, node: Node) -> Step:
     name = c.clip(c.comment(node.name), 40)
-    place, kind = _place(plan, names, node.output), plan.graph.output_type(node)
+    where, kind = place(plan, names, node.output), plan.graph.output_type(node)
     return Step(
-        comment=f'{node.op.kind} "{name}": {place} is now {kind}, nothing is copied', statements=[]
+        comment=f'{node.op.kind} "{name}": {where} is now {kind}, nothing is copied', statements=[]
     )
-
-
-def _place(plan: Plan, names: Names, tensor: str) -> str:
-    """Pointer to a tensor."""
-    place = plan.memory.places[tensor]
-    return names.buffers[place.name] if place.kind == "arena" else names.tensors[place.name]
-
-
-def _at(offset: int) -> str:
-    return f"bytes + {offset}" if offset else "bytes"

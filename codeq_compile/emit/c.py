@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from codeq_compile.emit import body
+from codeq_compile.emit import body, runtime
 from codeq_compile.emit import format as c
 from codeq_compile.emit import names as naming
 from codeq_compile.emit.layers import layer_text
@@ -58,7 +58,10 @@ class Model:
         self.steps = body.steps(plan, names)
         self.buffers = body.buffers(plan, names)
         self.argument_checks = body.argument_checks(self.ports, has_state=plan.state_bytes > 0)
-        self.op_headers = sorted({layer.kernel.header for layer in plan.layers})
+        headers = {layer.kernel.header for layer in plan.layers}
+        if plan.memory.slides:
+            headers.add(runtime.SLIDE_HEADER)
+        self.op_headers = sorted(headers)
         self.facts = _facts(self, names, model_sha256, command, numerics)
 
     @property

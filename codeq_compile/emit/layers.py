@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from codeq_compile.emit import format as c
 from codeq_compile.emit.names import Names
 from codeq_compile.ir.op import CArray, CValue, c_arrays
-from codeq_compile.plan import Layer, Plan, operands
+from codeq_compile.plan import Layer, Plan, distinct_bands, operands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class LayerText:
         Lines of the comment above the parameters.
     struct : str
         Type of the parameters.
-    fields : list of str
-        Lines of their initialiser.
+    params : mapping of str to list of str
+        Lines of their initialisers by name: one, or in a stream one for each shape of its bands.
     tables : list of Table
     """
 
@@ -59,7 +59,7 @@ class LayerText:
     heading: str
     banner: list[str]
     struct: str
-    fields: list[str]
+    params: Mapping[str, list[str]]
     tables: list[Table]
 
 
@@ -69,14 +69,26 @@ def layer_text(plan: Plan, layer: Layer, names: Names) -> LayerText:
     params = node.op.c_params(
         node.params, graph.input_types(node), graph.output_type(node), layer.packed
     )
+    label = names.layers[node.name]
+    structs = {label: params}
+    if layer.bands:
+        structs = {
+            names.params[node.name][part.shape]: part.node.op.c_params(
+                part.node.params, part.inputs, part.output, layer.packed
+            )
+            for part in distinct_bands(graph, node, layer.bands)
+        }
     arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]
     tables = [Table(symbol=names.table(node, array.name), array=array) for array in arrays]
     return LayerText(
-        label=names.layers[node.name],
+        label=label,
         heading=heading(layer, names),
         banner=_banner(plan, layer, names, tables),
         struct=f"struct cq_{node.op.kind}_params",
-        fields=c.fields({key: _value(value, layer, names) for key, value in params.items()}),
+        params={
+            name: c.fields({key: _value(value, layer, names) for key, value in values.items()})
+            for name, values in structs.items()
+        },
         tables=tables,
     )
 
@@ -113,10 +125,17 @@ def _facts(layer: Layer, tables: Sequence[Table]) -> list[tuple[str, str]]:
     if layer.macs:
         done, skipped = c.count(layer.macs_done), c.count(layer.macs - layer.macs_done)
         facts.append(("work", f"{c.count(layer.macs)} MAC, {done} done, {skipped} skipped"))
+    if layer.bands:
+        facts.append(("stream", _about_bands(layer)))
     if layer.scratch_bytes:
         facts.append(("scratch", f"{c.count(layer.scratch_bytes)} B"))
     facts.append(("kernel", layer.kernel.symbol))
     return facts
+
+
+def _about_bands(layer: Layer) -> str:
+    height, rows = layer.bands[-1][1], max(end - first for first, end in layer.bands)
+    return f"{height} rows in {len(layer.bands)} calls of at most {rows}"
 
 
 def _about_weights(layer: Layer) -> str:

@@ -2,13 +2,14 @@
 """What things are called in the emitted C: layers, buffers, inputs and outputs."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codeq_compile.emit import format as c
 from codeq_compile.errors import ModelError
 from codeq_compile.ir import Node
-from codeq_compile.plan import Plan, operands
+from codeq_compile.plan import Layer, Plan, each_band, operands
 
 # A model may not be called like a header that its own files or the runtime include: its folder is
 # searched for headers, so <string.h> would become the model's.
@@ -41,12 +42,15 @@ class Names:
     tensors : mapping of str to str
         By graph input and output: the parameter of ``<model>_run``, or part of the function that
         says where it stands in the arena; by constant: the symbol of its table.
+    params : mapping of str to mapping of shape to str
+        ``l02_first``, by layer of a stream and `Banded.shape`: parameters of some of its rows.
     """
 
     model: str
     layers: Mapping[str, str]
     buffers: Mapping[str, str]
     tensors: Mapping[str, str]
+    params: Mapping[str, Mapping[object, str]]
 
     @property
     def prefix(self) -> str:
@@ -70,6 +74,12 @@ def choose(plan: Plan) -> Names:
     _check_model_name(model)
     digits = max(2, len(str(len(plan.layers))))
     layers = {layer.node.name: f"l{layer.index:0{digits}}" for layer in plan.layers}
+    params = {
+        layer.node.name: _params(plan, layer, layers[layer.node.name])
+        for layer in plan.layers
+        if layer.bands
+    }
+    structs = [*layers.values(), *(name for each in params.values() for name in each.values())]
     buffers: dict[str, str] = {}
     for layer in plan.layers:
         place = plan.memory.places[layer.node.output]
@@ -77,7 +87,7 @@ def choose(plan: Plan) -> Names:
             buffers.setdefault(place.name, "t" + layers[layer.node.name][1:])
     tensors: dict[str, str] = {}
     for tensor in (*plan.graph.inputs, *plan.graph.outputs):
-        taken = {*_LOCALS, *layers.values(), *buffers.values(), *tensors.values()}
+        taken = {*_LOCALS, *structs, *buffers.values(), *tensors.values()}
         word = c.identifier(tensor)
         if re.fullmatch(rf"{model}_(run|selftest|labels|l\d+_.*)", word):
             word = f"t_{word}"  # a symbol of this library
@@ -87,7 +97,24 @@ def choose(plan: Plan) -> Names:
     for layer in plan.layers:
         for tensor, array in operands(plan.graph, layer.node):
             tensors[tensor] = f"{model}_{layers[layer.node.name]}_{array.name}"
-    return Names(model=model, layers=layers, buffers=buffers, tensors=tensors)
+    return Names(model=model, layers=layers, buffers=buffers, tensors=tensors, params=params)
+
+
+def _params(plan: Plan, layer: Layer, label: str) -> dict[object, str]:
+    """The layer's own name for the shape that most of its bands have."""
+    shapes = [band.shape for band in each_band(plan.graph, layer.node, layer.bands)]
+    usual, _ = Counter(shapes).most_common(1)[0]
+    found: dict[object, str] = {}
+    for (row, _), shape in zip(layer.bands, shapes, strict=True):
+        if shape == usual:
+            found[shape] = label
+        elif shape == shapes[0]:
+            found[shape] = f"{label}_first"
+        elif shape == shapes[-1]:
+            found[shape] = f"{label}_last"
+        else:
+            found.setdefault(shape, f"{label}_row{row}")
+    return found
 
 
 def _check_model_name(name: str) -> None:

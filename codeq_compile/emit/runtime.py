@@ -8,19 +8,27 @@ from pathlib import Path, PurePosixPath
 from codeq_compile.kernels import Kernel
 from codeq_compile.resources import license_file, runtime_dir
 
+SLIDE_HEADER = "codeq/slide.h"
+SLIDE_SOURCE = "src/slide.c"
+"""What moves rows in their windows."""
+
 _INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(codeq/[^>]+)>)', re.MULTILINE)
 
 
-def needed(kernels: Iterable[Kernel]) -> dict[str, bytes]:
+def needed(kernels: Iterable[Kernel], *, slides: bool = False) -> dict[str, bytes]:
     """Contents of the `runtime/` folder of a library, by path below it, sorted.
 
     Parameters
     ----------
     kernels : iterable of Kernel
         Those that the library calls.
+    slides : bool
+        It moves rows in windows.
     """
     root = runtime_dir()
     waiting = [PurePosixPath("include/codeq/types.h")]
+    if slides:
+        waiting += [PurePosixPath(SLIDE_SOURCE), PurePosixPath("include", SLIDE_HEADER)]
     for kernel in kernels:
         waiting += [PurePosixPath(kernel.source), PurePosixPath("include", kernel.header)]
     found: dict[str, bytes] = {}

@@ -111,6 +111,11 @@ class MemoryPlan:
         """Rows of the buffers that hold but a part of their tensors."""
         return {name: rows for each in self.streams for name, rows in each.windows.items()}
 
+    @property
+    def slides(self) -> bool:
+        """Whether rows are ever moved."""
+        return any(step.dropped and step.kept for each in self.streams for step in each.steps)
+
     def room(self, position: int) -> int:
         """Most bytes in a row that scratch of the node at `position` finds in this arena."""
         alive = sorted(

@@ -133,6 +133,7 @@ def count(directory: Path, subject: Subject) -> Profile:
     totals = [sum(stretch.instructions for stretch in run) for run in counts.runs]
     parts = _Parts(library, counts.code, board.core)
     run = counts.runs[int(np.argmax(totals))]
+    calls = parts.calls(run)
     return Profile(
         name=library.name,
         target=board.name,
@@ -150,9 +151,9 @@ def count(directory: Path, subject: Subject) -> Profile:
                 op=layer.op,
                 kernel=layer.kernel,
                 macs=subject.macs(layer),
-                part=parts.of([stretch]),
+                part=parts.of(calls[layer.index]),
             )
-            for layer, stretch in zip(library.layers, parts.calls(run), strict=True)
+            for layer in library.layers
         ),
         glue=parts.of(parts.glue(run)),
         total=parts.of(run),
@@ -163,14 +164,15 @@ class _Parts:
     """Counted stretches → layers, glue and totals."""
 
     def __init__(self, library: Manifest, code: Code, core: str) -> None:
-        self._layers = library.layers
+        self._kernels = {layer.index: layer.kernel for layer in library.layers}
+        self._order = library.order
         self._code = code
         self._entry = code.functions[f"{library.name}_run"][0]
         self._model = cycles.model(core)
         self._events = cache(self._events_once)
 
-    def calls(self, run: Sequence[Stretch]) -> list[Stretch]:
-        """One stretch a layer.
+    def calls(self, run: Sequence[Stretch]) -> dict[int, list[Stretch]]:
+        """The stretches of each layer, one a call, by its number.
 
         Raises
         ------
@@ -178,13 +180,16 @@ class _Parts:
             The entry point does not call the kernels of the manifest in its order.
         """
         calls = [stretch for stretch in run if stretch.function != self._entry]
-        expected = [self._code.functions[layer.kernel][0] for layer in self._layers]
+        expected = [self._code.functions[self._kernels[n]][0] for n in self._order]
         if expected != [stretch.function for stretch in calls]:
             raise ToolError(
                 f"the library calls {len(calls)} kernels, not the {len(expected)} of its manifest "
                 "in their order: compile the model again"
             )
-        return calls
+        by_layer: dict[int, list[Stretch]] = {number: [] for number in self._kernels}
+        for number, stretch in zip(self._order, calls, strict=True):
+            by_layer[number].append(stretch)
+        return by_layer
 
     def glue(self, run: Sequence[Stretch]) -> list[Stretch]:
         """What the entry point executes itself."""

@@ -139,7 +139,8 @@ def _cycles(
     for record in result.trace:
         if record.layer in numbers:
             row = numbers.index(record.layer)
-            table[row, record.sample] = int.from_bytes(record.data, "little")
+            # a layer of a stream has a record for each call
+            table[row, record.sample] += int.from_bytes(record.data, "little")
     if not table.all():
         raise ToolError(
             f"{board.name} counts no cycles: its core lacks the counter, or is emulated"
