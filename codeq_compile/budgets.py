@@ -111,13 +111,17 @@ def largest_in_flash(plan: Plan) -> list[str]:
 
 def _largest_in_ram(plan: Plan) -> list[str]:
     """By what a layer needs at once: inputs, output and scratch."""
-    graph = plan.graph
+    places = plan.memory.places
+    buffers = {each.name: each.bytes for each in plan.memory.buffers if not each.is_scratch}
+
+    def size(tensor: str) -> int:
+        # of a window the rows that it has
+        whole = plan.graph.tensors[tensor].bytes
+        return min(whole, buffers.get(places[tensor].name, whole))
+
     return _largest(
         plan,
-        lambda layer: (
-            sum(graph.tensors[name].bytes for name in {*layer.node.inputs, layer.node.output})
-            + layer.scratch_bytes
-        ),
+        lambda layer: sum(map(size, {*layer.node.inputs, layer.node.output})) + layer.scratch_bytes,
     )
 
 

@@ -27,7 +27,7 @@ from codeq_compile.errors import CodeqError, InputError, ToolError
 from codeq_compile.ir import serial
 from codeq_compile.ir.op import Array
 from codeq_compile.memory import Io
-from codeq_compile.plan import AUTO, SMALL
+from codeq_compile.plan import AUTO, SMALL, Streaming
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile
 from codeq_compile.report import collect, table
@@ -253,6 +253,13 @@ def budget(name: str, what: str) -> Callable[..., Any]:
     help="Whose buffers inputs and outputs are; in the arena a run overwrites its inputs.",
 )
 @click.option(
+    "--stream",
+    type=click.Choice(typing.get_args(Streaming)),
+    default="off",
+    show_default=True,
+    help="auto: compute layers some rows at a time where it saves RAM; costs instructions.",
+)
+@click.option(
     "--place",
     default="",
     metavar="P=M,P=M",
@@ -271,6 +278,7 @@ def compile_command(
     weights: int | None,
     ram: int | None,
     io: Io,
+    stream: Streaming,
     place: str,
     tflite_kernels: str,
     as_json: bool,
@@ -290,6 +298,7 @@ def compile_command(
         weights=weights,
         ram=ram,
         io=io,
+        stream=stream,
         place=place,
         kernels=tflite_kernels,
     )

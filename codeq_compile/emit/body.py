@@ -75,7 +75,7 @@ def _lifetime(plan: Plan, names: Names, buffer: Buffer) -> str:
     nodes = plan.graph.nodes[buffer.first : buffer.last + 1]
     alive = [names.layers[node.name] for node in nodes if node.name in names.layers]
     rows = plan.memory.windows.get(buffer.name)
-    window = f"{rows} rows of {plan.graph.tensors[buffer.name].shape[0]}, " if rows else ""
+    window = f"{rows} of {plan.graph.tensors[buffer.name].shape[0]} rows, " if rows else ""
     return f"{window}{c.count(buffer.bytes)} B, live {alive[0]}..{alive[-1]}"
 
 

@@ -84,7 +84,7 @@ def heading(plan: Plan, names: Names, placed: PlacedStream) -> str:
     first, last = names.layers[nodes[0].name], names.layers[nodes[-1].name]
     rows = placed.stream.rows
     each = "row by row" if rows == 1 else f"at most {rows} rows a call"
-    return f"{first}..{last} {each}"
+    return f"{first}..{last} {each}; windows slide over rows that nobody reads any more"
 
 
 def statements(plan: Plan, names: Names, placed: PlacedStream) -> list[str]:

@@ -10,6 +10,8 @@ from codeq_compile.build.firmware import Sizes, misfits
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
 from codeq_compile.manifest import Manifest
+from codeq_compile.memory import PlacedStream
+from codeq_compile.memory.streams import row_bytes
 from codeq_compile.packing import entropy_bytes
 from codeq_compile.passes.lower import lower
 from codeq_compile.plan import Layer, Plan
@@ -81,6 +83,28 @@ class RamReport(msgspec.Struct, frozen=True, kw_only=True):
     outputs: int
     state: int
     total: int
+
+
+class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Layers that are executed some rows at a time.
+
+    Parameters
+    ----------
+    first, last : int
+        Numbers of its layers, both included.
+    rows : int
+        Most rows of one call.
+    calls : int
+        Of all its layers together.
+    windows : dict of str to int
+        Bytes of the windows of rows that stand for whole tensors, by tensor.
+    """
+
+    first: int
+    last: int
+    rows: int
+    calls: int
+    windows: dict[str, int]
 
 
 class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +211,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     misfits : tuple of str
         What does not fit into the real part, where the emulated one was enlarged.
     layers : tuple of LayerReport
+    streams : tuple of StreamReport
+        In order of execution.
     accuracy : dict of str to dict of str to float
         By stage ("float", "fake_quant", "integer" …) and measure ("accuracy", "balanced" …), in
         [0, 1]; filled in by those who have data.
@@ -216,6 +242,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     misfits: tuple[str, ...]
     layers: tuple[LayerReport, ...]
     removed: RemovedReport = RemovedReport()
+    streams: tuple[StreamReport, ...] = ()
     accuracy: dict[str, dict[str, float]] = {}
     checks: tuple[CheckReport, ...] = ()
     profiles: tuple[Profile, ...] = ()
@@ -263,6 +290,7 @@ def collect(
         ram=_ram(plan, library),
         misfits=misfits(sizes, plan.target) if sizes else (),
         layers=tuple(_layer(plan, layer) for layer in plan.layers),
+        streams=tuple(_stream(plan, each) for each in plan.memory.streams),
         removed=RemovedReport() if source is None else _removed(source, plan.graph),
     )
 
@@ -374,6 +402,18 @@ def _ram(plan: Plan, library: Manifest) -> RamReport:
         outputs=plan.output_bytes,
         state=library.state_bytes,
         total=library.arena_bytes + plan.input_bytes + plan.output_bytes + library.state_bytes,
+    )
+
+
+def _stream(plan: Plan, placed: PlacedStream) -> StreamReport:
+    numbers = {layer.node.name: layer.index for layer in plan.layers}
+    nodes, stream = plan.graph.nodes, placed.stream
+    return StreamReport(
+        first=numbers[nodes[stream.first].name],
+        last=numbers[nodes[stream.last].name],
+        rows=stream.rows,
+        calls=len(stream.calls),
+        windows={name: rows * row_bytes(plan.graph, name) for name, rows in placed.windows.items()},
     )
 
 

@@ -20,6 +20,7 @@ from codeq_compile.report.collect import (
     RamReport,
     RemovedReport,
     Report,
+    StreamReport,
 )
 from codeq_compile.target import Target
 
@@ -221,6 +222,8 @@ def report_tables(report: Report) -> Iterator[Table]:
         yield _accuracy(report.accuracy)
     yield _flash(report.flash)
     yield _ram(report.ram)
+    if report.streams:
+        yield _streams(report.streams)
     yield _layers(report.layers)
     if report.checks:
         yield check_table(report.checks)
@@ -361,6 +364,22 @@ def _ram(ram: RamReport) -> Table:
         "total, limited by --ram": ram.total,
     }
     return _bytes_table("RAM", parts)
+
+
+def _streams(streams: Iterable[StreamReport]) -> Table:
+    return Table(
+        title="Layers that are computed some rows at a time",
+        columns=("layers", "rows a call", "calls", "bytes of windows"),
+        rows=tuple(
+            (
+                f"l{each.first:02d}..l{each.last:02d}",
+                _count(each.rows),
+                _count(each.calls),
+                _count(sum(each.windows.values())),
+            )
+            for each in streams
+        ),
+    )
 
 
 def _bytes_table(title: str, parts: Mapping[str, int]) -> Table:
