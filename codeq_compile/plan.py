@@ -291,9 +291,7 @@ def _streamed(plan: Plan) -> Plan:
     """With those streams that make the arena smallest."""
     graph, memory = plan.graph, plan.memory
     scratch = {layer.node.name: layer.scratch_bytes for layer in plan.layers}
-    streams = choose_streams(
-        graph, scratch, partial(_scratch_in, plan), memory.alignment, memory.io
-    )
+    streams = choose_streams(graph, scratch, partial(scratch_in, plan), memory.alignment, memory.io)
     return with_streams(plan, streams) if streams else plan
 
 
@@ -319,7 +317,7 @@ def with_streams(plan: Plan, streams: Sequence[Stream]) -> Plan:
     return _plan(plan.graph, plan.target, plan.packing, layers, plan.memory.io, streams)
 
 
-def _scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
+def scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
     """Scratch of the layers of a stream; None if a kernel cannot compute its rows."""
     names = {node.name for node in plan.graph.nodes[stream.first : stream.last + 1]}
     scratch = {}

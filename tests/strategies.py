@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from codeq_compile.ir import DType, Graph, Grid, Node, Op, TensorType, Weights, verify
 from codeq_compile.ir.op import Array
+from codeq_compile.memory.streams import Stream, schedule
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.argmax import Argmax
@@ -163,12 +164,16 @@ def graphs(draw: st.DrawFn, max_nodes: int = 6) -> Graph:
         source = draw(st.sampled_from(_readable(builder)))
         steps = _ANY_STEPS + (_IMAGE_STEPS if len(builder.tensors[source].shape) == 3 else ())
         draw(st.sampled_from(steps))(draw, builder, source)
+    return builder.graph(*_outputs(draw, builder))
+
+
+def _outputs(draw: st.DrawFn, builder: GraphBuilder) -> list[str]:
+    """What nobody reads, and sometimes one more that is also read inside."""
     outputs = builder.unread()
-    # one more that is also read inside, sometimes
     inner = [name for name in builder.tensors if name.endswith(".out") and name not in outputs]
     if inner and draw(st.booleans()):
         outputs.append(draw(st.sampled_from(inner)))
-    return builder.graph(*outputs)
+    return outputs
 
 
 @st.composite
@@ -190,6 +195,25 @@ def chains(draw: st.DrawFn, max_nodes: int = 6) -> Graph:
     if builder.tensors[x].dtype is DType.S8:
         x = (_conv2d if len(builder.tensors[x].shape) == 3 else _linear)(draw, builder, x)
     return builder.graph(x)
+
+
+@st.composite
+def images(draw: st.DrawFn, max_nodes: int = 6) -> Graph:
+    """Graphs of images only, whose layers can all be computed some rows at a time."""
+    builder = GraphBuilder(np.random.default_rng(draw(seeds())))
+    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 6), st.integers(1, 5)))
+    x = builder.input(TensorType(shape=shape, grid=draw(grids())))
+    for _ in range(draw(st.integers(2, max_nodes))):
+        x = draw(st.sampled_from([x, draw(st.sampled_from(_readable(builder)))]))
+        x = draw(st.sampled_from(_ROW_STEPS))(draw, builder, x)
+    return builder.graph(*_outputs(draw, builder))
+
+
+@st.composite
+def streams(draw: st.DrawFn, graph: Graph) -> Stream:
+    """Any neighbours of a graph of `images`, any number of rows a call."""
+    first, last = sorted(draw(st.integers(0, len(graph.nodes) - 1)) for _ in range(2))
+    return schedule(graph, first, last, draw(st.sampled_from([1, 2, 3, 4, 8])))
 
 
 Step = Callable[[st.DrawFn, GraphBuilder, str], str]
@@ -240,6 +264,32 @@ def _dwconv2d(draw: st.DrawFn, builder: GraphBuilder, x: str) -> str:
     layer = draw(weights((kind.shape[2] * draw(st.integers(1, 2)), *kernel)))
     op = DWConv2D(stride=_stride(draw), padding=padding, clamp=_clamp(draw))
     return builder.add(op, x, weights=layer, bias=_bias(draw, builder, layer))
+
+
+def _dilated_conv2d(draw: st.DrawFn, builder: GraphBuilder, x: str) -> str:
+    h, w, channels = builder.tensors[x].shape
+    kernel, dilation = draw(st.sampled_from([((2, 1), (2, 1)), ((3, 2), (2, 3)), ((2, 2), (3, 1))]))
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    # as high and wide as the window at least, and no window in the padding alone
+    padding = [
+        (draw(st.integers(max(0, r + 1 - s), r)), 0) for r, s in zip(reach, (h, w), strict=True)
+    ]
+    layer = draw(weights((draw(st.integers(1, 4)), *kernel, channels)))
+    op = Conv2D(
+        stride=_stride(draw),
+        dilation=dilation,
+        padding=(*padding[0], *padding[1]),
+        clamp=_clamp(draw),
+    )
+    return builder.add(op, x, weights=layer, bias=_bias(draw, builder, layer))
+
+
+def _residual(draw: st.DrawFn, builder: GraphBuilder, x: str) -> str:
+    """add or mul of two tensors of one shape."""
+    op = draw(st.sampled_from([Add, Mul]))(clamp=_clamp(draw))
+    shape = builder.tensors[x].shape
+    others = [name for name in _readable(builder) if builder.tensors[name].shape == shape]
+    return builder.add(op, x, draw(st.sampled_from(others)), output=draw(grids()))
 
 
 def _linear(draw: st.DrawFn, builder: GraphBuilder, x: str) -> str:
@@ -339,6 +389,17 @@ _IMAGE_STEPS: tuple[Step, ...] = (
     _mean,
     _pad,
     _padded_conv2d,
+)
+_ROW_STEPS: tuple[Step, ...] = (
+    _conv2d,
+    _dilated_conv2d,
+    _dwconv2d,
+    _maxpool2d,
+    _avgpool2d,
+    _residual,
+    _residual,
+    _requantize,
+    _lut,
 )
 _ANY_STEPS: tuple[Step, ...] = (
     _linear,

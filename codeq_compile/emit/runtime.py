@@ -9,7 +9,7 @@ from codeq_compile.kernels import Kernel
 from codeq_compile.resources import license_file, runtime_dir
 
 SLIDE_HEADER = "codeq/slide.h"
-SLIDE_SOURCE = "src/slide.c"
+SLIDE_SOURCE = "src/slide/slide.c"
 """What moves rows in their windows."""
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<(codeq/[^>]+)>)', re.MULTILINE)

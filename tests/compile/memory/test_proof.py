@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from codeq_compile import passes
 from codeq_compile.ir import Graph
 from codeq_compile.memory import MemoryPlan, Place, plan_memory, prove_no_overlap
+from codeq_compile.memory.streams import PlacedStream, Step, schedule
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.reshape import Reshape
@@ -80,3 +82,76 @@ def test_an_output_that_is_damaged_later_is_noticed(rng: np.random.Generator) ->
 
     with pytest.raises(AssertionError, match=r'output "a.out" is damaged'):
         prove_no_overlap(graph, {}, wrong)
+
+
+@pytest.fixture
+def rows(rng: np.random.Generator) -> Graph:
+    """Three windows of three rows and a residual branch."""
+    builder = GraphBuilder(rng)
+    same = MaxPool2D(kernel=(3, 3), stride=(1, 1), padding=(1, 1, 1, 1))
+    a = builder.add(same, builder.input(s8(8, 4, 2)), name="a")
+    c = builder.add(same, builder.add(same, a, name="b"), name="c")
+    return passes.run(builder.graph(builder.add(Add(), c, a, name="sum")))
+
+
+def streamed(graph: Graph, scratch: dict[str, int]) -> MemoryPlan:
+    return plan_memory(graph, scratch, streams=[schedule(graph, 0, 3, 1)])
+
+
+def with_steps(plan: MemoryPlan, *steps: Step, **windows: int) -> MemoryPlan:
+    """The plan with other steps, or windows of other heights."""
+    (placed,) = plan.streams
+    changed = PlacedStream(
+        stream=placed.stream,
+        steps=steps or placed.steps,
+        windows={**placed.windows, **{f"{name}.out": rows for name, rows in windows.items()}},
+    )
+    return replace(plan, streams=(changed,))
+
+
+def test_every_step_of_a_stream_counts(rows: Graph) -> None:
+    """A row at the wrong place, a move too far or left out: each gives wrong integers, silently."""
+    plan = streamed(rows, {"b": 12})
+    prove_no_overlap(rows, {"b": 12}, plan)
+    steps = plan.streams[0].steps
+    for index, step in enumerate(steps):
+        others = [
+            replace(step, target=step.target + 1),
+            replace(step, sources=(*step.sources[:-1], step.sources[-1] + 1)),
+            replace(step, call=replace(step.call, rows=(step.call.rows[0], step.call.rows[1] + 1))),
+        ]
+        if step.dropped and step.kept:
+            others += [
+                replace(step, dropped=0),
+                replace(step, dropped=step.dropped + 1),
+                replace(step, kept=step.kept - 1),
+            ]
+        for other in others:
+            wrong = with_steps(plan, *steps[:index], other, *steps[index + 1 :])
+            with pytest.raises(AssertionError, match="wrong memory plan"):
+                prove_no_overlap(rows, {"b": 12}, wrong)
+
+
+def test_rows_that_are_left_out_or_out_of_order_are_noticed(rows: Graph) -> None:
+    """What nobody reads is missing in the trace, and an output may end with garbage."""
+    plan = streamed(rows, {})
+    steps = plan.streams[0].steps
+
+    for wrong in (steps[:-1], (*steps, steps[-1]), (steps[1], steps[0], *steps[2:])):
+        with pytest.raises(AssertionError, match=r"leaves rows out|out of order|damaged"):
+            prove_no_overlap(rows, {}, with_steps(plan, *wrong))
+
+
+def test_windows_must_hold_their_rows_and_lie_apart(rows: Graph) -> None:
+    """A window that is too small, and windows or scratch that meet."""
+    plan = streamed(rows, {"b": 12})
+    a, b = plan.places["a.out"].offset, plan.places["b.out"].offset
+
+    for wrong, message in (
+        (with_steps(plan, a=2), "leave their window|keeps more rows"),
+        (moved(plan, "b.out", a), "overwrites its input|damaged"),
+        (replace(plan, scratch={"b": a}), "overlaps its tensors|damaged"),
+        (replace(plan, scratch={"b": b}), "overlaps its tensors|damaged"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            prove_no_overlap(rows, {"b": 12}, wrong)

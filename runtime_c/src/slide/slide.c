@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Rows of a window move to its beginning. */
 #include <codeq/slide.h>
 
-#include "bytes.h"
+#include "../bytes.h"
 
 void cq_slide(int8_t *window, uint32_t dropped, uint32_t kept)
 {
