@@ -91,16 +91,20 @@ def _order(graph: Graph) -> Iterator[str]:
 
 
 def _constant_operands(graph: Graph) -> Iterator[str]:
+    readers: dict[str, list[Node]] = {name: [] for name in graph.constants}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if tensor in readers:
+                readers[tensor].append(node)
     for name, array in graph.constants.items():
         kind = graph.tensors.get(name)
         if kind is None or (array.dtype, array.shape) != (kind.dtype.numpy, kind.shape):
             got = f"{array.dtype} {list(array.shape)}"
             yield f'  constant "{name}" holds {got}, and its type is {kind}'
-        readers = [node for node in graph.nodes for tensor in node.inputs if tensor == name]
-        if any(node.op.is_view for node in readers):
+        if any(node.op.is_view for node in readers[name]):
             yield f'  constant "{name}" is viewed: give it the other shape itself'
-        if len(readers) != 1:
-            yield f'  constant "{name}" is read {len(readers)} times: each layer has its own'
+        if len(readers[name]) != 1:
+            yield f'  constant "{name}" is read {len(readers[name])} times: each layer has its own'
 
 
 def _node(graph: Graph, node: Node) -> Iterator[str]:

@@ -2,7 +2,7 @@
 """Stored values of a tensor as an array: int4 is unpacked, sparse tensors become dense."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,9 +19,6 @@ _DTYPES: Mapping[ElementType, str] = {
     ElementType.INT32: "<i4",
     ElementType.INT64: "<i8",
 }
-
-MAX_DENSE = 1 << 26
-"""Elements of a sparse tensor: a few bytes of a damaged file could ask for any number."""
 
 
 def values(tensor: Tensor) -> Array:
@@ -59,66 +56,73 @@ def _nibbles(packed: Array) -> Array:
 
 def _dense(tensor: Tensor, sparsity: Sparsity, stored: Array) -> Array:
     """The dense values of a sparse tensor: absent ones are its zero point, 0 for weights."""
-    rank = len(tensor.shape)
-    _check_axes(tensor, sparsity)
-    positions = _positions(tensor, sparsity.dimensions, len(stored))
-    if len(positions) > len(stored) or tensor.elements > MAX_DENSE:
+    places = _places(tensor, sparsity, len(stored))
+    if len(places) > len(stored):
         raise Damaged(
-            f"sparse tensor {tensor.label} of {tensor.elements} elements has {len(positions)} "
-            f"positions for {len(stored)} stored values"
+            f"sparse tensor {tensor.label} has {len(places)} positions for {len(stored)} stored "
+            "values"
         )
-    # an axis that is split into blocks: position = position of the block · size + position in it
+    dense = np.zeros(tensor.elements, stored.dtype)
+    dense[places] = stored[: len(places)]
+    return dense.reshape(tensor.shape)
+
+
+def _levels(tensor: Tensor, sparsity: Sparsity) -> list[tuple[int, int]]:
+    """(positions, elements from one to the next) of each level of the storage.
+
+    A level walks an axis of the tensor, block by block where it is cut into blocks, or a block.
+    """
+    rank, count = len(tensor.shape), len(sparsity.dimensions)
+    if (
+        sorted(sparsity.order) != list(range(count))
+        or count != rank + len(sparsity.block_map)
+        or not all(0 <= axis < rank for axis in sparsity.block_map)
+        or len(set(sparsity.block_map)) != len(sparsity.block_map)
+    ):
+        raise Damaged(f"sparse tensor {tensor.label} walks axes that it does not have")
     blocks = [1] * rank
     for level, axis in enumerate(sparsity.block_map):
         blocks[axis] = sparsity.dimensions[rank + level].size
-    place = np.zeros((len(positions), rank), np.int64)
-    for level, axis in enumerate(sparsity.order):
-        if axis < rank:
-            place[:, axis] += positions[:, level] * blocks[axis]
-        else:
-            place[:, sparsity.block_map[axis - rank]] += positions[:, level]
-    if (place < 0).any() or (place >= np.array(tensor.shape)).any():
-        raise Damaged(f"sparse tensor {tensor.label} has indices outside its shape")
-    dense = np.zeros(tensor.shape, stored.dtype)
-    dense[tuple(place.T)] = stored[: len(positions)]
-    return dense
+        if blocks[axis] < 1 or tensor.shape[axis] % blocks[axis]:
+            raise Damaged(
+                f"sparse tensor {tensor.label} walks axes of {tensor.shape[axis]} in blocks of "
+                f"{blocks[axis]}"
+            )
+    step = [math.prod(tensor.shape[axis + 1 :]) for axis in range(rank)]
+    axes = [
+        (n // block, each * block)
+        for n, block, each in zip(tensor.shape, blocks, step, strict=True)
+    ]
+    inner = [(blocks[axis], step[axis]) for axis in sparsity.block_map]
+    return [(*axes, *inner)[walked] for walked in sparsity.order]
 
 
-def _check_axes(tensor: Tensor, sparsity: Sparsity) -> None:
-    rank, levels = len(tensor.shape), len(sparsity.dimensions)
-    if (
-        sorted(sparsity.order) != list(range(levels))
-        or levels != rank + len(sparsity.block_map)
-        or not all(0 <= axis < rank for axis in sparsity.block_map)
-        or len(set(sparsity.block_map)) != len(sparsity.block_map)
-        or any(sparsity.dimensions[rank + i].size < 1 for i in range(len(sparsity.block_map)))
-    ):
-        raise Damaged(f"sparse tensor {tensor.label} walks axes that it does not have")
-
-
-def _positions(tensor: Tensor, dimensions: Sequence[Dimension], stored: int) -> Int64Array:
-    """Position of every stored value along every axis, in the order of storage."""
-    found = np.zeros((1, 0), np.int64)
-    # an axis has no more positions than the next one has segments, or than there are values
+def _places(tensor: Tensor, sparsity: Sparsity, stored: int) -> Int64Array:
+    """Where in the dense tensor each stored value is, in the order of storage."""
+    dimensions = sparsity.dimensions
+    # a level has no more positions than the next one has segments, or than there are values
     limit = max([stored, *(len(each.segments) for each in dimensions if each.segments is not None)])
-    for dimension in dimensions:
-        counts = _counts(tensor, dimension, len(found))
+    places = np.zeros(1, np.int64)
+    for (size, step), dimension in zip(_levels(tensor, sparsity), dimensions, strict=True):
+        counts = _counts(tensor, dimension, len(places))
         # before anything of that size is made
-        if math.fsum(counts) > limit:
+        if math.fsum(counts) > min(limit, tensor.elements):
             raise Damaged(f"sparse tensor {tensor.label} has more positions than values")
         if dimension.indices is None or dimension.segments is None:
-            column = np.tile(np.arange(dimension.size), len(found))
+            column = np.tile(np.arange(dimension.size), len(places))
         else:
             column = dimension.indices[dimension.segments[0] : dimension.segments[-1]]
-        found = np.column_stack([np.repeat(found, counts, axis=0), column])
-    return found
+        if column.size and not 0 <= column.min() <= column.max() < size:
+            raise Damaged(f"sparse tensor {tensor.label} has indices outside its shape")
+        places = np.repeat(places, counts) + column.astype(np.int64) * step
+    return places
 
 
 def _counts(tensor: Tensor, dimension: Dimension, rows: int) -> Int64Array:
-    """Positions along an axis in each of the rows before it."""
+    """Positions of a level in each of the rows before it."""
     if dimension.segments is None or dimension.indices is None:
         return np.full(rows, max(dimension.size, 0), np.int64)
-    segments = dimension.segments
+    segments = dimension.segments.astype(np.int64)
     counts: Int64Array = np.diff(segments)
     if (
         len(segments) != rows + 1

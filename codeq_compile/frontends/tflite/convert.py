@@ -22,7 +22,9 @@ from codeq_compile.ir.verify import verify
 _HANDLER_MODULES = (elementwise, shapes, weighted, windows)
 """Imported for the handlers that they register."""
 
-MAX_OPERATORS = 4096
+MAX_OPERATORS = 2048
+MAX_CONSTANT_ELEMENTS = 6 << 20
+"""Of all operators: they become integers of 64 bits on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,13 @@ def examine(model: Model, kernels: Kernels = Kernels.TFLM) -> Examination:
     """
     if len(model.operators) > MAX_OPERATORS:
         raise ModelError(f"{len(model.operators)} operators, more than {MAX_OPERATORS}")
+    read = (tensor for each in model.operators for tensor in each.inputs if tensor is not None)
+    elements = sum(tensor.elements for tensor in read if tensor.is_constant)
+    if elements > MAX_CONSTANT_ELEMENTS:
+        raise ModelError(
+            f"its operators read {elements} constants, more than {MAX_CONSTANT_ELEMENTS}: not for "
+            "a microcontroller"
+        )
     building = Building(kernels=kernels)
     problems = _inputs(building, model)
     operators = tuple(_operator(building, operator) for operator in model.operators)

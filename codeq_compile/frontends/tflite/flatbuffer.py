@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """FlatBuffers, read without generated code: every offset and every length is checked first.
 
-Source: https://flatbuffers.dev/internals. A damaged file ends in `Damaged`, in time and memory that
-are proportional to its size: an honest file refers to no byte twice, a hostile one may not either.
+Source: https://flatbuffers.dev/internals. A damaged file ends in `Damaged`, soon and in little
+memory: an honest file refers to no byte twice, a hostile one may not either, and what becomes
+objects of Python is limited whatever the file's size.
 """
 
 import struct
@@ -18,15 +19,35 @@ _MIN_TABLE_BYTES = 8
 """Its offset in the vector that holds it, and the one to its vtable."""
 _SHARED = 4
 """How often a byte of a vector may be read: writers share equal shapes and names."""
+MAX_TABLES = 1 << 16
+MAX_INTEGERS = 1 << 16
+MAX_CHARACTERS = 1 << 22
+"""Of shapes, operands and names: many times those of the largest models."""
 
 
 class Buffer:
-    """The bytes of a file, and how much of them has been read."""
+    """The bytes of a file, and how much more of them may be read."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._tables_left = len(data) // _MIN_TABLE_BYTES
-        self._bytes_left = _SHARED * len(data)
+        self._left = {
+            "tables": min(MAX_TABLES, len(data) // _MIN_TABLE_BYTES),
+            "integers": MAX_INTEGERS,
+            "characters": MAX_CHARACTERS,
+            "bytes in vectors": _SHARED * len(data),
+        }
+
+    def spend(self, what: str, amount: int) -> None:
+        """Count what is read, before it is.
+
+        Raises
+        ------
+        Damaged
+            It is more than any model of this size has.
+        """
+        self._left[what] -= amount
+        if self._left[what] < 0:
+            raise Damaged(f"there are more {what} than a model of this size can have")
 
     def root(self, identifier: bytes) -> "Table":
         """The file's first table, if the file carries the identifier."""
@@ -36,19 +57,15 @@ class Buffer:
 
     def table(self, position: int) -> "Table":
         """The table that the offset at `position` leads to."""
-        self._tables_left -= 1
-        if self._tables_left < 0:
-            raise Damaged("there are more tables than the file has room for")
+        self.spend("tables", 1)
         return Table(self, position + self.uint32(position))
 
     def vector(self, position: int, size: int) -> tuple[int, int]:
         """(first byte, count) of the vector of elements of `size` bytes that an offset leads to."""
         start = position + self.uint32(position)
         count = self.uint32(start)
-        self._bytes_left -= count * size
-        if self._bytes_left < 0:
-            raise Damaged("its vectors are longer than the file")
         self.check(start + 4, count * size)
+        self.spend("bytes in vectors", count * size)
         return start + 4, count
 
     def uint32(self, position: int) -> int:
@@ -93,6 +110,12 @@ class Table:
         start, count = self._buffer.vector(at, kind.itemsize)
         return np.frombuffer(self._buffer.data, kind, count, start)
 
+    def integers(self, field: int) -> tuple[int, ...]:
+        """A short vector of int32; empty where it is absent."""
+        numbers = self.array(field, "i4")
+        self._buffer.spend("integers", len(numbers))
+        return tuple(numbers.tolist())
+
     def blob(self, field: int) -> memoryview | None:
         """A vector of bytes, not copied; None where it is absent."""
         at = self._at(field)
@@ -102,8 +125,11 @@ class Table:
         return memoryview(self._buffer.data)[start : start + count]
 
     def text(self, field: int) -> str:
-        """A string; empty where it is absent."""
-        return bytes(self.blob(field) or b"").decode(errors="replace")
+        """A string without control characters; empty where it is absent."""
+        stored = self.blob(field) or b""
+        self._buffer.spend("characters", len(stored))
+        text = bytes(stored).decode(errors="replace")
+        return "".join(c if c.isprintable() else "?" for c in text)
 
     def table(self, field: int) -> "Table | None":
         at = self._at(field)

@@ -18,6 +18,9 @@ from codeq_compile.numerics import Int64Array
 
 VERSION = 3
 IDENTIFIER = b"TFL3"
+MAX_AXES = 8
+MAX_BORDERS = 256
+"""Inputs, and outputs, of a model."""
 
 # In the order of their numbers, those that codeq has a name for; others are shown by number.
 _BUILTINS = """
@@ -220,8 +223,8 @@ def read(data: bytes) -> Model:
     return Model(
         description=root.text(3),
         tensors=tensors,
-        inputs=_chosen(tensors, subgraph.array(1, "i4"), "an input of the model"),
-        outputs=_chosen(tensors, subgraph.array(2, "i4"), "an output of the model"),
+        inputs=_borders(tensors, subgraph.integers(1), "an input of the model"),
+        outputs=_borders(tensors, subgraph.integers(2), "an output of the model"),
         operators=tuple(
             _operator(index, table, tensors, kinds)
             for index, table in enumerate(subgraph.tables(3))
@@ -240,11 +243,12 @@ def _bytes(table: Table, data: bytes) -> memoryview | None:
 
 
 def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tensor:
-    name = "".join(c if c.isprintable() else "?" for c in table.text(3))
-    shape = tuple(int(n) for n in table.array(0, "i4"))
+    shape = table.integers(0)
     number = table.scalar(1, "b")
     if number not in ElementType._value2member_map_:
         raise Damaged(f"tensor {index} has elements of the unknown type {number}")
+    if len(shape) > MAX_AXES:
+        raise Damaged(f"tensor {index} has {len(shape)} axes, and TFLite has {MAX_AXES}")
     if any(n < 0 for n in shape) or math.prod(shape) > MAX_ELEMENTS:
         raise Damaged(f"tensor {index} has the impossible shape {list(shape)}")
     buffer = table.scalar(2, "I")
@@ -259,7 +263,7 @@ def _tensor(index: int, table: Table, buffers: list[memoryview | None]) -> Tenso
         axis = quantization.scalar(6, "i")
     return Tensor(
         index=index,
-        name=name,
+        name=table.text(3),
         shape=shape,
         kind=ElementType(number),
         scale=scale.astype(np.float32),
@@ -277,8 +281,8 @@ _INDEX_DTYPES: Mapping[int, str] = {1: "i4", 2: "u2", 3: "u1"}
 
 def _sparsity(table: Table) -> Sparsity:
     return Sparsity(
-        order=tuple(table.array(0, "i4").tolist()),
-        block_map=tuple(table.array(1, "i4").tolist()),
+        order=table.integers(0),
+        block_map=table.integers(1),
         dimensions=tuple(_dimension(each) for each in table.tables(2)),
     )
 
@@ -294,7 +298,7 @@ def _indices(table: Table, field_: int) -> NDArray[Any]:
     dtype, vector = _INDEX_DTYPES.get(table.scalar(field_, "B")), table.table(field_ + 1)
     if dtype is None or vector is None:
         raise Damaged("a sparse tensor has no indices")
-    return vector.array(0, dtype).astype(np.int64)
+    return vector.array(0, dtype)
 
 
 def _kind(table: Table) -> str:
@@ -310,21 +314,26 @@ def _operator(index: int, table: Table, tensors: tuple[Tensor, ...], kinds: list
     if code >= len(kinds):
         raise Damaged(f"operator {index} is of kind {code} of {len(kinds)}")
     where = f"operator {index} ({kinds[code]})"
-    inputs = table.array(1, "i4")
     return Operator(
         index=index,
         kind=kinds[code],
         inputs=tuple(
-            None if i == -1 else _chosen(tensors, np.array([i]), f"read by {where}")[0]
-            for i in inputs
+            None if i == -1 else _chosen(tensors, i, f"read by {where}") for i in table.integers(1)
         ),
-        outputs=_chosen(tensors, table.array(2, "i4"), f"written by {where}"),
+        outputs=tuple(_chosen(tensors, i, f"written by {where}") for i in table.integers(2)),
         options=table.table(4),
     )
 
 
-def _chosen(tensors: tuple[Tensor, ...], indices: NDArray[Any], what: str) -> tuple[Tensor, ...]:
-    for index in indices:
-        if not 0 <= index < len(tensors):
-            raise Damaged(f"tensor {index} of {len(tensors)} is {what}")
-    return tuple(tensors[index] for index in indices)
+def _borders(
+    tensors: tuple[Tensor, ...], indices: tuple[int, ...], what: str
+) -> tuple[Tensor, ...]:
+    if len(indices) > MAX_BORDERS:
+        raise Damaged(f"{len(indices)} times a tensor is {what}, more than {MAX_BORDERS}")
+    return tuple(_chosen(tensors, index, what) for index in indices)
+
+
+def _chosen(tensors: tuple[Tensor, ...], index: int, what: str) -> Tensor:
+    if not 0 <= index < len(tensors):
+        raise Damaged(f"tensor {index} of {len(tensors)} is {what}")
+    return tensors[index]

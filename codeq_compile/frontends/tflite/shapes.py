@@ -25,6 +25,9 @@ from codeq_compile.ops.slice import Slice
 from codeq_compile.ops.transpose import Transpose
 from codeq_compile.ops.upsample2d import Upsample2D
 
+MAX_PIXELS = 1 << 14
+"""Height and width of an image that is made larger."""
+
 
 @handles("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 def reshape(layer: Layer) -> None:
@@ -246,8 +249,11 @@ def resize_nearest_neighbor(layer: Layer) -> None:
 
 def _factor(size: int, wanted: int, options: ResizeOptions) -> int:
     """Source: `GetNearestNeighbor` of TFLite's reference/resize_nearest_neighbor.h."""
-    if wanted < 1 or wanted % size:
-        raise Refusal(f"it resizes {size} pixels to {wanted}: only whole factors are possible")
+    if not 1 <= wanted <= MAX_PIXELS or wanted % size:
+        raise Refusal(
+            f"it resizes {size} pixels to {wanted}: only whole factors and at most {MAX_PIXELS} "
+            "pixels are possible"
+        )
     position = np.arange(wanted, dtype=np.float32)
     corners = options.align_corners and wanted > 1
     scale = (

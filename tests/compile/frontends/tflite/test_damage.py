@@ -72,9 +72,35 @@ def sparse_file() -> bytes:
     return file.bytes([x], [y])
 
 
+def folding_file() -> bytes:
+    """A shape that is computed: what is damaged there are sizes and axes of small integers."""
+    file = File()
+    x = file.tensor((1, 2, 3, 4), scale=0.1)
+    shape, batch, rows, wanted = (file.tensor(shape, "INT32") for shape in ((4,), (), (1,), (3,)))
+    y = file.tensor((1, 2, 12), scale=0.1)
+    places = [file.constant(np.array([i], np.int32)) for i in (0, 1)]
+    rest = file.constant(np.array(12, np.int32))
+    file.operator("SHAPE", [x], [shape], "ShapeOptions", outType=2)
+    limits = [shape, *places, places[1]]
+    file.operator("STRIDED_SLICE", limits, [batch], "StridedSliceOptions", shrinkAxisMask=1)
+    file.operator("MUL", [batch, places[1]], [rows], "MulOptions")
+    pair = file.tensor((2,), "INT32")
+    file.operator("PACK", [batch, rest], [pair], "PackOptions", valuesCount=2)
+    file.operator("CONCATENATION", [rows, pair], [wanted], "ConcatenationOptions")
+    file.operator("RESHAPE", [x, wanted], [y], "ReshapeOptions")
+    index, axis = file.tensor((1, 2), "INT32"), file.constant(np.array([2], np.int32))
+    file.operator("ARG_MAX", [y, axis], [index], "ArgMaxOptions", outputType=2)
+    return file.bytes([x], [y, index])
+
+
 def corpus() -> list[bytes]:
     cases = imports.cases("conv2d", "dwconv2d", "linear", "add", "maxpool2d", "softmax", "argmax")
-    return [shapes_file(), sparse_file(), *(writer.model(case.graph()) for case in cases[::40])]
+    return [
+        shapes_file(),
+        sparse_file(),
+        folding_file(),
+        *(writer.model(case.graph()) for case in cases[::40]),
+    ]
 
 
 def survives(data: bytes) -> bool:
@@ -172,3 +198,53 @@ def test_every_truncation_ends_in_little_memory(number: int) -> None:
         tracemalloc.stop()
 
     assert peak < BYTES
+
+
+def greedy(what: str) -> bytes:
+    """A small file that asks for much."""
+    file = File()
+    x, y = file.tensor((1, 4), scale=0.1), file.tensor((1, 4), scale=0.2)
+    inputs, outputs = [x], [y]
+    match what:
+        case "axes":
+            file.graph.tensors[x].shape = np.full(20_000, 2**31 - 1, np.int32)
+        case "borders":
+            inputs = [x] * 20_000
+        case "operands":
+            file.operator("CONCATENATION", [x] * 100_000, [y], "ConcatenationOptions")
+        case "pixels":
+            x, y = file.tensor((1, 1, 1, 1), scale=0.1), file.tensor((1, 1 << 28, 1, 1), scale=0.1)
+            size = file.constant(np.array([1 << 28, 1], np.int32))
+            options = "ResizeNearestNeighborOptions"
+            file.operator("RESIZE_NEAREST_NEIGHBOR", [x, size], [y], options)
+            inputs, outputs = [x], [y]
+        case _:
+            x = file.tensor((1, 1 << 20), scale=0.1)
+            w = file.tensor((1, 1 << 20), scale=0.1, data=np.ones(1, np.int8))
+            file.graph.tensors[w].sparsity = imports.compressed_rows([0, 1], [7], rows=1)
+            for _ in range(1000):
+                y = file.tensor((1, 1), scale=0.1)
+                file.operator("FULLY_CONNECTED", [x, w, -1], [y], "FullyConnectedOptions")
+            inputs, outputs = [x], [y]
+    return file.bytes(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("axes", "20000 axes"),
+        ("borders", "20000 times a tensor is an input"),
+        ("operands", "more integers"),
+        ("pixels", "at most 16384 pixels"),
+        ("weights", "its operators read"),
+    ],
+)
+def test_a_small_file_cannot_ask_for_much(what: str, message: str) -> None:
+    """Its time and memory would be those of a model a million times as large."""
+    data = greedy(what)
+    started = time.process_time()
+
+    with pytest.raises(ModelError, match=message):
+        tflite.convert(schema.read(data), name="model")
+
+    assert time.process_time() - started < SECONDS

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from codeq_compile.errors import Damaged
-from codeq_compile.frontends.tflite.flatbuffer import Buffer, Table
+from codeq_compile.frontends.tflite.flatbuffer import (
+    MAX_CHARACTERS,
+    MAX_INTEGERS,
+    MAX_TABLES,
+    Buffer,
+    Table,
+)
 
 
 def one_table(fields: bytes, offsets: tuple[int, ...], behind: bytes = b"") -> bytes:
@@ -63,7 +69,7 @@ def test_vectors_strings_and_tables_are_followed() -> None:
         (b"\x08\0\0\0XXXX", "identifier TEST"),
         (b"\xff\xff\xff\xffTEST", "leads to byte"),
         (one_table(struct.pack("<I", 1 << 31), (4,)), "leads to byte"),
-        (one_table(struct.pack("<I", 4), (4,), struct.pack("<I", 1 << 30)), "longer than the file"),
+        (one_table(struct.pack("<I", 4), (4,), struct.pack("<I", 1 << 30)), "leads to byte"),
         (one_table(struct.pack("<I", 4), (4,), struct.pack("<I", 8)), "leads to byte"),
     ],
     ids=["empty", "foreign", "root", "offset", "huge", "short"],
@@ -79,7 +85,7 @@ def test_a_vector_that_is_read_again_and_again_is_refused() -> None:
     data = one_table(struct.pack("<I", 4), (4,), struct.pack("<I", 64) + bytes(64))
     table = root(data)
 
-    with pytest.raises(Damaged, match="longer than the file"):
+    with pytest.raises(Damaged, match="more bytes in vectors"):
         list(map(table.blob, [0] * len(data)))
 
 
@@ -89,3 +95,31 @@ def test_tables_without_end_are_refused() -> None:
 
     with pytest.raises(Damaged, match="more tables"):
         list(map(buffer.root, [b"TEST"] * 1000))
+
+
+def test_shapes_and_names_are_short_however_long_the_file_is() -> None:
+    """A vector of a million axes, or a name of as many letters, would keep the import busy."""
+    length = max(MAX_CHARACTERS, MAX_INTEGERS) + 1
+    vector = struct.pack("<I", length) + bytes(4 * length)
+    table = root(one_table(struct.pack("<I", 4), (4,), vector))
+
+    with pytest.raises(Damaged, match="more characters"):
+        table.text(0)
+    with pytest.raises(Damaged, match="more integers"):
+        table.integers(0)
+
+
+def test_a_long_file_has_no_more_tables_than_a_model() -> None:
+    """Each is an object: millions of them are minutes."""
+    data = one_table(b"", (), bytes(16 * MAX_TABLES))
+    buffer = Buffer(data)
+
+    with pytest.raises(Damaged, match="more tables"):
+        list(map(buffer.root, [b"TEST"] * (MAX_TABLES + 1)))
+
+
+def test_a_string_has_no_control_characters() -> None:
+    """Names and descriptions are printed on terminals and into comments of C."""
+    behind = struct.pack("<I6s", 6, b"a\nb\x1b[m")
+
+    assert "a?b?[m" == root(one_table(struct.pack("<I", 4), (4,), behind)).text(0)
