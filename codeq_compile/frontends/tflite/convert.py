@@ -2,6 +2,7 @@
 """Operator after operator of a `.tflite` model → nodes of a graph, and why some cannot be."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -45,7 +46,7 @@ class Examination:
     building : Building
     operators : tuple of Converted
     problems : tuple of str
-        Of the model's inputs and outputs.
+        Of the model's inputs, outputs and states.
     """
 
     building: Building = field(repr=False)
@@ -93,7 +94,7 @@ def examine(model: Model, kernels: Kernels = Kernels.TFLM) -> Examination:
             "a microcontroller"
         )
     building = Building(kernels=kernels)
-    problems = _inputs(building, model)
+    problems = [*_inputs(building, model), *_shared_states(model)]
     operators = tuple(_operator(building, operator) for operator in model.operators)
     return Examination(building=building, operators=operators, problems=tuple(problems))
 
@@ -150,6 +151,21 @@ def _inputs(building: Building, model: Model) -> list[str]:
         except Refusal as refusal:
             reasons.append(f"input {tensor.label}: {refusal}")
     return reasons
+
+
+def _shared_states(model: Model) -> list[str]:
+    """Reasons why states cannot be kept: each is its layer's own."""
+    readers = Counter(
+        tensor
+        for each in model.operators
+        for tensor in dict.fromkeys(each.inputs)
+        if tensor is not None and tensor.is_variable
+    )
+    return [
+        f"state {tensor.label}: {count} operators read it, and each must have its own"
+        for tensor, count in readers.items()
+        if count > 1
+    ]
 
 
 def first_integers(model: Model, tensor: Tensor) -> Tensor:

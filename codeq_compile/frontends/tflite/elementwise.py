@@ -111,8 +111,11 @@ def _repeated(layer: Layer, name: str, whole: Shape) -> str:
 
 def _with_scalar(layer: Layer, op: Op[Any], position: int) -> None:
     """All 256 results of the op, by its own golden."""
+    constant = layer.tensor(position)
+    if constant.kind is not ElementType.INT8:
+        raise Refusal(f"its constant {constant.label} is {constant}, and int8 is expected")
     value = int(layer.constant(position, "operands").reshape(-1)[0])
-    scalar = TensorType(shape=(256,), grid=activation_grid(layer.tensor(position)))
+    scalar = TensorType(shape=(256,), grid=activation_grid(constant))
     name = layer.input(1 - position)
     varying = TensorType(shape=(256,), grid=layer.type(name).grid)
     types, arrays = [varying, scalar], [INT8, np.full(256, value)]

@@ -223,7 +223,7 @@ def read(data: bytes) -> Model:
     return Model(
         description=root.text(3),
         tensors=tensors,
-        inputs=_borders(tensors, subgraph.integers(1), "an input of the model"),
+        inputs=_computed(_borders(tensors, subgraph.integers(1), "an input of the model")),
         outputs=_borders(tensors, subgraph.integers(2), "an output of the model"),
         operators=tuple(
             _operator(index, table, tensors, kinds)
@@ -320,7 +320,9 @@ def _operator(index: int, table: Table, tensors: tuple[Tensor, ...], kinds: list
         inputs=tuple(
             None if i == -1 else _chosen(tensors, i, f"read by {where}") for i in table.integers(1)
         ),
-        outputs=tuple(_chosen(tensors, i, f"written by {where}") for i in table.integers(2)),
+        outputs=_computed(
+            tuple(_chosen(tensors, i, f"written by {where}") for i in table.integers(2))
+        ),
         options=table.table(4),
     )
 
@@ -331,6 +333,14 @@ def _borders(
     if len(indices) > MAX_BORDERS:
         raise Damaged(f"{len(indices)} times a tensor is {what}, more than {MAX_BORDERS}")
     return tuple(_chosen(tensors, index, what) for index in indices)
+
+
+def _computed(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The same tensors, none of which may be a constant."""
+    for tensor in tensors:
+        if tensor.is_constant:
+            raise Damaged(f"tensor {tensor.label} has stored values, and others when it runs")
+    return tensors
 
 
 def _chosen(tensors: tuple[Tensor, ...], index: int, what: str) -> Tensor:

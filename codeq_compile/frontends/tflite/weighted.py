@@ -149,13 +149,13 @@ def svdf(layer: Layer) -> None:
         raise Refusal("its fused function is neither RELU nor none, which TFLite's kernel ignores")
     state = layer.tensor(4)
     time = layer.tensor(2)
-    if not state.is_variable or state.is_constant or state.kind is not time.kind:
+    is_state = state.is_variable and not state.is_constant and state.kind is time.kind
+    if not is_state or state.kind not in {ElementType.INT8, ElementType.INT16}:
         raise Refusal(f"its state is {state} and its time weights are {time}")
     grid = activation_grid(state)
     codes = _codes(layer, rank=2)
     if layer.known(2) is None:
         raise Refusal("its time weights are computed while the model runs, and must be constant")
-    bias = layer.constant(3, "biases").astype(np.int32).reshape(-1) if layer.has_input(3) else None
     layer.add(
         Svdf(
             rank=options.rank,
@@ -166,7 +166,7 @@ def svdf(layer: Layer) -> None:
         layer.input(_INPUT),
         layer.operand(2),
         weights=weights(layer, codes, axis=0),
-        bias=bias,
+        bias=_bias(layer, position=3),
     )
 
 
@@ -176,7 +176,7 @@ def _codes(layer: Layer, rank: int) -> Array:
     if tensor.kind not in {ElementType.INT8, ElementType.INT4}:
         raise Refusal(f"its weights are {tensor}: quantize them to int8 or int4")
     codes = layer.constant(_FILTER, "weights")
-    if codes.ndim != rank:
+    if codes.ndim != rank or not codes.size:
         raise Refusal(f"its weights have the shape {list(codes.shape)}, and {rank} axes are due")
     zero_points = set(tensor.zero_point.tolist())
     if zero_points <= {0}:

@@ -84,6 +84,18 @@ def test_both_operands_repeat_along_their_axes_of_one(
     imports.check(rng, file, [x] if constant else [x, other], [y])
 
 
+@pytest.mark.parametrize("shape", [(1,), (1, 4)])
+def test_a_constant_of_another_type_is_refused(shape: tuple[int, ...]) -> None:
+    """Its lowest byte would be taken for its value."""
+    file = File()
+    x, y = (file.tensor((1, 4), scale=0.1) for _ in range(2))
+    c = file.constant(np.full(shape, 300, np.int32), scale=0.1)
+    file.operator("ADD", [x, c], [y], "AddOptions")
+
+    with pytest.raises(UnsupportedOp, match=r"its constant .* is int32.*, and int8 is expected"):
+        imports.imported(file, [x], [y])
+
+
 def test_operands_that_do_not_repeat_are_refused() -> None:
     """Two axes that differ are a mistake of whoever wrote the file."""
     file = File()

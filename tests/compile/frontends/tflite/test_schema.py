@@ -90,6 +90,11 @@ def broken(change: str) -> bytes:
             inputs = [-3]
         case "output":
             outputs = [8]
+        case "stored input":
+            inputs = [file.constant(np.ones((1, 4), np.int8), scale=0.5, name="c")]
+        case "stored output":
+            constant = file.constant(np.ones((1, 4), np.int8), scale=0.5, name="c")
+            file.operator("RELU", [x], [constant])
     return file.bytes(inputs, outputs)
 
 
@@ -107,6 +112,8 @@ def broken(change: str) -> bytes:
         ("operand", r"tensor 17 of 2 is read by operator 0 \(RELU\)"),
         ("input", "tensor -3 of 2 is an input"),
         ("output", "tensor 8 of 2 is an output"),
+        ("stored input", 'tensor "c" has stored values'),
+        ("stored output", 'tensor "c" has stored values'),
     ],
 )
 def test_a_contradiction_is_named(change: str, message: str) -> None:

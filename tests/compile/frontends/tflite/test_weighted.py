@@ -212,13 +212,36 @@ def test_a_layer_with_a_memory_is_the_foreign_one(
     imports.check(rng, file, [x], [y], samples=20)
 
 
-def test_a_memory_of_another_kind_is_refused(rng: np.random.Generator) -> None:
-    """The kernel reads both as one type."""
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ({4: 9}, "its state is int8"),
+        ({2: 0, 4: 0}, "its state is float32"),
+        ({3: 0}, "its bias is float32"),
+    ],
+)
+def test_a_memory_of_another_kind_is_refused(
+    kinds: dict[int, int], message: str, rng: np.random.Generator
+) -> None:
+    """The kernel reads state and time weights as one type, and the biases as int32."""
     file, x, y = svdf(rng, "INT16")
-    file.graph.tensors[4].type = 9
+    for tensor, kind in kinds.items():
+        file.graph.tensors[tensor].type = kind
 
-    with pytest.raises(UnsupportedOp, match="its state is int8"):
+    with pytest.raises(UnsupportedOp, match=f"operator 0 SVDF .*{message}"):
         imports.imported(file, [x], [y])
+
+
+def test_a_memory_of_two_layers_is_refused(rng: np.random.Generator) -> None:
+    """Each would have a copy of its own, and none what the other one remembers."""
+    file, x, y = svdf(rng, "INT8")
+    z = file.tensor((1, 6), scale=0.01, zero_point=-128)
+    first = file.graph.operators[0]
+    fields = {"rank": 1, "fusedActivationFunction": 1}
+    file.operator("SVDF", first.inputs, [z], "SVDFOptions", **fields)
+
+    with pytest.raises(UnsupportedOp, match='state "t4": 2 operators read it'):
+        imports.imported(file, [x], [y, z])
 
 
 def refused(change: str) -> tuple[File, int, int]:
@@ -248,6 +271,10 @@ def refused(change: str) -> tuple[File, int, int]:
             file, x, y = linear(codes)
             file.graph.operators[0].builtinOptions.weightsFormat = 1
             return file, x, y
+        case "empty":
+            file, x, y = linear(codes)
+            file.graph.tensors[1].shape = [2, 0]
+            return file, x, y
         case "rows":
             file, x, y = linear(codes)
             file.graph.tensors[0].shape = [1, 4]
@@ -269,6 +296,7 @@ def refused(change: str) -> tuple[File, int, int]:
         ("zero point", "zero point"),
         ("float bias", "its bias is float32"),
         ("shuffled", "shuffled"),
+        ("empty", "weights have the shape [2, 0]"),
         ("rows", "cannot be cut into rows of 3"),
         ("function", "fused function TANH"),
     ],
