@@ -3,7 +3,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from codeq_compile.errors import ModelError, SpecViolation, UnsupportedOp
@@ -95,7 +95,9 @@ def examine(model: Model, kernels: Kernels = Kernels.TFLM) -> Examination:
         )
     building = Building(kernels=kernels)
     problems = [*_inputs(building, model), *_shared_states(model)]
+    inputs = frozenset(building.names)
     operators = tuple(_operator(building, operator) for operator in model.operators)
+    problems += _outputs(building, model, operators, inputs)
     return Examination(building=building, operators=operators, problems=tuple(problems))
 
 
@@ -120,12 +122,11 @@ def convert(model: Model, *, name: str, kernels: Kernels = Kernels.TFLM) -> Impo
     if examination.reasons:
         raise UnsupportedOp(examination.reasons)
     building = examination.building
-    outputs = [_output(building, model, tensor) for tensor in model.outputs]
     graph = Graph(
         name=name,
         tensors=building.tensors,
         inputs=tuple(building.names[first_integers(model, each).index] for each in model.inputs),
-        outputs=tuple(outputs),
+        outputs=tuple(building.names[_last_integers(model, each).index] for each in model.outputs),
         nodes=tuple(building.nodes),
         constants=building.constants,
         provenance={"format": "tflite", "kernels": str(kernels)},
@@ -146,6 +147,8 @@ def _inputs(building: Building, model: Model) -> list[str]:
     for tensor in model.inputs:
         try:
             entry = first_integers(model, tensor)
+            if entry.index in building.names:
+                raise Refusal("it is an input of the model twice")
             name = building.add_tensor(tensor.short_name, tensor_type(entry))
             building.names[entry.index] = name
         except Refusal as refusal:
@@ -175,21 +178,46 @@ def first_integers(model: Model, tensor: Tensor) -> Tensor:
     readers = [each for each in model.operators if tensor in each.inputs]
     if [each.kind for each in readers] != ["QUANTIZE"] or len(readers[0].outputs) != 1:
         raise Refusal(
-            "it is float32 and no QUANTIZE follows it: quantize the whole model to int8 with a "
-            "representative data set"
+            "it is float32, and not read by one QUANTIZE alone: quantize the whole model to int8 "
+            "with a representative data set"
         )
     return readers[0].outputs[0]
 
 
-def _output(building: Building, model: Model, tensor: Tensor) -> str:
-    """The graph's name of an output, or of the integers that DEQUANTIZE makes floats of."""
+def _last_integers(model: Model, tensor: Tensor) -> Tensor:
+    """The last integers of an output: its own, or those that DEQUANTIZE makes floats of."""
     last = next((each for each in model.operators if tensor in each.outputs), None)
-    source = tensor
-    if last is not None and last.kind == "DEQUANTIZE" and last.inputs[0] is not None:
-        source = last.inputs[0]
-    if source.index not in building.names:
-        raise ModelError(f"output {tensor.label} is not computed by any operator")
-    return building.names[source.index]
+    if (
+        last is not None
+        and last.kind == "DEQUANTIZE"
+        and last.inputs
+        and last.inputs[0] is not None
+    ):
+        return last.inputs[0]
+    return tensor
+
+
+def _outputs(
+    building: Building, model: Model, operators: Sequence[Converted], inputs: Iterable[int]
+) -> list[str]:
+    """Reasons why the model's outputs cannot be those of a graph; refused operators have theirs."""
+    refused = {tensor for each in operators if each.reason for tensor in each.operator.outputs}
+    taken = dict.fromkeys(inputs, "an input of the model")
+    reasons = []
+    for tensor in model.outputs:
+        last = _last_integers(model, tensor)
+        if last.index in building.folded:
+            reasons.append(f"output {tensor.label}: it is the same for every sample: leave it out")
+        elif last.index not in building.names:
+            if not refused & {tensor, last}:
+                reasons.append(f"output {tensor.label}: it is not computed by any operator")
+        elif last.index in taken:
+            reasons.append(
+                f"output {tensor.label}: its integers are {taken[last.index]} already: leave it out"
+            )
+        else:
+            taken[last.index] = "another output"
+    return reasons
 
 
 def _operator(building: Building, operator: Operator) -> Converted:
@@ -198,7 +226,7 @@ def _operator(building: Building, operator: Operator) -> Converted:
     try:
         if not folding.fold(layer):
             if operator.kind not in HANDLERS:
-                raise Refusal(f"codeq has no rule for it{_instead(operator.kind)}")
+                raise Refusal(_instead(operator.kind))
             HANDLERS[operator.kind](layer)
     except (Refusal, SpecViolation) as reason:
         _assume_outputs(layer)
@@ -221,9 +249,11 @@ _INSTEAD = {
 
 
 def _instead(kind: str) -> str:
-    """The way out, where one is known."""
+    """Why an operator cannot be converted, and the way out, where one is known."""
+    if kind in folding.KINDS:
+        return "its operands are computed while the model runs, and must follow from shapes"
     advice = _INSTEAD.get(kind.partition(" ")[0])
-    return f": {advice}" if advice else ""
+    return f"codeq has no rule for it: {advice}" if advice else "codeq has no rule for it"
 
 
 def _assume_outputs(layer: Layer) -> None:

@@ -190,7 +190,10 @@ def quantize(layer: Layer) -> None:
     tensor = layer.tensor(0)
     if tensor.kind is ElementType.FLOAT32:
         if layer.output.index not in layer.building.names:
-            raise Refusal(f"it reads float32 {tensor.label}, which is not an input of the model")
+            raise Refusal(
+                f"it reads float32 {tensor.label}, and only an input of the model that nothing "
+                "else reads may be float32"
+            )
         return
     name = layer.input()
     wanted = tensor_type(layer.output).dtype

@@ -114,3 +114,5 @@ _FUNCTIONS: Mapping[str, Callable[[Layer, Sequence[Array]], Array]] = {
     "SUB": _arithmetic(np.subtract),
     "MUL": _arithmetic(np.multiply),
 }
+KINDS = _FUNCTIONS.keys()
+"""Operators that are computed when the model is read, where that is possible."""

@@ -65,6 +65,46 @@ def test_an_output_that_nobody_computes_is_an_error() -> None:
         imports.imported(file, inputs, [file.tensor((1, 4), scale=0.1)])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "reasons"),
+    [
+        (["x"], ["y", "x"], ['output "x": its integers are an input of the model already']),
+        (["x"], ["y", "y"], ['output "y": its integers are another output already']),
+        (["x"], ["f", "y"], ['output "y": its integers are another output already']),
+        (["x", "x"], ["y"], ['input "x": it is an input of the model twice']),
+        (["x"], ["s", "u"], ['output "s": it is the same', 'output "u": it is not computed']),
+    ],
+    ids=str,
+)
+def test_borders_that_no_library_can_have_are_all_told(
+    inputs: list[str], outputs: list[str], reasons: list[str]
+) -> None:
+    """Each input and each output of the C is a buffer of its own that is computed."""
+    file, (x,), (y,) = relu_chain("x", "y")
+    shape = file.tensor((2,), "INT32", name="s")
+    file.operator("SHAPE", [x], [shape], "ShapeOptions", outType=2)
+    real = file.tensor((1, 4), "FLOAT32", name="f")
+    file.operator("DEQUANTIZE", [y], [real], "DequantizeOptions")
+    numbers = {"x": x, "y": y, "s": shape, "f": real, "u": file.tensor((1, 4), scale=0.1, name="u")}
+
+    with pytest.raises(UnsupportedOp) as caught:
+        imports.imported(file, [numbers[i] for i in inputs], [numbers[o] for o in outputs])
+
+    assert len(reasons) == len(caught.value.reasons)
+    for expected, actual in zip(reasons, caught.value.reasons, strict=True):
+        assert actual.startswith(expected)
+
+
+def test_what_is_only_folded_says_what_its_operands_must_be() -> None:
+    """ "No rule" would be wrong: the same operator on shapes is supported."""
+    file = File()
+    x, y = file.tensor((1, 4), scale=0.1), file.tensor((2, 1, 4), scale=0.1)
+    file.operator("PACK", [x, x], [y], "PackOptions", valuesCount=2)
+
+    with pytest.raises(UnsupportedOp, match="must follow from shapes"):
+        imports.imported(file, [x], [y])
+
+
 def test_a_float_model_has_one_reason() -> None:
     """A line for each of its layers would say the same."""
     file = File()
