@@ -117,7 +117,10 @@ def _tflite(path: Path, kernels: Kernels) -> Inspection:
     examination = tflite.examine(model, kernels)
     problems = list(examination.problems)
     if not examination.reasons:
-        problems += _obstacles(tflite.convert(model, name="model", kernels=kernels).graph)
+        try:
+            problems += _obstacles(tflite.convert(model, name="model", kernels=kernels).graph)
+        except ModelError as error:  # each layer is fine, and their graph is not legal
+            problems.append(str(error))
     tensors = examination.building.tensors
     return Inspection(
         file=path.name,

@@ -5,6 +5,7 @@ Needs the package tflite-micro; import this module through `pytest.importorskip`
 """
 
 import importlib
+import itertools
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,12 @@ def unary(
     result = file.tensor(shape, scale=y[0], zero_point=y[1], name="y")
     file.operator(kind, [source], [result], options, **fields)
     return file, [source], [result]
+
+
+def relu_chain(*names: str) -> tuple[File, list[int], list[int]]:
+    """A file of tensors of these names, each but the first the RELU of the one before."""
+    file = File()
+    tensors = [file.tensor((1, 4), scale=0.1, zero_point=-7, name=name) for name in names]
+    for first, second in itertools.pairwise(tensors):
+        file.operator("RELU", [first], [second])
+    return file, tensors[:1], tensors[-1:]

@@ -59,6 +59,21 @@ def test_a_model_that_overflows_is_told(tmp_path: Path) -> None:
     assert "y" in found.problems[0]
 
 
+def test_a_tensor_that_no_graph_can_have_is_told(tmp_path: Path) -> None:
+    """The layers are shown all the same: one of them is too large."""
+    file = File()
+    x, y = (
+        file.tensor((1, 1 << 21), scale=scale, name=name) for scale, name in ((1, "x"), (2, "y"))
+    )
+    file.operator("QUANTIZE", [x], [y])
+    (tmp_path / "model.tflite").write_bytes(file.bytes([x], [y]))
+
+    found = inspect(tmp_path / "model.tflite")
+
+    assert 1 == len(found.layers)
+    assert "illegal shape" in found.problems[0]
+
+
 def test_a_cq_file_is_inspected_too(tmp_path: Path) -> None:
     """One command for whatever is to be compiled."""
     rng = np.random.default_rng(0)

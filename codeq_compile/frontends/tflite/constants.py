@@ -27,7 +27,8 @@ def values(tensor: Tensor) -> Array:
     Raises
     ------
     Damaged
-        There are more or fewer bytes than the shape needs, or the sparse indices contradict it.
+        There are fewer bytes than the shape needs, the sparse indices contradict it, or the
+        elements are of a type that no operand has.
     """
     stored = _stored(tensor)
     if tensor.sparsity is not None:
@@ -44,7 +45,9 @@ def _stored(tensor: Tensor) -> Array:
     assert tensor.data is not None, "only constants have values"
     if tensor.kind is ElementType.INT4:
         return _nibbles(np.frombuffer(tensor.data, np.uint8))
-    dtype = np.dtype(_DTYPES.get(tensor.kind, "u1"))
+    if tensor.kind not in _DTYPES:
+        raise Damaged(f"tensor {tensor.label} is {tensor}: codeq reads no constants of that type")
+    dtype = np.dtype(_DTYPES[tensor.kind])
     return np.frombuffer(tensor.data, dtype, len(tensor.data) // dtype.itemsize)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from codeq_compile.errors import ModelError, SpecViolation, UnsupportedOp
+from codeq_compile.errors import Damaged, ModelError, SpecViolation, UnsupportedOp
 from codeq_compile.frontends.tflite import elementwise, folding, shapes, weighted, windows
 from codeq_compile.frontends.tflite.layer import (
     HANDLERS,
@@ -228,7 +228,7 @@ def _operator(building: Building, operator: Operator) -> Converted:
             if operator.kind not in HANDLERS:
                 raise Refusal(_instead(operator.kind))
             HANDLERS[operator.kind](layer)
-    except (Refusal, SpecViolation) as reason:
+    except (Refusal, SpecViolation, Damaged) as reason:
         _assume_outputs(layer)
         return Converted(operator=operator, nodes=(), reason=str(reason))
     return Converted(operator=operator, nodes=tuple(building.nodes[before:]))

@@ -58,7 +58,7 @@ def subtraction(layer: Layer) -> None:
 
 @handles("MAXIMUM", "MINIMUM")
 def extremum(layer: Layer) -> None:
-    """Each operand repeats along its axes of 1; one may be a constant."""
+    """Of one grid; each operand repeats along its axes of 1; one may be a constant."""
     binary(layer, Extremum(largest=layer.operator.kind == "MAXIMUM"), commutes=True)
 
 

@@ -17,6 +17,7 @@ from codeq_compile.frontends.tflite.options import (
 from codeq_compile.frontends.tflite.schema import Activation, ElementType, Tensor
 from codeq_compile.ir.types import Shape
 from codeq_compile.ops.argmax import Argmax
+from codeq_compile.ops.base import Pair
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.mean import Mean
 from codeq_compile.ops.pad import Pad
@@ -94,9 +95,9 @@ def strided_slice(layer: Layer) -> None:
 def split(layer: Layer) -> None:
     """As many slices as outputs."""
     is_even = layer.operator.kind == "SPLIT"
-    data, axes = (1, layer.integers(0, "axis")) if is_even else (0, layer.integers(2, "axis"))
+    data, position_of_axis = (1, 0) if is_even else (0, 2)
     x = layer.tensor(data)
-    axis = axis_of(axes[0] if axes else 0, len(x.shape))
+    axis = axis_of(_integer(layer, position_of_axis, "axes"), len(x.shape))
     position = 0
     for output in layer.operator.outputs:
         if len(output.shape) != len(x.shape):
@@ -147,10 +148,8 @@ def concatenation(layer: Layer) -> None:
 @handles("PAD", "PADV2")
 def pad(layer: Layer) -> None:
     """Around an image, a sequence or a vector, with the output's zero point or a constant."""
-    x, borders = layer.tensor(0), layer.integers(1, "borders")
-    if len(borders) != 2 * len(x.shape) or len(x.shape) > 4:
-        raise Refusal(f"it has {len(borders)} borders for {x}")
-    pairs = list(zip(borders[::2], borders[1::2], strict=True))
+    x = layer.tensor(0)
+    pairs = _borders(layer, x)
     lead = [i for i in range(len(pairs) - 3) if x.shape[i] != 1 or pairs[i] != (0, 0)]
     if lead:
         raise Refusal(f"it pads axis {lead[0]} of {x}: only the last three can be padded")
@@ -159,20 +158,26 @@ def pad(layer: Layer) -> None:
     inner = ([(0, 0)] * 3 + pairs)[-3:]
     value = layer.output_grid.zero_point
     if layer.operator.kind == "PADV2":
-        value = layer.integers(2, "values")[0]
+        value = _integer(layer, 2, "values")
     (top, bottom), (left, right), (front, back) = inner
     op = Pad(before=(top, left, front), after=(bottom, right, back), value=value)
     layer.add(op, layer.view(layer.input(), shape))
+
+
+def _borders(layer: Layer, x: Tensor) -> list[Pair]:
+    """Positions before and behind each axis."""
+    borders = layer.integers(1, "borders")
+    if len(borders) != 2 * len(x.shape):
+        raise Refusal(f"it has {len(borders)} borders for {x}")
+    return list(zip(borders[::2], borders[1::2], strict=True))
 
 
 @handles("MIRROR_PAD")
 def mirror_pad(layer: Layer) -> None:
     """Axis by axis: the tensor between slices of itself that run backwards."""
     offset = 1 if layer.options(MirrorPadOptions).mode == 0 else 0
-    x, borders = layer.tensor(0), layer.integers(1, "borders")
-    if len(borders) != 2 * len(x.shape):
-        raise Refusal(f"it has {len(borders)} borders for {x}")
-    pairs = list(zip(borders[::2], borders[1::2], strict=True))
+    x = layer.tensor(0)
+    pairs = _borders(layer, x)
     for (before, after), n in zip(pairs, x.shape, strict=True):
         if min(before, after) < 0 or max(before, after) > n - offset:
             raise Refusal(f"it mirrors {max(before, after)} of {n} positions")
@@ -223,12 +228,9 @@ def mean(layer: Layer) -> None:
 def arg_max(layer: Layer) -> None:
     """Along any axis, to int32; nothing is moved for the last one."""
     x = layer.tensor(0)
-    axes = layer.integers(1, "axis")
-    if len(axes) != 1:
-        raise Refusal(f"it looks along the axes {axes}: only one can be searched")
     if layer.output.kind is not ElementType.INT32:
         raise Refusal(f"it gives {layer.output}: let it give int32")
-    axis = axis_of(axes[0], len(x.shape))
+    axis = axis_of(_integer(layer, 1, "axes"), len(x.shape))
     kept = [each for each in range(len(x.shape)) if each != axis]
     source = _in_order(layer, layer.input(), x.shape, [*kept, axis])
     rows = tensor_type(layer.output).shape
@@ -270,6 +272,14 @@ def _factor(size: int, wanted: int, options: ResizeOptions) -> int:
             "leave align_corners out"
         )
     return factor
+
+
+def _integer(layer: Layer, position: int, what: str) -> int:
+    """The only value of a constant."""
+    values = layer.integers(position, what)
+    if len(values) != 1:
+        raise Refusal(f"it has {len(values)} {what}, and one is expected")
+    return values[0]
 
 
 def axis_of(axis: int, rank: int) -> int:

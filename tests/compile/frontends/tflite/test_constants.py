@@ -55,6 +55,22 @@ def test_too_few_values_are_damage() -> None:
         constants.values(tensor((2, 3), bytes(5)))
 
 
+def test_a_type_that_no_operand_has_is_not_read_as_another() -> None:
+    """Halves of float16 would be taken for axes."""
+    with pytest.raises(Damaged, match="no constants of that type"):
+        constants.values(tensor((3,), bytes(6), ElementType.FLOAT16))
+
+
+def test_blocks_that_do_not_fill_an_axis_are_damage() -> None:
+    """The last block would reach into the next row."""
+    sparsity = Sparsity(
+        order=(0, 1, 2), block_map=(1,), dimensions=tuple(Dimension(size=n) for n in (2, 1, 2))
+    )
+
+    with pytest.raises(Damaged, match="axes of 3 in blocks of 2"):
+        constants.values(replace(tensor((2, 3), bytes(6)), sparsity=sparsity))
+
+
 def compressed_rows(dense: np.ndarray) -> Tensor:
     """Rows dense, columns sparse."""
     segments = np.concatenate([[0], np.cumsum((dense != 0).sum(axis=1))])

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole models: names, borders, and refusals that come all at once."""
 
-import itertools
-
 import pytest
 
 pytest.importorskip("tflite_micro", reason="its schema writes the files that are read here")
@@ -14,24 +12,16 @@ from tests import imports
 from tests.tflite_author import File
 
 
-def relu_chain(*names: str) -> tuple[File, list[int], list[int]]:
-    file = File()
-    tensors = [file.tensor((1, 4), scale=0.1, zero_point=-7, name=name) for name in names]
-    for first, second in itertools.pairwise(tensors):
-        file.operator("RELU", [first], [second])
-    return file, tensors[:1], tensors[-1:]
-
-
 def test_names_are_those_of_the_file_and_unique() -> None:
     """Reports speak of layers by these; fused layers have several, and some files have none."""
-    graph = imports.imported(*relu_chain("in", "a;b;c", "a", "", ""))
+    graph = imports.imported(*imports.relu_chain("in", "a;b;c", "a", "", ""))
 
     assert ["a", "a_2", "tensor_3", "tensor_4"] == [node.name for node in graph.nodes]
 
 
 def test_every_reason_is_given_at_once_and_no_reason_twice() -> None:
     """Whoever mends one layer must not find the next problem only then."""
-    file, inputs, outputs = relu_chain("x", "a", "b", "y")
+    file, inputs, outputs = imports.relu_chain("x", "a", "b", "y")
     file.operator("COS", [inputs[0]], [file.tensor((1, 4), scale=0.1, name="c")])
     file.operator("RELU", [outputs[0]], [file.tensor((1, 5), scale=0.1, name="d")])
     bad = file.tensor((1, 4), scale=0.1, name="e")
@@ -59,7 +49,7 @@ def test_a_cycle_is_refused() -> None:
 
 def test_an_output_that_nobody_computes_is_an_error() -> None:
     """The C would return whatever was in the buffer."""
-    file, inputs, _ = relu_chain("x", "y")
+    file, inputs, _ = imports.relu_chain("x", "y")
 
     with pytest.raises(ModelError, match="not computed by any operator"):
         imports.imported(file, inputs, [file.tensor((1, 4), scale=0.1)])
@@ -80,7 +70,7 @@ def test_borders_that_no_library_can_have_are_all_told(
     inputs: list[str], outputs: list[str], reasons: list[str]
 ) -> None:
     """Each input and each output of the C is a buffer of its own that is computed."""
-    file, (x,), (y,) = relu_chain("x", "y")
+    file, (x,), (y,) = imports.relu_chain("x", "y")
     shape = file.tensor((2,), "INT32", name="s")
     file.operator("SHAPE", [x], [shape], "ShapeOptions", outType=2)
     real = file.tensor((1, 4), "FLOAT32", name="f")
@@ -119,7 +109,7 @@ def test_a_float_model_has_one_reason() -> None:
 
 def test_an_operator_without_a_rule_has_a_way_out() -> None:
     """ "Not supported" alone leaves its reader where he was."""
-    file, inputs, outputs = relu_chain("x", "y")
+    file, inputs, outputs = imports.relu_chain("x", "y")
     last = file.tensor((1, 4), scale=0.1)
     file.operator("DIV", [outputs[0], outputs[0]], [last])
 
@@ -129,7 +119,7 @@ def test_an_operator_without_a_rule_has_a_way_out() -> None:
 
 def test_examining_tells_what_became_of_each_operator() -> None:
     """`codeq inspect` shows it, for those that can be converted as for the others."""
-    file, inputs, outputs = relu_chain("x", "y")
+    file, inputs, outputs = imports.relu_chain("x", "y")
     file.operator("SIN", outputs, [file.tensor((1, 4), scale=0.1)])
 
     relu, sin = examine(schema.read(file.bytes(inputs, outputs))).operators
@@ -140,7 +130,7 @@ def test_examining_tells_what_became_of_each_operator() -> None:
 
 def test_more_operators_than_any_model_has_are_refused() -> None:
     """A file of a few bytes each would keep the import busy for minutes."""
-    file, inputs, outputs = relu_chain("x", "y")
+    file, inputs, outputs = imports.relu_chain("x", "y")
     file.graph.operators *= MAX_OPERATORS + 1
 
     with pytest.raises(ModelError, match="operators, more than"):

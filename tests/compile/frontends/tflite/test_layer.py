@@ -1,30 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What handlers have in common: names, types, limits, and refusals that come all at once."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 pytest.importorskip("tflite_micro", reason="its schema writes the files that are read here")
 
 from codeq_compile.errors import UnsupportedOp
-from codeq_compile.frontends.tflite import HANDLERS
+from codeq_compile.frontends.tflite import HANDLERS, schema
 from tests import imports
 from tests.tflite_author import File
 
 
-def relu_chain(*names: str) -> tuple[File, list[int], list[int]]:
-    file = File()
-    tensors = [file.tensor((1, 4), scale=0.1, zero_point=-7, name=name) for name in names]
-    for first, second in itertools.pairwise(tensors):
-        file.operator("RELU", [first], [second])
-    return file, tensors[:1], tensors[-1:]
-
-
 def test_a_batch_of_one_is_no_axis() -> None:
     """The C of a model handles one sample at a time."""
-    graph = imports.imported(*relu_chain("x", "y"))
+    graph = imports.imported(*imports.relu_chain("x", "y"))
 
     assert (4,) == graph.tensors["x"].shape
 
@@ -54,7 +44,7 @@ def test_a_grid_that_is_none_is_refused(scale: object, zero_point: int, message:
 
 def test_a_tensor_that_is_written_twice_is_refused() -> None:
     """The second value would be taken for the first."""
-    file, inputs, outputs = relu_chain("x", "y")
+    file, inputs, outputs = imports.relu_chain("x", "y")
     file.operator("RELU", inputs, outputs)
 
     with pytest.raises(UnsupportedOp, match="written twice"):
@@ -73,9 +63,9 @@ def test_another_batch_is_refused() -> None:
 
 
 def test_every_handler_says_what_is_special() -> None:
-    """The page about imports is made from these names."""
-    assert {"CONV_2D", "ADD", "SOFTMAX", "RESHAPE"} <= HANDLERS.keys()
-    assert all(kind == kind.upper() for kind in HANDLERS)
+    """The page about imports is made from the names of the operators and these lines."""
+    assert HANDLERS.keys() <= set(schema.BUILTINS)
+    assert all((handler.__doc__ or "").endswith(".") for handler in HANDLERS.values())
 
 
 def test_limits_of_a_fused_function_are_float32_quotients(rng: np.random.Generator) -> None:

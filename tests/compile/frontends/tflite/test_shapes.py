@@ -287,6 +287,15 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
         case "borders":
             y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
             file.operator("PAD", [x, file.constant(np.zeros(4, np.int32))], [y], "PadOptions")
+        case "no value":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            borders = file.constant(np.zeros((4, 2), np.int32))
+            value = file.tensor((0,), data=b"1", scale=0.1)
+            file.operator("PADV2", [x, borders, value], [y], "PadV2Options")
+        case "no axis":
+            y = file.tensor((1, 4, 6, 8), scale=0.1, name="y")
+            axis = file.tensor((0,), "INT32", data=bytes(4))
+            file.operator("SPLIT", [axis, x], [y], "SplitOptions", numSplits=1)
         case "batch":
             y = file.tensor((2, 4, 6, 8), scale=0.1, name="y")
             borders = np.array([[1, 0], [0, 0], [0, 0], [0, 0]], np.int32)
@@ -329,11 +338,13 @@ def refused(change: str) -> tuple[File, list[int], list[int]]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("argmax", "only one can be searched"),
+        ("argmax", "2 axes, and one is expected"),
         ("wide index", "let it give int32"),
         ("resize", "only whole factors"),
         ("corners", "leave align_corners out"),
         ("borders", "4 borders"),
+        ("no value", "0 values, and one is expected"),
+        ("no axis", "0 axes, and one is expected"),
         ("batch", "pads axis 0"),
         ("order", "no order of the axes"),
         ("part", "do not fit"),
