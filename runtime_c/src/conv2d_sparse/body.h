@@ -202,6 +202,8 @@ static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse
     for (int32_t row = 0; row < count; ++row) {
         if (reader->is_split) {
             cq_row_read_split(scratch->rows + row, reader, &scratch->stacks, &stacks);
+        } else if (reader->decoder == &cq_gap) {
+            cq_row_read_whole_gap(scratch->rows + row, reader, &scratch->stacks, &stacks);
         } else {
             cq_row_read_whole(scratch->rows + row, reader, &scratch->stacks, &stacks);
         }

@@ -5,7 +5,7 @@
 #define CODEQ_SRC_CONV2D_SPARSE_TAPS_H
 
 #include "../attributes.h"
-#include "../decode/nonzeros.h"
+#include "../decode/gap.h"
 #include "lanes.h"
 #include "strip.h"
 
@@ -127,18 +127,49 @@ static CQ_INLINE void cq_row_push(struct cq_row_writer *writer, int32_t entry, i
     }
 }
 
-/* Decode the next row onto the stacks, which begin at `base`; without `is_split` every row is one
- * segment. */
+/* The tap that the next weights of a row belong to. */
+struct cq_tap {
+    const int32_t *next; /* origin of the next one */
+    int32_t end;         /* its weights, counted from the chunk's first on */
+    int32_t origin;      /* what is added to the offset of the chunk's weights */
+};
+
+/* The entry of a weight, which is not before those that were asked for earlier. */
+static CQ_INLINE int32_t cq_tap_entry(struct cq_tap *tap, int32_t channels, int32_t pitch,
+                                      int32_t place)
+{
+    while (place >= tap->end) {
+        tap->origin = *tap->next++ - tap->end * pitch;
+        tap->end += channels;
+    }
+    return tap->origin + place * pitch;
+}
+
+/* A weight of the row, in a segment of its own if it does not fit into the open one. */
+static CQ_INLINE void cq_row_add(struct cq_row_writer *writer, struct cq_row_lists *row,
+                                 int32_t entry, int32_t weight, int is_split)
+{
+    if (is_split && writer->magnitude + cq_segment_ones(writer) + (weight < 0 ? -weight : weight) >
+                        CQ_LANE_BUDGET) {
+        writer->to = cq_segment_close(*writer, row);
+        cq_segment_open(writer);
+    }
+    cq_row_push(writer, entry, weight);
+}
+
+/*
+ * Decode the next row onto the stacks, which begin at `base`; without `is_split` every row is one
+ * segment.  Gaps are not worth a list of their own: they are read as they stand.
+ */
 static CQ_INLINE void cq_row_read(struct cq_row_lists *row, struct cq_taps_reader *reader,
                                   const struct cq_stacks *base, struct cq_stacks *stacks,
-                                  int is_split)
+                                  int is_split, int is_gap)
 {
     struct cq_row_writer writer;
     const int32_t pitch = reader->pitch;
     const int32_t channels = reader->channels;
-    const int32_t *origins = reader->origins;
-    int32_t end = channels; /* of the tap, in weights from the chunk's first on */
-    int32_t origin = *origins++;
+    const uint32_t code_at = 8u - reader->cursor.map.width;
+    struct cq_tap tap = {reader->origins + 1, channels, reader->origins[0]};
     writer.to = *stacks;
     cq_segment_open(&writer);
     row->minus = (uint16_t)(writer.start.minus - base->minus);
@@ -150,27 +181,33 @@ static CQ_INLINE void cq_row_read(struct cq_row_lists *row, struct cq_taps_reade
     row->magnitude = 0;
     row->correction = 0;
     for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
-        const struct cq_chunk chunk =
-            reader->decoder->next(&reader->cursor, cq_limit(left, 1, CQ_CHUNK), reader->chunk);
-        const struct cq_nonzero *nonzero = chunk.data;
-        const struct cq_nonzero *const last = nonzero + chunk.count;
-        for (; nonzero != last; ++nonzero) {
-            const int32_t weight = nonzero->weight;
-            const int32_t place = nonzero->offset;
-            while (place >= end) {
-                origin = *origins++ - end * pitch;
-                end += channels;
+        if (is_gap) {
+            int32_t place = -1;
+            int32_t records;
+            const uint8_t *record = cq_gap_records(&reader->cursor.codes, &records);
+            for (const uint8_t *const end = record + records; record != end; ++record) {
+                const int32_t weight = cq_shift_right((int8_t)*record, code_at);
+                const uint32_t distance = *record & ((1u << code_at) - 1u);
+                CQ_ASSERT(distance != 0u);
+                place += (int32_t)distance;
+                if (weight != 0) {
+                    CQ_ASSERT(place < cq_limit(left, 1, CQ_CHUNK));
+                    cq_row_add(&writer, row, cq_tap_entry(&tap, channels, pitch, place), weight,
+                               is_split);
+                }
             }
-            if (is_split &&
-                writer.magnitude + cq_segment_ones(&writer) + (weight < 0 ? -weight : weight) >
-                    CQ_LANE_BUDGET) {
-                writer.to = cq_segment_close(writer, row);
-                cq_segment_open(&writer);
+        } else {
+            const struct cq_chunk chunk =
+                reader->decoder->next(&reader->cursor, cq_limit(left, 1, CQ_CHUNK), reader->chunk);
+            const struct cq_nonzero *nonzero = chunk.data;
+            for (const struct cq_nonzero *const end = nonzero + chunk.count; nonzero != end;
+                 ++nonzero) {
+                cq_row_add(&writer, row, cq_tap_entry(&tap, channels, pitch, nonzero->offset),
+                           nonzero->weight, is_split);
             }
-            cq_row_push(&writer, origin + place * pitch, weight);
         }
-        end -= CQ_CHUNK;
-        origin += CQ_CHUNK * pitch;
+        tap.end -= CQ_CHUNK;
+        tap.origin += CQ_CHUNK * pitch;
     }
     *stacks = cq_segment_close(writer, row);
 }
@@ -180,7 +217,15 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_whole(struct cq_row_lists *row,
                                                        const struct cq_stacks *base,
                                                        struct cq_stacks *stacks)
 {
-    cq_row_read(row, reader, base, stacks, 0);
+    cq_row_read(row, reader, base, stacks, 0, 0);
+}
+
+CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_whole_gap(struct cq_row_lists *row,
+                                                           struct cq_taps_reader *reader,
+                                                           const struct cq_stacks *base,
+                                                           struct cq_stacks *stacks)
+{
+    cq_row_read(row, reader, base, stacks, 0, 1);
 }
 
 CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_split(struct cq_row_lists *row,
@@ -188,7 +233,7 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_split(struct cq_row_lists *row,
                                                        const struct cq_stacks *base,
                                                        struct cq_stacks *stacks)
 {
-    cq_row_read(row, reader, base, stacks, 1);
+    cq_row_read(row, reader, base, stacks, 1, 0);
 }
 
 static inline struct cq_taps cq_row_taps(const struct cq_row_lists *row,

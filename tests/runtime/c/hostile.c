@@ -44,14 +44,22 @@ static void *block(size_t bytes)
     return data;
 }
 
-/* A stream: noise, few bits set, or many; sometimes cut short. */
+/* A stream: noise, few bits set, or many; or short blocks of gaps, which lead anywhere. */
 static struct cq_weights noise(uint32_t bytes, uint32_t bits, int8_t *levels)
 {
-    const uint32_t kind = draw(3u);
+    const uint32_t kind = draw(4u);
     uint8_t *const data = block(bytes);
+    uint32_t records = 0u;
     for (uint32_t i = 0u; i < bytes; ++i) {
         const uint32_t byte = draw(256u);
-        data[i] = (uint8_t)(kind == 0u ? byte : kind == 1u ? byte & draw(256u) : byte | draw(256u));
+        data[i] = (uint8_t)(kind == 1u ? byte & draw(256u) : kind == 2u ? byte | draw(256u) : byte);
+        if (kind == 3u) {
+            if (records == 0u) {
+                records = 1u + draw(8u);
+                data[i] = (uint8_t)(records - 1u);
+            }
+            --records;
+        }
     }
     for (uint32_t i = 0u; i < 256u; ++i) {
         levels[i] = (int8_t)((int32_t)draw(256u) - 128);
@@ -115,7 +123,7 @@ static uint32_t convolve(const struct cq_decoder *decoder)
         .pad = {1, 1},
         .groups = 1,
         .sparse = {1, 4, draw(2u) != 0u ? (int16_t)filters : 1, (uint16_t)(2u + draw(60u)),
-                   (uint16_t)(2u + draw(30u)), (uint16_t)(3u + draw(60u)), 1},
+                   (uint16_t)(2u + draw(30u)), (uint16_t)(3u + draw(60u)), (uint8_t)draw(2u)},
         .weights = weights,
         .requant = {.bias = bias,
                     .multiplier = multiplier,
