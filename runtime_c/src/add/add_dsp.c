@@ -79,7 +79,7 @@ static void cq_add_tabulate(const struct cq_add_form *form, int32_t *table)
     }
 }
 
-/* With that table: 10 or 11 instructions an element. */
+/* With that table: 11 or 12 instructions an element. */
 #define CQ_ADD_TABLED(form)                                                                        \
     CQ_FAST_CODE static void cq_add_tabled_##form(const struct cq_add_form *f,                     \
                                                   const int32_t *table, const int8_t *half,        \

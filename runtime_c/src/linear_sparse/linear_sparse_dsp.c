@@ -15,8 +15,9 @@ struct cq_gap_masks {
 };
 
 /*
- * Four records: 16 instructions (Cortex-M4, gcc 12).  Codes stand in the upper bits of 16, so that
- * the sum is 2^(16 - bits) times what it should be; a record that only skips adds nothing.
+ * Four records: 16 instructions, 34 for eight with the loop (Cortex-M4, gcc 12).  Codes stand in
+ * the upper bits of 16, so that the sum is 2^(16 - bits) times what it should be; a record that
+ * only skips adds nothing.
  */
 static inline int32_t cq_gap_word(uint32_t word, struct cq_gap_masks masks, const int8_t *x,
                                   int32_t length, uint32_t *place, int32_t sum)
