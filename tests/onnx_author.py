@@ -120,16 +120,16 @@ class File:
     ) -> str:
         """Random weights behind DequantizeLinear, with a scale for each position of an axis."""
         top = 1 << (bits - 1)
-        levels = self.rng.integers(-top + 1, top, shape)
+        # with a zero point they fill their type, else they are symmetric
+        low, high = (-top, top) if zero_point and dtype == "int8" else (-top + 1, top)
+        low, high = (0, 2 * top) if zero_point and dtype == "uint8" else (low, high)
+        stored = self.rng.integers(low, high, shape)
         count = 1 if axis is None else shape[axis]
         scale = self.rng.uniform(0.5, 1.5, count).astype(np.float32) * np.float32(0.5 / top)
         zeros = np.full(count, zero_point)
         if axis is None:
             scale, zeros = scale.reshape(()), zeros.reshape(())
         kind = None if bits == 8 else (TensorProto.INT4 if dtype == "int8" else TensorProto.UINT4)
-        limits = np.iinfo(dtype) if bits == 8 else None
-        stored = levels + zero_point
-        stored = np.clip(stored, limits.min, limits.max) if limits else stored
         names = [
             self.constant(stored.astype(dtype), kind),
             self.constant(scale),

@@ -82,10 +82,8 @@ def slice_(layer: Layer) -> None:
     positions = [range(n) for n in x.shape]
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         axis = axis_of(axis, len(x.shape))
-        n = x.shape[axis]
-        # a negative end counts from the behind; one before the first position is "to the end"
-        last = None if step < 0 and end < -n else end
-        positions[axis] = range(n)[start:last:step]
+        # numpy's rule is that of ONNX, limits beyond both ends included
+        positions[axis] = range(x.shape[axis])[start:end:step]
     if not all(positions):
         raise Refusal(f"it selects nothing of {list(x.shape)}")
     layer.write(_part(layer, x, positions))

@@ -46,6 +46,8 @@ def test_a_transpose_moves_nothing(case: tuple, data: st.DataObject) -> None:  #
     # numbers that the elements have after the transpose
     numbers = np.arange(math.prod(shape)).reshape(shape).transpose(axes)
     assert memory == in_memory(numbers, moved)
+    back = [list(axes).index(axis) for axis in range(len(shape))]
+    assert layout == moved.transposed(tuple(shape[axis] for axis in axes), back)
 
 
 @given(layouts(), st.data())

@@ -75,6 +75,17 @@ def test_branches_without_a_grid_of_their_own_are_refused() -> None:
         imported(file.bytes(a, b))
 
 
+def test_branches_of_two_grids_are_refused() -> None:
+    """Neither is the grid of what comes before them."""
+    file = File(2)
+    x = file.quantized(file.input(1, 4))
+    y = file.add("MatMul", x, file.weights(4, 4))
+    outputs = [file.quantized(file.add("Relu", y), (scale, 0)) for scale in (0.01, 0.02)]
+
+    with pytest.raises(UnsupportedOp, match="no QuantizeLinear follows it"):
+        imported(file.bytes(*outputs))
+
+
 def test_a_layer_with_a_grid_of_its_own_may_branch(rng: np.random.Generator) -> None:
     """What reads it reads its integers."""
     file = File(2)

@@ -108,6 +108,20 @@ def test_nothing_is_copied_without_need() -> None:
     assert (8, 10, 3) == model.graph.tensors["x"].shape
 
 
+@pytest.mark.parametrize("kind", ["Concat", "Pad"])
+def test_channels_that_are_put_beside_one_stand_last(kind: str) -> None:
+    """Else the image would be moved before the next convolution."""
+    file = File(2)
+    x = file.quantized(file.input(1, 1, 8, 10), (0.1, 0))
+    borders = file.integers(0, 1, 0, 0, 0, 1, 0, 0)
+    y = file.add(kind, x, borders) if kind == "Pad" else file.add(kind, x, x, x, axis=1)
+    y = file.add("Conv", file.quantized(y, (0.1, 0)), file.weights(4, 3, 3, 3))
+
+    model = imported(file.bytes(file.quantized(y)))
+
+    assert "transpose" not in kinds(model)
+
+
 def test_a_split_has_as_many_slices_as_outputs(rng: np.random.Generator) -> None:
     """By sizes, or in equal parts of which the last may be smaller."""
     for arguments, numbers in (([1, 3], {"axis": 1}), ([], {"axis": 2, "num_outputs": 3})):

@@ -71,7 +71,8 @@ def test_every_version_of_the_operators(opset: int, rng: np.random.Generator) ->
 )
 def test_weights_of_every_grid(weights: dict[str, Any], rng: np.random.Generator) -> None:
     """A zero point of weights leaves them; a row that is too wide then gets wider steps."""
-    check(conv(weights=weights), rng)
+    # steps of a wide row grow by up to 2: its weights are rounded
+    check(conv(weights=weights), rng, mean=0.2)
 
 
 def test_four_bits_stay_four_bits() -> None:
