@@ -23,6 +23,7 @@ from codeq_train.model import QuantizedModel
 from codeq_train.posttraining.adaround import AdaRound
 from codeq_train.posttraining.bias_correction import correct_bias
 from codeq_train.posttraining.entropy_rounding import DeadZone, Problem, solve
+from codeq_train.posttraining.equalization import equalize
 from codeq_train.posttraining.error_feedback import conditional_curvature, round_with_ranges
 from codeq_train.posttraining.levels import Snapshot, install, level_set, write
 from codeq_train.posttraining.reconstruction import Batch, Task, regression, walk
@@ -75,6 +76,7 @@ def quantize(
     *,
     rounding: Rounding | AdaRound = "error_feedback",
     bias_correction: bool = True,
+    equalization: bool = True,
     ranges: Ranges = "mse",
     on_layer: Callable[[LayerResult], None] | None = None,
     seed: int = 0,
@@ -95,6 +97,8 @@ def quantize(
         was learned, or the nearest.
     bias_correction : bool
         Take each channel's mean error out of its bias.
+    equalization : bool
+        Scale channels between two layers so that they share their grid better: see `equalize`.
     ranges : {"mse", "absmax", "percentile"}
         How the grids of activations are chosen: see `calibrate`.
     on_layer : callable, optional
@@ -121,6 +125,8 @@ def quantize(
         raise InputError("activations are calibrated with inputs: `batches` is empty")
     prepared = prepare(model, data[0], config)
     _check(prepared)
+    if equalization:
+        equalize(prepared.eval(), data)
     calibrate(prepared, data, ranges=ranges)
     method = AdaRound() if rounding == "adaround" else rounding
     run = _Run(prepared.eval(), data, method, bias_correction, on_layer, seed)

@@ -46,6 +46,7 @@ TECHNIQUES = {
     "nearest, bias correction": {"rounding": "nearest"},
     "AdaRound": {"rounding": "adaround"},
     "error feedback": {"rounding": "error_feedback"},
+    "error feedback, not equalized": {"rounding": "error_feedback", "equalization": False},
 }
 
 
