@@ -19,12 +19,14 @@ from codeq_compile.ops.add import Add
 from codeq_compile.ops.argmax import Argmax
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.lut import Lut
+from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.ops.softmax import Softmax
 from codeq_compile.passes import run as lower
-from codeq_compile.plan import Plan, plan
+from codeq_compile.plan import Plan, Streaming, plan
 from codeq_compile.target import load as load_target
 from tests.graphs import grid, random_bias, random_weights
 from tests.strategies import GraphBuilder
@@ -86,15 +88,36 @@ def renamed(graph: Graph, names: dict[str, str]) -> Graph:
     )
 
 
-def planned(graph: Graph, target: str = "host", io: Io = "caller") -> Plan:
+def rows(seed: int = 0) -> Graph:
+    """A large image behind a small one, a residual branch, a pool; rows of odd sizes."""
+    net = GraphBuilder(np.random.default_rng(seed), "rows")
+    x = net.input(TensorType(shape=(17, 9, 1), grid=grid(0.02, 4)))
+    weights = random_weights(net.rng, (5, 3, 3, 1), bits=4, zeros=0.5)
+    x = net.add(Conv2D(padding=(1, 1, 1, 1)), x, weights=weights, name="stem")
+    weights = random_weights(net.rng, (5, 3, 3), bits=8)
+    y = net.add(DWConv2D(padding=(1, 1, 1, 1)), x, weights=weights, name="depthwise")
+    x = net.add(Add(), x, y, output=grid(0.5, 0), name="sum")
+    x = net.add(MaxPool2D(kernel=(3, 3), stride=(3, 3), padding=(1, 0, 0, 0)), x, name="pool")
+    return net.graph(x)
+
+
+def planned(
+    graph: Graph, target: str = "host", io: Io = "caller", stream: Streaming = "off"
+) -> Plan:
     """The plan of a quantized graph."""
-    return plan(lower(graph), load_target(target), io=io)
+    return plan(lower(graph), load_target(target), io=io, stream=stream)
 
 
-def emitted(graph: Graph, directory: Path, target: str = "host", io: Io = "caller") -> Manifest:
+def emitted(
+    graph: Graph,
+    directory: Path,
+    target: str = "host",
+    io: Io = "caller",
+    stream: Streaming = "off",
+) -> Manifest:
     """Emit a library as `codeq compile` would."""
     command = f"codeq compile {graph.name}.cq --target {target}"
-    return emit(planned(graph, target, io), directory, source=graph, command=command)
+    return emit(planned(graph, target, io, stream), directory, source=graph, command=command)
 
 
 def c_files(directory: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from codeq_compile.budgets import LARGEST, Budgets, check_plan, check_sizes
 from codeq_compile.build.firmware import Sizes
 from codeq_compile.errors import DoesNotFit
 from codeq_compile.plan import Plan
-from tests.libraries import planned
+from tests.libraries import planned, rows
 from tests.networks import ds_cnn
 
 
@@ -69,3 +69,19 @@ def test_everything_that_is_too_large_is_said_at_once(plan: Plan) -> None:
         check_plan(tight, plan)
     with pytest.raises(DoesNotFit, match=r"(?s)^weights and tables: .*\nRAM: .*\nflash: "):
         check_sizes(tight, plan, sizes(plan, 5000))
+
+
+def test_of_a_window_only_its_rows_are_counted() -> None:
+    """Whoever shrinks a model must see what fills the RAM, not what would."""
+    whole, streamed = planned(rows()), planned(rows(), stream="auto")
+    sizes = []
+    for plan in (whole, streamed):
+        with pytest.raises(DoesNotFit) as caught:
+            check_plan(Budgets(ram=1), plan)
+        sizes.append([int(line.split()[0]) for line in str(caught.value).splitlines()[1:]])
+
+    assert sizes[1] < sizes[0]
+    stem = streamed.layers[0]
+    buffers = {each.name: each.bytes for each in streamed.memory.buffers}
+    # the image is the caller's, and whole
+    assert 17 * 9 + buffers["stem.out"] + stem.scratch_bytes in sizes[1]

@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from codeq_compile import manifest
 from codeq_compile.check import TRACED, CheckResult, TargetCheck, check, run
 from codeq_compile.errors import InputError, Mismatch, ModelError
 from codeq_compile.ir import Graph
@@ -16,7 +18,7 @@ from codeq_compile.passes import run as lower
 from codeq_compile.simulate import simulate
 from tests.boards import EMULATED, each, found, tools
 from tests.graphs import one_op_graph, random_inputs, random_weights, s8
-from tests.libraries import emitted, hostile, renamed, small_conv
+from tests.libraries import emitted, hostile, renamed, rows, small_conv
 
 GRAPHS: tuple[Callable[[], Graph], ...] = (small_conv, hostile)
 
@@ -26,7 +28,7 @@ Edit = Callable[[re.Match[str]], str]
 def edit(path: Path, pattern: str, change: Edit) -> None:
     """Replace the first match of a pattern in a file."""
     text = path.read_text()
-    edited = re.sub(pattern, change, text, count=1)
+    edited = re.sub(pattern, change, text, count=1, flags=re.DOTALL)
     assert text != edited
     path.write_text(edited)
 
@@ -235,3 +237,37 @@ def test_run_gives_the_outputs_of_the_c(tmp_path: Path, rng: np.random.Generator
     expected = simulate(lower(graph), inputs)
     assert list(expected) == list(outputs)
     assert all(np.array_equal(expected[name], outputs[name]) for name in expected)
+
+
+def test_rows_that_come_one_by_one_are_compared_as_tensors(tmp_path: Path) -> None:
+    """A layer of a stream is traced in pieces; each byte counts once, and each is looked at."""
+    library = emitted(rows(), tmp_path, stream="auto")
+
+    result = check(tmp_path, samples=1)
+
+    compared = 3 * (library.output_bytes + library.trace_bytes)
+    assert (compared, 0) == (result.bytes_compared, result.bytes_differing)
+
+
+def test_a_wrong_row_is_found_in_its_layer(tmp_path: Path) -> None:
+    """The element is that of the tensor, not of the piece."""
+    emitted(rows(), tmp_path, stream="auto")
+    # the last rows of the depthwise layer see another padding
+    edit(
+        tmp_path / "rows.c",
+        r"(l02_last = \{.*?\.in_zero = )(-?\d+)",
+        add_one,
+    )
+
+    with pytest.raises(Mismatch, match=r'l02 dwconv2d "depthwise" .*element \[16, '):
+        check(tmp_path, samples=1)
+
+
+def test_a_library_that_traces_other_calls_is_refused(tmp_path: Path) -> None:
+    """Rows at other places would be joined to wrong tensors."""
+    library = emitted(rows(), tmp_path, stream="auto")
+    order = (*library.calls[1:], library.calls[0])
+    manifest.write(msgspec.structs.replace(library, calls=order), tmp_path)
+
+    with pytest.raises(InputError, match="does not trace the layers of its manifest"):
+        check(tmp_path, samples=1)

@@ -8,7 +8,7 @@ import pytest
 
 from codeq_compile import manifest
 from codeq_compile.errors import InputError
-from tests.libraries import emitted, small_conv
+from tests.libraries import emitted, rows, small_conv
 
 
 def test_what_is_read_is_what_was_emitted(tmp_path: Path) -> None:
@@ -65,4 +65,23 @@ def test_a_manifest_names_files_of_its_own_folder_only(path: str, tmp_path: Path
     manifest.write(msgspec.structs.replace(library, sources=(path,)), tmp_path)
 
     with pytest.raises(InputError, match="outside its folder"):
+        manifest.read(tmp_path)
+
+
+def test_calls_are_in_order_unless_the_manifest_says_otherwise(tmp_path: Path) -> None:
+    """Traces and profiles are told apart by this order only."""
+    whole = emitted(small_conv(), tmp_path / "whole")
+    streamed = emitted(rows(), tmp_path / "rows", stream="auto")
+
+    assert (1, 2) == whole.order
+    assert {1, 2, 3, 4} == {*streamed.order}
+    assert streamed.order == streamed.calls == manifest.read(tmp_path / "rows").calls
+
+
+def test_calls_of_layers_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """Whoever wrote the file: what is read from it must not crash the reader."""
+    library = emitted(small_conv(), tmp_path)
+    manifest.write(msgspec.structs.replace(library, calls=(1, 3)), tmp_path)
+
+    with pytest.raises(InputError, match="names layers that it does not describe"):
         manifest.read(tmp_path)

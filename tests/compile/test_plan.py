@@ -12,6 +12,7 @@ from codeq_compile import kernels, passes, target
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir import Graph, Weights
 from codeq_compile.ir.op import c_arrays
+from codeq_compile.memory.streams import schedule
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D, Conv2DParams
 from codeq_compile.ops.dwconv2d import DWConv2D
@@ -20,8 +21,9 @@ from codeq_compile.ops.lut import Lut
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.packing import CODECS, entropy_bytes
 from codeq_compile.packing.rle import Rle
-from codeq_compile.plan import Layer, Plan, plan
+from codeq_compile.plan import Layer, Plan, distinct_bands, plan, scratch_in
 from tests.graphs import random_int8, random_weights, s8
+from tests.libraries import planned, rows
 from tests.networks import VARIANTS, benchmark
 from tests.strategies import GraphBuilder, graphs
 
@@ -400,3 +402,38 @@ def test_layers_use_what_the_arena_has_left_and_no_byte_more(
     assert by_name(narrow)["pruned"].scratch_bytes <= SPARSE_BYTES
     assert by_name(roomy)["pruned"].scratch_bytes > SPARSE_BYTES
     assert narrow.arena_bytes == roomy.arena_bytes
+
+
+def test_scratch_of_a_layer_in_a_stream_is_that_of_its_greediest_band() -> None:
+    """Less would be written beyond; as much as for the whole image would be for nothing."""
+    whole, streamed = (planned(rows(), "mps2_an386", stream=s) for s in ("off", "auto"))
+
+    for before, after in zip(whole.layers, streamed.layers, strict=True):
+        node, kernel = after.node, after.kernel
+        parts = distinct_bands(streamed.graph, node, after.bands)
+        needed = [
+            p.node.op.scratch_bytes(
+                p.node.params, p.inputs, p.output, after.packed, kernel.family, kernel.isa
+            )
+            for p in parts
+        ]
+        assert max(needed) == after.scratch_bytes <= before.scratch_bytes
+    assert sum(layer.scratch_bytes for layer in streamed.layers) < sum(
+        layer.scratch_bytes for layer in whole.layers
+    )
+
+
+def test_a_kernel_that_needs_more_pixels_than_a_band_has_refuses(
+    rng: np.random.Generator,
+) -> None:
+    """Sparse convolutions need four pixels: with three a row only two rows will do."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(8, 3, 2))
+    for name in "ab":
+        weights = random_weights(rng, (3, 1, 1, builder.tensors[x].shape[2]), bits=4, zeros=0.5)
+        x = builder.add(Conv2D(), x, weights=weights, name=name)
+    result = plan(passes.run(builder.graph(x)), M4, packing="bitmask")
+    assert all(layer.kernel.family == "conv2d_sparse" for layer in result.layers)
+
+    assert scratch_in(result, schedule(result.graph, 0, 1, 1)) is None
+    assert scratch_in(result, schedule(result.graph, 0, 1, 2)) is not None

@@ -25,11 +25,12 @@ from tests.libraries import (
     hostile,
     planned,
     renamed,
+    rows,
     small_conv,
 )
 
 ROOT = Path(__file__).parents[3]
-GRAPHS: tuple[Callable[[], Graph], ...] = (small_conv, hostile)
+GRAPHS: tuple[Callable[[], Graph], ...] = (small_conv, hostile, rows)
 IO: tuple[Io, ...] = ("caller", "arena")
 COMPILERS = {"gcc": tools.host_cc, "zig": tools.zig_cc, "arm": tools.arm_cc}
 
@@ -98,7 +99,7 @@ def test_every_file_compiles_without_a_warning(
     compiler: str, graph: Callable[[], Graph], io: Io, tmp_path: Path
 ) -> None:
     """A user's build with -Werror must not break on our files."""
-    library = emitted(graph(), tmp_path, io=io)
+    library = emitted(graph(), tmp_path, io=io, stream="auto")
     tool = found(COMPILERS[compiler])
     includes = [f"-I{tmp_path / folder}" for folder in library.include]
     core = ["-mcpu=cortex-m4", "-mthumb"] if tool.name.startswith("arm") else []
@@ -122,7 +123,7 @@ def test_the_layout_is_what_clang_format_would_make(
     graph: Callable[[], Graph], io: Io, tmp_path: Path
 ) -> None:
     """People read this C; and a formatter in their editor must not change it."""
-    emitted(graph(), tmp_path / "library", io=io)
+    emitted(graph(), tmp_path / "library", io=io, stream="auto")
     files = map(str, c_files(tmp_path / "library"))
     style = f"--style=file:{ROOT / '.clang-format'}"
     command = [*found(tools.clang_format).command, style, "--dry-run", "-Werror", *files]
@@ -164,7 +165,7 @@ def test_the_selftest_passes_and_names_the_vector_that_does_not(
     graph: Callable[[], Graph], io: Io, tmp_path: Path
 ) -> None:
     """It is what proves a compiler, a flag or a board to the user, without Python."""
-    library = emitted(graph(), tmp_path / "library", io=io)
+    library = emitted(graph(), tmp_path / "library", io=io, stream="auto")
     weights = tmp_path / "library" / f"{library.name}_weights.c"
     compiler = tools.host_cc()
 

@@ -38,6 +38,14 @@ def test_only_the_models_kernels_are_copied() -> None:
     assert "include/codeq/softmax.h" not in files
 
 
+def test_what_moves_rows_is_copied_where_rows_are_moved() -> None:
+    """Without it the library does not link; elsewhere it is in the way."""
+    assert {"src/slide/slide.c", "include/codeq/slide.h", "src/bytes.h"} <= {
+        *needed([], slides=True)
+    }
+    assert not {path for path in needed([]) if "slide" in path}
+
+
 def test_the_licence_goes_with_the_runtime() -> None:
     """Apache-2.0 asks for it."""
     assert b"Apache License" in needed([])["LICENSE"]

@@ -13,7 +13,7 @@ from codeq_compile.errors import Mismatch, ToolError
 from codeq_compile.profile import Profile, profile
 from codeq_compile.profile.instructions import CLASSES
 from tests.boards import EMULATED, FAST, each, found
-from tests.libraries import emitted, hostile, small_conv
+from tests.libraries import emitted, hostile, rows, small_conv
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -162,3 +162,19 @@ def test_a_library_that_calls_other_kernels_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ToolError, match=f"calls {len(library.layers) + 1} kernels, not the"):
         profile(tmp_path)
+
+
+@pytest.mark.parametrize("board", FAST)
+def test_a_layer_of_a_stream_is_the_sum_of_its_calls(board: str, tmp_path: Path) -> None:
+    """Row by row a layer costs what it did as a whole, and a little for each call."""
+    emitted(rows(), tmp_path / "whole", board)
+    library = emitted(rows(), tmp_path / "rows", board, stream="auto")
+
+    whole, streamed = profile(tmp_path / "whole"), profile(tmp_path / "rows")
+
+    assert len(library.calls) > len(streamed.layers) == len(whole.layers)
+    for before, after in zip(whole.layers, streamed.layers, strict=True):
+        assert before.macs == after.macs
+        assert before.part.instructions < after.part.instructions
+    parts = [*(layer.part for layer in streamed.layers), streamed.glue]
+    assert streamed.total.instructions == sum(part.instructions for part in parts)

@@ -14,7 +14,7 @@ from codeq_compile.plan import Plan
 from codeq_compile.report import collect
 from codeq_compile.report.collect import CheckReport, RemovedReport, Report
 from tests.graphs import one_op_graph, random_weights, s8
-from tests.libraries import emitted, planned
+from tests.libraries import emitted, planned, rows
 from tests.networks import ds_cnn
 from tests.strategies import GraphBuilder
 
@@ -152,3 +152,18 @@ def test_sizes_come_from_the_image_where_one_was_linked(tmp_path: Path) -> None:
     assert None not in (flash.code, flash.constants, flash.total)
     parts = (flash.weights, flash.tables, flash.code, flash.constants)
     assert flash.total == sum(part for part in parts if part is not None)
+
+
+def test_streams_are_told_with_their_windows(tmp_path: Path) -> None:
+    """Whoever wonders about the time must learn that layers are called row by row, and for what."""
+    plan = planned(rows(), stream="auto")
+    (placed,) = plan.memory.streams
+
+    report = collect.collect(plan, emitted(rows(), tmp_path, stream="auto"))
+
+    (stream,) = report.streams
+    assert (1, 4, len(placed.steps)) == (stream.first, stream.last, stream.calls)
+    sizes = {buffer.name: buffer.bytes for buffer in plan.memory.buffers}
+    for name, size in stream.windows.items():
+        assert sizes[name] - 4 < size <= sizes[name]
+    assert () == collect.collect(planned(rows()), emitted(rows(), tmp_path)).streams

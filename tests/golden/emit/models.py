@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two tiny models whose generated C is kept: built from formulas, so from no random numbers."""
+"""The tiny models whose generated C is kept: built from formulas, so from no random numbers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +10,21 @@ from codeq_compile import passes
 from codeq_compile.emit import emit
 from codeq_compile.ir import Graph, Grid, Node, TensorType, Weights, verify
 from codeq_compile.numerics import Int8Array
+from codeq_compile.ops.add import Add
 from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.ops.linear import Linear
+from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.ops.softmax import OUTPUT_GRID, Softmax
-from codeq_compile.plan import plan
+from codeq_compile.plan import Streaming, plan
 from codeq_compile.target import load
 
 FOLDER = Path(__file__).resolve().parent
-TARGETS = {"linear": "microbit", "conv": "mps2_an386"}
+TARGETS = {"linear": "microbit", "conv": "mps2_an386", "rows": "mps2_an386"}
 """Target of each model."""
+STREAMED = frozenset({"rows"})
+"""Models that are compiled with ``--stream auto``."""
 
 _INPUT = Grid(scale=0.0625, zero_point=-3)
 _OUTPUT = Grid(scale=0.25, zero_point=5)
@@ -102,14 +107,54 @@ def conv() -> Graph:
     )
 
 
+def rows() -> Graph:
+    """A convolution and a depthwise one row by row, a residual sum, a pool; 8 bits."""
+    scale = np.array([0.01], np.float32)
+    stem = Node(
+        name="stem",
+        op=Conv2D(padding=(1, 1, 1, 1)),
+        inputs=("image",),
+        output="wide",
+        weights=Weights(codes=_codes((4, 3, 3, 1), 127, 0), bits=8, scale=scale),
+    )
+    depthwise = Node(
+        name="depthwise",
+        op=DWConv2D(padding=(1, 1, 1, 1)),
+        inputs=("wide",),
+        output="filtered",
+        weights=Weights(codes=_codes((4, 3, 3), 127, 0), bits=8, scale=scale),
+    )
+    add = Node(name="add", op=Add(), inputs=("wide", "filtered"), output="sum")
+    pool = Node(
+        name="pool", op=MaxPool2D(kernel=(4, 6), stride=(4, 6)), inputs=("sum",), output="pooled"
+    )
+    return verify(
+        Graph(
+            name="rows",
+            tensors={
+                "image": TensorType(shape=(16, 6, 1), grid=_INPUT),
+                "wide": TensorType(shape=(16, 6, 4), grid=_OUTPUT),
+                "filtered": TensorType(shape=(16, 6, 4), grid=_OUTPUT),
+                "sum": TensorType(shape=(16, 6, 4), grid=_OUTPUT),
+                "pooled": TensorType(shape=(4, 1, 4), grid=_OUTPUT),
+            },
+            inputs=("image",),
+            outputs=("pooled",),
+            nodes=(stem, depthwise, add, pool),
+        )
+    )
+
+
 def generated(graph: Graph, folder: Path) -> Mapping[str, str]:
     """Text of every generated C and CMake file, by name; written below `folder` on the way."""
     target = TARGETS[graph.name]
+    stream: Streaming = "auto" if graph.name in STREAMED else "off"
+    options = f" --stream {stream}" if stream == "auto" else ""
     emit(
-        plan(passes.run(graph), load(target)),
+        plan(passes.run(graph), load(target), stream=stream),
         folder / graph.name,
         source=graph,
-        command=f"codeq compile {graph.name}.cq --target {target}",
+        command=f"codeq compile {graph.name}.cq --target {target}{options}",
     )
     return {
         path.name: path.read_text(encoding="ascii")

@@ -6,17 +6,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.golden.emit.models import FOLDER, conv, generated, linear
+from tests.golden.emit.models import FOLDER, conv, generated, linear, rows
 
 HISTORY = FOLDER / "HISTORY.md"
 
 
 def main() -> None:
-    """Replace both folders and add the reason to HISTORY.md."""
+    """Replace the folders and add the reason to HISTORY.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--why", required=True, help="one line for HISTORY.md")
     why = parser.parse_args().why
-    for graph in (linear(), conv()):
+    for graph in (linear(), conv(), rows()):
         kept = FOLDER / graph.name
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
