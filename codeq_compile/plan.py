@@ -12,12 +12,12 @@ import numpy as np
 
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir.graph import Graph, Node
-from codeq_compile.ir.op import CArray, Rows, c_arrays
+from codeq_compile.ir.op import CArray, c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import Io, MemoryPlan, Stream, choose_streams, plan_memory
 from codeq_compile.memory.choice import WORTH
-from codeq_compile.memory.streams import Banded, banded
+from codeq_compile.memory.streams import Call, distinct_bands
 from codeq_compile.ops.base import SPARSE, align4
 from codeq_compile.packing import CODECS, applicable, forms, pack, unpack
 from codeq_compile.target import Target
@@ -63,8 +63,8 @@ class Layer:
         Between these and the weights in a linked image: compilers for Arm align arrays to words.
     macs, macs_done : int
         Multiply-accumulates of one inference, and those that are left where zeros are skipped.
-    bands : tuple of Rows
-        Of the output, one a call, where the layer is a part of a stream; else empty.
+    calls : tuple of Call
+        With some rows each, where the layer is a part of a stream; else empty.
     """
 
     index: int
@@ -80,7 +80,7 @@ class Layer:
     padding_bytes: int
     macs: int
     macs_done: int
-    bands: tuple[Rows, ...] = ()
+    calls: tuple[Call, ...] = ()
 
     @property
     def weights_bytes(self) -> int:
@@ -283,7 +283,7 @@ def _overwriting(graph: Graph, layer: Layer) -> Layer:
 
 def _with_params(graph: Graph, layer: Layer, params: Any) -> Layer:
     node = replace(layer.node, params=params)
-    scratch = _scratch_bytes(graph, node, layer.kernel, layer.packed, layer.bands)
+    scratch = _scratch_bytes(graph, node, layer.kernel, layer.packed, layer.calls)
     return replace(layer, node=node, scratch_bytes=scratch)
 
 
@@ -305,12 +305,12 @@ def with_streams(plan: Plan, streams: Sequence[Stream]) -> Plan:
     streams : sequence of Stream
         In order of execution; every kernel of theirs can compute its rows.
     """
-    bands: dict[str, list[Rows]] = {}
+    calls: dict[str, list[Call]] = {}
     for call in (call for stream in streams for call in stream.calls):
-        bands.setdefault(call.layer, []).append(call.rows)
+        calls.setdefault(call.layer, []).append(call)
     layers = [
         _with_params(
-            plan.graph, replace(each, bands=tuple(bands.get(each.node.name, ()))), each.node.params
+            plan.graph, replace(each, calls=tuple(calls.get(each.node.name, ()))), each.node.params
         )
         for each in plan.layers
     ]
@@ -323,28 +323,12 @@ def scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
     scratch = {}
     for layer in (layer for layer in plan.layers if layer.node.name in names):
         node, kernel = layer.node, layer.kernel
-        bands = [call.rows for call in stream.calls if call.layer == node.name]
-        parts = distinct_bands(plan.graph, node, bands)
+        calls = [call for call in stream.calls if call.layer == node.name]
+        parts = distinct_bands(plan.graph, node, calls)
         if any(kernel.family not in part.node.op.families(part.node.params) for part in parts):
             return None
-        scratch[node.name] = _scratch_bytes(plan.graph, node, kernel, layer.packed, bands)
+        scratch[node.name] = _scratch_bytes(plan.graph, node, kernel, layer.packed, calls)
     return scratch
-
-
-def each_band(graph: Graph, node: Node, bands: Iterable[Rows]) -> Iterator[Banded]:
-    """A layer for each of its bands."""
-    for rows in bands:
-        part = banded(graph, node, rows)
-        assert part is not None, f"{node.op.kind} is not computed in rows"
-        yield part
-
-
-def distinct_bands(graph: Graph, node: Node, bands: Iterable[Rows]) -> list[Banded]:
-    """A layer for each different shape of its bands, in order of their first use."""
-    found: dict[object, Banded] = {}
-    for part in each_band(graph, node, bands):
-        found.setdefault(part.shape, part)
-    return list(found.values())
 
 
 def _replan(plan: Plan, layers: Iterable[Layer]) -> Plan:
@@ -386,11 +370,11 @@ def _scratch_bytes(
     node: Node,
     kernel: Kernel,
     packed: Packed | None,
-    bands: Sequence[Rows] = (),
+    calls: Sequence[Call] = (),
 ) -> int:
-    """What a layer needs: as a whole, or for the greediest of its bands."""
+    """What a layer needs: as a whole, or for the greediest of its calls."""
     whole = (node, graph.input_types(node), graph.output_type(node))
-    parts = [(p.node, p.inputs, p.output) for p in distinct_bands(graph, node, bands)] or [whole]
+    parts = [(p.node, p.inputs, p.output) for p in distinct_bands(graph, node, calls)] or [whole]
     return max(
         part.op.scratch_bytes(part.params, inputs, output, packed, kernel.family, kernel.isa)
         for part, inputs, output in parts

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from codeq_compile.emit import format as c
 from codeq_compile.emit.names import Names
 from codeq_compile.ir.op import CArray, CValue, c_arrays
-from codeq_compile.plan import Layer, Plan, distinct_bands, operands
+from codeq_compile.memory.streams import distinct_bands
+from codeq_compile.plan import Layer, Plan, operands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +72,12 @@ def layer_text(plan: Plan, layer: Layer, names: Names) -> LayerText:
     )
     label = names.layers[node.name]
     structs = {label: params}
-    if layer.bands:
+    if layer.calls:
         structs = {
             names.params[node.name][part.shape]: part.node.op.c_params(
                 part.node.params, part.inputs, part.output, layer.packed
             )
-            for part in distinct_bands(graph, node, layer.bands)
+            for part in distinct_bands(graph, node, layer.calls)
         }
     arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]
     tables = [Table(symbol=names.table(node, array.name), array=array) for array in arrays]
@@ -125,7 +126,7 @@ def _facts(layer: Layer, tables: Sequence[Table]) -> list[tuple[str, str]]:
     if layer.macs:
         done, skipped = c.count(layer.macs_done), c.count(layer.macs - layer.macs_done)
         facts.append(("work", f"{c.count(layer.macs)} MAC, {done} done, {skipped} skipped"))
-    if layer.bands:
+    if layer.calls:
         facts.append(("stream", _about_bands(layer)))
     if layer.scratch_bytes:
         facts.append(("scratch", f"{c.count(layer.scratch_bytes)} B"))
@@ -134,8 +135,9 @@ def _facts(layer: Layer, tables: Sequence[Table]) -> list[tuple[str, str]]:
 
 
 def _about_bands(layer: Layer) -> str:
-    height, rows = layer.bands[-1][1], max(end - first for first, end in layer.bands)
-    return f"{height} rows in {len(layer.bands)} calls of at most {rows}"
+    height = layer.calls[-1].rows[1]
+    most = max(end - first for first, end in (call.rows for call in layer.calls))
+    return f"{height} rows in {len(layer.calls)} calls of at most {most}"
 
 
 def _about_weights(layer: Layer) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from codeq_compile.emit import format as c
 from codeq_compile.errors import ModelError
 from codeq_compile.ir import Node
-from codeq_compile.plan import Layer, Plan, each_band, operands
+from codeq_compile.memory.streams import banded
+from codeq_compile.plan import Layer, Plan, operands
 
 # A model may not be called like a header that its own files or the runtime include: its folder is
 # searched for headers, so <string.h> would become the model's.
@@ -77,7 +78,7 @@ def choose(plan: Plan) -> Names:
     params = {
         layer.node.name: _params(plan, layer, layers[layer.node.name])
         for layer in plan.layers
-        if layer.bands
+        if layer.calls
     }
     structs = [*layers.values(), *(name for each in params.values() for name in each.values())]
     buffers: dict[str, str] = {}
@@ -102,10 +103,11 @@ def choose(plan: Plan) -> Names:
 
 def _params(plan: Plan, layer: Layer, label: str) -> dict[object, str]:
     """The layer's own name for the shape that most of its bands have."""
-    shapes = [band.shape for band in each_band(plan.graph, layer.node, layer.bands)]
+    bands = [banded(plan.graph, layer.node, call.rows) for call in layer.calls]
+    shapes = [band.shape for band in bands if band is not None]
     usual, _ = Counter(shapes).most_common(1)[0]
     found: dict[object, str] = {}
-    for (row, _), shape in zip(layer.bands, shapes, strict=True):
+    for call, shape in zip(layer.calls, shapes, strict=True):
         if shape == usual:
             found[shape] = label
         elif shape == shapes[0]:
@@ -113,7 +115,7 @@ def _params(plan: Plan, layer: Layer, label: str) -> dict[object, str]:
         elif shape == shapes[-1]:
             found[shape] = f"{label}_last"
         else:
-            found.setdefault(shape, f"{label}_row{row}")
+            found.setdefault(shape, f"{label}_row{call.rows[0]}")
     return found
 
 

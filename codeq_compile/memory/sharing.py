@@ -13,14 +13,18 @@ from codeq_compile.memory.types import Io, Place
 def roots_of(graph: Graph, streams: Sequence[Stream] = ()) -> dict[str, str]:
     """For every tensor the first one that stands in the same bytes."""
     last_use = last_uses(graph)
-    stream_at = {p: each for each in streams for p in range(each.first, each.last + 1)}
+    stream_at = {
+        position: (each, later)
+        for each, later in ((each, [*still_read(graph, each)[1:], {}]) for each in streams)
+        for position in range(each.first, each.last + 1)
+    }
     roots = {name: name for name in graph.given}
     for position, node in enumerate(graph.nodes):
         if node.op.is_view:
             roots[node.output] = roots[node.inputs[0]]
         else:
             if position in stream_at:
-                reused = _reusable_by_rows(graph, node, stream_at[position], roots, last_use)
+                reused = _reusable_by_rows(graph, node, *stream_at[position], roots, last_use)
             else:
                 reused = _reusable(graph, node, position, roots, last_use)
             roots[node.output] = node.output if reused is None else roots[reused]
@@ -62,10 +66,14 @@ def _reusable_by_rows(
     graph: Graph,
     node: Node,
     stream: Stream,
+    later: Sequence[Mapping[str, int]],
     roots: Mapping[str, str],
     last_use: Mapping[str, int],
 ) -> str | None:
-    """The first input, made in the same stream, whose rows the node may overwrite with its own."""
+    """The first input, made in the same stream, whose rows the node may overwrite with its own.
+
+    `later` says for each call which is the first row of each tensor that calls behind it read.
+    """
     made_here = {each.output for each in graph.nodes[stream.first : stream.last + 1]}
     for index in node.op.overwrites(node.params):
         name = node.inputs[index]
@@ -76,23 +84,15 @@ def _reusable_by_rows(
             and graph.tensors[name].bytes == graph.output_type(node).bytes
             and all(last_use[tensor] <= stream.last for tensor in sharing)
             and places <= set(node.op.overwrites(node.params))
-            and _reads_each_row_last(graph, node, index, stream, sharing)
+            and all(
+                call.reads[index] == call.rows
+                and all(reads.get(tensor, math.inf) >= call.rows[1] for tensor in sharing)
+                for call, reads in zip(stream.calls, later, strict=True)
+                if call.layer == node.name
+            )
         ):
             return name
     return None
-
-
-def _reads_each_row_last(
-    graph: Graph, node: Node, index: int, stream: Stream, sharing: set[str]
-) -> bool:
-    """Every row of an input makes the same row of the output, and is not read again."""
-    later = [*still_read(graph, stream)[1:], {}]
-    return all(
-        call.reads[index] == call.rows
-        and all(after.get(tensor, math.inf) >= call.rows[1] for tensor in sharing)
-        for call, after in zip(stream.calls, later, strict=True)
-        if call.layer == node.name
-    )
 
 
 def fixed_place(graph: Graph, sharing: Sequence[str], io: Io) -> Place | None:

@@ -5,7 +5,7 @@ Inside of a stream a tensor that nobody else reads exists only as a window: the 
 to be read. Every row is computed once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from codeq_compile.ir.graph import Graph, Node
@@ -135,6 +135,23 @@ def banded(graph: Graph, node: Node, rows: Rows) -> Banded | None:
     )
 
 
+def distinct_bands(graph: Graph, node: Node, calls: Iterable[Call]) -> list[Banded]:
+    """A layer for each different shape of its calls, in order of their first use."""
+    alike: dict[object, Rows] = {}
+    for call in calls:
+        # the padding above depends on the first row where the image's own first row is read; that
+        # below follows from it and from the heights
+        top = call.rows[0] if any(first == 0 for first, _ in call.reads) else None
+        heights = tuple(end - first for first, end in (call.rows, *call.reads))
+        alike.setdefault((heights, top), call.rows)
+    found: dict[object, Banded] = {}
+    for rows in alike.values():
+        part = banded(graph, node, rows)
+        assert part is not None, f"{node.op.kind} is not computed in rows"
+        found.setdefault(part.shape, part)
+    return list(found.values())
+
+
 def _as_high(image: TensorType, rows: Rows) -> TensorType:
     return replace(image, shape=(rows[1] - rows[0], *image.shape[1:]))
 
@@ -167,7 +184,8 @@ def schedule(graph: Graph, first: int, last: int, rows: int) -> Stream:
         node = writers[tensor]
         while made[tensor] < end:
             span = (made[tensor], min(made[tensor] + rows, end))
-            band = banded(graph, node, span)
+            types = graph.input_types(node), graph.output_type(node)
+            band = node.op.band(node.params, *types, span)
             assert band is not None, f"{node.op.kind} is not computed in rows"
             for name, (_, stop) in zip(node.inputs, band.reads, strict=True):
                 if name in writers:

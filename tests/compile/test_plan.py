@@ -12,7 +12,7 @@ from codeq_compile import kernels, passes, target
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir import Graph, Weights
 from codeq_compile.ir.op import c_arrays
-from codeq_compile.memory.streams import schedule
+from codeq_compile.memory.streams import distinct_bands, schedule
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D, Conv2DParams
 from codeq_compile.ops.dwconv2d import DWConv2D
@@ -21,7 +21,7 @@ from codeq_compile.ops.lut import Lut
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.packing import CODECS, entropy_bytes
 from codeq_compile.packing.rle import Rle
-from codeq_compile.plan import Layer, Plan, distinct_bands, plan, scratch_in
+from codeq_compile.plan import Layer, Plan, plan, scratch_in
 from tests.graphs import random_int8, random_weights, s8
 from tests.libraries import planned, rows
 from tests.networks import VARIANTS, benchmark
@@ -410,7 +410,7 @@ def test_scratch_of_a_layer_in_a_stream_is_that_of_its_greediest_band() -> None:
 
     for before, after in zip(whole.layers, streamed.layers, strict=True):
         node, kernel = after.node, after.kernel
-        parts = distinct_bands(streamed.graph, node, after.bands)
+        parts = distinct_bands(streamed.graph, node, after.calls)
         needed = [
             p.node.op.scratch_bytes(
                 p.node.params, p.inputs, p.output, after.packed, kernel.family, kernel.isa

@@ -110,6 +110,7 @@ def test_calls_follow_each_other_without_gaps() -> None:
     plan = planned(rows(), io="arena", stream="auto")
 
     for layer in plan.layers:
-        assert layer.bands[0][0] == 0
-        assert layer.bands[-1][1] == plan.graph.output_type(layer.node).shape[0]
-        assert all(before[1] == after[0] for before, after in pairwise(layer.bands))
+        bands = [call.rows for call in layer.calls]
+        assert bands[0][0] == 0
+        assert bands[-1][1] == plan.graph.output_type(layer.node).shape[0]
+        assert all(before[1] == after[0] for before, after in pairwise(bands))
