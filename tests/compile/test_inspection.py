@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tflite_micro", reason="its schema writes the files that are inspected here")
+pytest.importorskip("onnx", reason="writes a file that is inspected here")
 
 from codeq_compile import ir
 from codeq_compile.errors import ModelError
@@ -123,3 +124,21 @@ def test_an_onnx_layer_without_a_rule_is_told_with_the_others(tmp_path: Path) ->
     assert not found.is_supported
     reasons = [layer.reason for layer in found.layers if layer.reason]
     assert {"codeq has no rule for it"} == set(reasons)
+
+
+def test_a_float_onnx_model_has_one_problem(tmp_path: Path) -> None:
+    """What to do is to be done once, and not for each layer."""
+    from onnx import TensorProto, helper
+
+    borders = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 4)) for name in "xy"]
+    nodes = [helper.make_node("Relu", ["x"], ["t"]), helper.make_node("Neg", ["t"], ["y"])]
+    graph = helper.make_graph(nodes, "g", borders[:1], borders[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    (tmp_path / "float.onnx").write_bytes(model.SerializeToString())
+
+    found = inspect(tmp_path / "float.onnx")
+
+    assert ["Relu", "Neg"] == [layer.kind for layer in found.layers]
+    assert not any(layer.reason for layer in found.layers)
+    (problem,) = found.problems
+    assert "quantize_static" in problem

@@ -128,7 +128,6 @@ def examine(model: Model) -> Examination:
         for name in {name for name in operator.inputs if name}:
             readers.setdefault(name, []).append(operator)
     building = Building(
-        opset=model.opset,
         readers={name: tuple(found) for name, found in readers.items()},
         outputs=frozenset(border.name for border in model.outputs),
         multiplier_bits=_multiplier_bits(model),
@@ -141,11 +140,7 @@ def examine(model: Model) -> Examination:
         each.index: _operator(building, each) for each in model.operators if is_fixed[each.index]
     }
     building.grids = quantization.grids(model, building.values, fixed)
-    problems = [
-        f'input "{border.name}": {reason}'
-        for border in model.inputs
-        if (reason := _input(building, border)) is not None
-    ]
+    problems = _inputs(building, model)
     for operator in model.operators:
         if not is_fixed[operator.index]:
             converted[operator.index] = _operator(building, operator)
@@ -163,8 +158,6 @@ def convert(model: Model, *, name: str) -> Imported:
     ModelError
         The graph would not be legal.
     """
-    if not any("Linear" in each.kind for each in model.operators):
-        raise UnsupportedOp([float_reason(model)])
     examination = examine(model)
     if examination.reasons:
         raise UnsupportedOp(examination.reasons)
@@ -192,7 +185,21 @@ def convert(model: Model, *, name: str) -> Imported:
     return Imported(graph=verify(graph), values=values)
 
 
-def float_reason(model: Model) -> str:
+def _inputs(building: Building, model: Model) -> list[str]:
+    """Make the model's inputs known; reasons why some cannot be, or why none makes sense."""
+    if not any("Linear" in each.kind for each in model.operators):
+        building.refused.update(border.name for border in model.inputs)
+        return [_float_reason(model)]
+    problems = []
+    for border in model.inputs:
+        reason = _input(building, border)
+        if reason is not None:
+            building.refused.add(border.name)
+            problems.append(f'input "{border.name}": {reason}')
+    return problems
+
+
+def _float_reason(model: Model) -> str:
     """Why a model without any QuantizeLinear cannot be converted."""
     kinds = {each.kind for each in model.operators}
     if "Quant" in kinds:

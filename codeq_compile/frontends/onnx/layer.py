@@ -44,7 +44,6 @@ class Building(Builder):
 
     Parameters
     ----------
-    opset : int
     readers : mapping of str to tuple of Operator
         Who reads a tensor of the file.
     outputs : frozenset of str
@@ -60,7 +59,6 @@ class Building(Builder):
         Tensors that refused operators would have written.
     """
 
-    opset: int
     readers: Mapping[str, tuple[Operator, ...]]
     outputs: frozenset[str]
     grids: Mapping[str, Grid] = field(default_factory=dict)

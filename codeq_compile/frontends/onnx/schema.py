@@ -85,11 +85,6 @@ class Tensor:
         """Elements of four bits."""
         return self.kind in _NIBBLES
 
-    @property
-    def bytes(self) -> int:
-        """As they are stored."""
-        return math.prod(self.shape) * _bits(self.kind) // 8
-
     def values(self) -> Array:
         """An array of its shape; int4 comes as int8 and uint4 as uint8.
 
@@ -146,12 +141,6 @@ def _nibbles(packed: NDArray[Any], *, signed: bool) -> Array:
     """Two elements a byte, the lower one first."""
     pairs = np.stack([packed << 4, packed & 0xF0], axis=1).astype(np.uint8).reshape(-1)
     return pairs.view(np.int8) >> 4 if signed else pairs >> 4
-
-
-def _bits(kind: ElementType) -> int:
-    if kind in _NIBBLES:
-        return 4
-    return 8 * np.dtype(_DTYPES.get(kind, "u1")).itemsize
 
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Tensor
