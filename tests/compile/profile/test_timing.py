@@ -16,7 +16,7 @@ from codeq_compile.profile.timing import time
 from codeq_compile.resources import targets_dir
 from codeq_compile.target import Run
 from tests.boards import found
-from tests.libraries import emitted, small_conv
+from tests.libraries import emitted, rows, small_conv
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -36,12 +36,17 @@ def subject(tmp_path: Path) -> Subject:
     found(tools.arm_cc)
     found(tools.qemu)
     emitted(small_conv(), tmp_path / "small", "nucleo_f411re")
-    prepared = prepare(tmp_path / "small", None, None, SAMPLES, 0)
-    emulated = Run(runner="qemu", machine="netduinoplus2")
+    return emulated(tmp_path / "small")
+
+
+def emulated(directory: Path) -> Subject:
+    """A library for a board that is not at hand, on one with the same memory map."""
+    prepared = prepare(directory, None, None, SAMPLES, 0)
+    machine = Run(runner="qemu", machine="netduinoplus2")
     return Subject(
         library=prepared.library,
         graph=prepared.graph,
-        board=msgspec.structs.replace(prepared.board, run=emulated),
+        board=msgspec.structs.replace(prepared.board, run=machine),
         rows=prepared.rows,
     )
 
@@ -87,6 +92,24 @@ def test_layers_are_read_behind_each_and_writing_belongs_to_none(
         (e.index, e.name, e.op, e.kernel) for e in timing.layers
     ]
     assert [subject.macs(e) for e in subject.library.layers] == [e.macs for e in timing.layers]
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_layer_of_a_stream_has_the_cycles_of_all_its_calls(tmp_path: Path) -> None:
+    """Its last row alone would look fast."""
+    found(tools.arm_cc)
+    found(tools.qemu)
+    emitted(rows(), tmp_path / "rows", "nucleo_f411re", stream="auto")
+    streamed = emulated(tmp_path / "rows")
+
+    timing = time(tmp_path / "rows", streamed)
+
+    order = streamed.library.order
+    start = (SAMPLES - 1) * (2 * len(order) + 2) + 1
+    expected = dict.fromkeys((1, 2, 3, 4), 0)
+    for n, layer in enumerate(order):
+        expected[layer] += between(start + 2 * n, start + 2 * n + 1)
+    assert expected == {layer.index: layer.cycles for layer in timing.layers}
 
 
 def test_a_counter_that_stands_still_is_no_time(subject: Subject, tmp_path: Path) -> None:
