@@ -150,7 +150,8 @@ def compile(
         bytes with other tensors and a run overwrites its inputs.
     stream : {"off", "auto"}
         Whether neighbouring layers are computed some rows at a time where that makes the arena
-        smaller by a tenth or more. It costs instructions and flash for the calls.
+        smaller by a tenth or more; with `ram` no more than that needs. It costs instructions, and
+        flash for the calls.
     place : str
         ``weights=flash,arena=dtcm,code=itcm``: memories of the target for weights, arena and inner
         loops, which then have sections of their own; flash and RAM by default.
@@ -186,7 +187,7 @@ def compile(
         command = _command(source.name, target, packing, lossless, limits, io, stream, place)
 
     def made(packing: str) -> Compiled:
-        decided = plan(graph, board, packing, io, weights, stream)
+        decided = plan(graph, board, packing, io, weights=weights, stream=stream, ram=ram)
         budgets.check_plan(limits, decided)
         with staging(directory) as folder:
             library = write(

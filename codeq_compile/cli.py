@@ -257,7 +257,7 @@ def budget(name: str, what: str) -> Callable[..., Any]:
     type=click.Choice(typing.get_args(Streaming)),
     default="off",
     show_default=True,
-    help="auto: compute layers some rows at a time where it saves RAM; costs instructions.",
+    help="auto: compute layers some rows at a time where that saves RAM, or as --ram needs.",
 )
 @click.option(
     "--place",

@@ -173,6 +173,7 @@ def plan(
     io: Io = "caller",
     weights: int | None = None,
     stream: Streaming = "off",
+    ram: int | None = None,
 ) -> Plan:
     """Decide everything for a lowered graph.
 
@@ -197,6 +198,9 @@ def plan(
     stream : {"off", "auto"}
         Whether layers may be executed some rows at a time where that makes the arena smaller by a
         tenth or more. It costs instructions: each call decodes its weights again.
+    ram : int, optional
+        Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows no
+        more than that needs.
 
     Raises
     ------
@@ -218,9 +222,7 @@ def plan(
     plain = _plan(graph, target, packing, layers, io)
     smallest = _in_place(plain)
     if stream == "auto":
-        flowing = _in_place(_streamed(plain))
-        if flowing.arena_bytes <= WORTH * smallest.arena_bytes:
-            smallest = flowing
+        smallest = _flowing(plain, smallest, ram)
     roomy = _replan(smallest, _layers_with_room(smallest))
     return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
 
@@ -287,11 +289,25 @@ def _with_params(graph: Graph, layer: Layer, params: Any) -> Layer:
     return replace(layer, node=node, scratch_bytes=scratch)
 
 
-def _streamed(plan: Plan) -> Plan:
-    """With those streams that make the arena smallest."""
+def _flowing(plain: Plan, smallest: Plan, ram: int | None) -> Plan:
+    """The plan with streams, if they are enough to fit `ram`, or make the arena much smaller."""
+    if ram is not None:
+        if smallest.ram_bytes <= ram:
+            return smallest
+        enough = _streamed(plain, ram - (plain.ram_bytes - plain.arena_bytes))
+        if enough.ram_bytes <= ram:
+            return enough
+    flowing = _in_place(_streamed(plain))
+    return flowing if flowing.arena_bytes <= WORTH * smallest.arena_bytes else smallest
+
+
+def _streamed(plan: Plan, enough: int = 0) -> Plan:
+    """With those streams that make the arena smallest, or small enough."""
     graph, memory = plan.graph, plan.memory
     scratch = {layer.node.name: layer.scratch_bytes for layer in plan.layers}
-    streams = choose_streams(graph, scratch, partial(scratch_in, plan), memory.alignment, memory.io)
+    streams = choose_streams(
+        graph, scratch, partial(scratch_in, plan), memory.alignment, memory.io, max(0, enough)
+    )
     return with_streams(plan, streams) if streams else plan
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which layers become streams: those that make the largest sum of live bytes smallest."""
+"""Which layers become streams: those that bring the largest sum of live bytes to a bound."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from codeq_compile.ir.graph import Graph
 from codeq_compile.memory.lifetimes import lifetimes
@@ -21,11 +22,16 @@ Scratch = Callable[[Stream], Mapping[str, int] | None]
 
 
 def choose_streams(
-    graph: Graph, scratch: Mapping[str, int], scratch_in: Scratch, alignment: int, io: Io
+    graph: Graph,
+    scratch: Mapping[str, int],
+    scratch_in: Scratch,
+    alignment: int,
+    io: Io,
+    enough: int = 0,
 ) -> tuple[Stream, ...]:
     """The streams with which the fewest bytes are alive at once; none where that saves little.
 
-    Of equally good ones those with the fewest calls, each with the most rows a call.
+    Of equally good ones those that decode the fewest weights.
 
     Parameters
     ----------
@@ -35,8 +41,10 @@ def choose_streams(
     scratch_in : callable
     alignment, io
         As in `plan_memory`.
+    enough : int
+        Bytes below which nothing is gained.
     """
-    return _Choice(graph, scratch, scratch_in, alignment, io).streams()
+    return _Choice(graph, scratch, scratch_in, alignment, io).streams(enough)
 
 
 class _Choice:
@@ -58,29 +66,32 @@ class _Choice:
         whole = lifetimes(graph, scratch, roots_of(graph), (), alignment, io)
         self._buffers = whole
         self._whole = live_bytes(whole, len(graph.nodes))
-        self._limit = int(WORTH * max(self._whole, default=0))
+        self._weights = {
+            node.name: node.weights.codes.size if node.weights is not None else 0
+            for node in graph.nodes
+        }
 
-    def streams(self) -> tuple[Stream, ...]:
-        candidates = {}
-        for first, last in self._spans():
-            stream = schedule(self._graph, first, last, ROWS[0])
-            if (peak := self._peak(stream)) <= self._limit:
-                candidates[first, last] = (peak, stream)
-        bound = self._bound({span: peak for span, (peak, _) in candidates.items()})
-        if bound > self._limit:
+    def streams(self, enough: int) -> tuple[Stream, ...]:
+        limit = max(int(WORTH * max(self._whole, default=0)), enough)
+        finest = {
+            span: self._peak(schedule(self._graph, *span, ROWS[0])) for span in self._spans(limit)
+        }
+        bound = max(self._bound(finest), enough)
+        if bound > limit:
             return ()
-        fitting = [stream for peak, stream in candidates.values() if peak <= bound]
-        return tuple(self._coarser(stream, bound) for stream in self._fewest_calls(fitting, bound))
+        fitting = [span for span, peak in finest.items() if peak <= bound]
+        candidates = (schedule(self._graph, *span, rows) for span in fitting for rows in ROWS)
+        return self._least_work([each for each in candidates if self._peak(each) <= bound], bound)
 
-    def _spans(self) -> Iterator[tuple[int, int]]:
+    def _spans(self, limit: int) -> Iterator[tuple[int, int]]:
         """Neighbours that can be computed in rows, and stand among few enough other bytes."""
         nodes = self._graph.nodes
         by_rows = [banded(self._graph, node, (0, 1)) is not None for node in nodes]
         for first, last in itertools.combinations(range(len(nodes)), 2):
             if (
                 all(by_rows[first : last + 1])
-                and max(self._whole[first : last + 1]) > self._limit // 2
-                and self._around(first, last) <= self._limit
+                and max(self._whole[first : last + 1]) > limit // 2
+                and self._around(first, last) <= limit
             ):
                 yield first, last
 
@@ -94,11 +105,11 @@ class _Choice:
             and not first <= buffer.first <= buffer.last <= last
         )
 
-    def _peak(self, stream: Stream) -> int:
+    def _peak(self, stream: Stream) -> float:
         """Most bytes alive while a stream is executed."""
         own = self._scratch_in(stream)
         if own is None:
-            return self._limit + 1
+            return math.inf
         roots = roots_of(self._graph, [stream])
         placed = place_stream(self._graph, stream, roots)
         scratch = {**self._scratch, **own}
@@ -106,9 +117,9 @@ class _Choice:
         live = live_bytes(buffers, len(self._graph.nodes))
         return max(live[stream.first : stream.last + 1])
 
-    def _bound(self, peaks: Mapping[tuple[int, int], int]) -> int:
+    def _bound(self, peaks: Mapping[tuple[int, int], float]) -> float:
         """The least peak of all nodes, each executed as a whole or in one stream."""
-        least = [0]
+        least: list[float] = [0]
         for position, whole in enumerate(self._whole):
             ways = [max(least[position], whole)]
             ways += [
@@ -117,23 +128,21 @@ class _Choice:
             least.append(min(ways))
         return least[-1]
 
-    def _fewest_calls(self, streams: list[Stream], bound: int) -> tuple[Stream, ...]:
-        """Streams for all nodes that need one."""
+    def _least_work(self, streams: Sequence[Stream], bound: float) -> tuple[Stream, ...]:
+        """Streams for all nodes that need one, so that the fewest weights are decoded."""
         best: list[tuple[float, tuple[Stream, ...]]] = [(0, ())]
         for position, whole in enumerate(self._whole):
-            calls, chosen = best[position]
-            ways = [(calls + 1 if whole <= bound else float("inf"), chosen)]
-            for stream in streams:
-                if stream.last == position:
-                    calls, chosen = best[stream.first]
-                    ways.append((calls + len(stream.calls), (*chosen, stream)))
-            best.append(min(ways, key=lambda way: way[0]))
+            work, chosen = best[position]
+            ways = [(work + self._work([self._graph.nodes[position].name]), chosen)]
+            if whole > bound:
+                ways = []
+            for stream in (stream for stream in streams if stream.last == position):
+                work, chosen = best[stream.first]
+                own = self._work(call.layer for call in stream.calls)
+                ways.append((work + own, (*chosen, stream)))
+            best.append(min(ways, key=lambda way: way[0], default=(math.inf, ())))
         return best[-1][1]
 
-    def _coarser(self, stream: Stream, bound: int) -> Stream:
-        """The same layers with the most rows a call that stay within the bound."""
-        for rows in reversed(ROWS[1:]):
-            other = schedule(self._graph, stream.first, stream.last, rows)
-            if self._peak(other) <= bound:
-                return other
-        return stream
+    def _work(self, calls: Iterable[str]) -> int:
+        """Weights that calls of some layers decode, and the calls themselves."""
+        return sum(self._weights[layer] + 1 for layer in calls)

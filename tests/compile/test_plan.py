@@ -437,3 +437,19 @@ def test_a_kernel_that_needs_more_pixels_than_a_band_has_refuses(
 
     assert scratch_in(result, schedule(result.graph, 0, 1, 1)) is None
     assert scratch_in(result, schedule(result.graph, 0, 1, 2)) is not None
+
+
+def test_with_a_budget_rows_are_computed_as_few_times_as_it_allows() -> None:
+    """Time is paid for the bytes that are missing, not for all that could be saved."""
+    graph = passes.run(rows())
+    whole, least = plan(graph, M4), plan(graph, M4, stream="auto")
+
+    budgets = (least.ram_bytes, (least.ram_bytes + whole.ram_bytes) // 2, whole.ram_bytes)
+    plans = [plan(graph, M4, stream="auto", ram=ram) for ram in budgets]
+
+    assert all(each.ram_bytes <= ram for each, ram in zip(plans, budgets, strict=True))
+    calls = [sum(len(layer.calls) for layer in each.layers) for each in plans]
+    assert calls == sorted(calls, reverse=True)
+    assert calls[0] > calls[1] > calls[2] == 0
+    # what cannot be reached comes as near as it can: the budget then says what is missing
+    assert least.ram_bytes == plan(graph, M4, stream="auto", ram=1).ram_bytes

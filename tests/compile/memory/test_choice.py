@@ -56,15 +56,28 @@ def test_no_other_single_stream_needs_less(graph: Graph) -> None:
     assert best <= WORTH * bytes_with(graph)
 
 
-def test_of_equal_streams_the_one_with_most_rows_a_call_is_taken(graph: Graph) -> None:
+def test_of_equal_streams_the_one_with_fewest_calls_is_taken(graph: Graph) -> None:
     """Each call decodes its weights again."""
     (stream,) = chosen(graph)
     best = bytes_with(graph, stream)
 
+    assert stream.rows in ROWS
     for rows in ROWS:
-        if rows > stream.rows:
-            other = schedule(graph, stream.first, stream.last, rows)
-            assert bytes_with(graph, other) > best
+        other = schedule(graph, stream.first, stream.last, rows)
+        assert bytes_with(graph, other) > best or len(other.calls) >= len(stream.calls)
+
+
+def test_no_more_is_done_than_is_enough(graph: Graph) -> None:
+    """Whoever has the RAM shall not pay for less of it."""
+    least, whole = bytes_with(graph, *chosen(graph)), bytes_with(graph)
+    calls = []
+    for enough in range(least, whole, 16):
+        streams = choose_streams(graph, {}, none, 4, "arena", enough)
+        assert bytes_with(graph, *streams) <= enough
+        calls.append(sum(len(stream.calls) for stream in streams))
+
+    assert calls == sorted(calls, reverse=True)
+    assert calls[-1] < calls[0]
 
 
 def test_layers_stay_whole_where_little_is_saved(rng: np.random.Generator) -> None:
