@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model file holds, layer by layer, and what stands in the way of compiling it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def _cq(path: Path) -> Inspection:
         format="cq",
         description=graph.name,
         layers=tuple(_node_layer(graph, node) for node in graph.nodes),
-        problems=tuple(_obstacles(graph)),
+        problems=tuple(_obstacles(lambda: graph)),
     )
 
 
@@ -99,7 +99,7 @@ def _onnx(path: Path) -> Inspection:
     examination = onnx.examine(model)
     problems = list(examination.problems)
     if not examination.reasons:
-        problems += _obstacles(onnx.convert(model, name="model").graph)
+        problems += _obstacles(lambda: onnx.convert(model, name="model").graph)
     tensors = examination.building.tensors
     return Inspection(
         file=path.name,
@@ -117,10 +117,7 @@ def _tflite(path: Path, kernels: Kernels) -> Inspection:
     examination = tflite.examine(model, kernels)
     problems = list(examination.problems)
     if not examination.reasons:
-        try:
-            problems += _obstacles(tflite.convert(model, name="model", kernels=kernels).graph)
-        except ModelError as error:  # each layer is fine, and their graph is not legal
-            problems.append(str(error))
+        problems += _obstacles(lambda: tflite.convert(model, name="model", kernels=kernels).graph)
     tensors = examination.building.tensors
     return Inspection(
         file=path.name,
@@ -131,10 +128,10 @@ def _tflite(path: Path, kernels: Kernels) -> Inspection:
     )
 
 
-def _obstacles(graph: Graph) -> list[str]:
-    """Why a legal graph cannot become integers, such as an accumulator that could overflow."""
+def _obstacles(graph: Callable[[], Graph]) -> list[str]:
+    """Why layers that are fine one by one give no legal graph, or none that becomes integers."""
     try:
-        passes.run(graph)
+        passes.run(graph())
     except ModelError as error:
         return [str(error)]
     return []
