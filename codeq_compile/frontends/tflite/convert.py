@@ -86,8 +86,11 @@ def examine(model: Model, kernels: Kernels = Kernels.TFLM) -> Examination:
     """
     if len(model.operators) > MAX_OPERATORS:
         raise ModelError(f"{len(model.operators)} operators, more than {MAX_OPERATORS}")
+    dense = {
+        each for densify in model.operators if densify.kind == "DENSIFY" for each in densify.outputs
+    }
     read = (tensor for each in model.operators for tensor in each.inputs if tensor is not None)
-    elements = sum(tensor.elements for tensor in read if tensor.is_constant)
+    elements = sum(tensor.elements for tensor in read if tensor.is_constant or tensor in dense)
     if elements > MAX_CONSTANT_ELEMENTS:
         raise ModelError(
             f"its operators read {elements} constants, more than {MAX_CONSTANT_ELEMENTS}: not for "

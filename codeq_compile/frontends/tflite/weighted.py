@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: weights of int8 or int4, per tensor or channel."""
+"""Layers with weights of int8 or int4, per tensor or channel: convolutions, FULLY_CONNECTED, SVDF.
+
+DENSIFY, which stands between sparse weights and convolutions, is theirs."""
 
 import numpy as np
 
@@ -168,6 +170,15 @@ def svdf(layer: Layer) -> None:
         weights=weights(layer, codes, axis=0),
         bias=_bias(layer, position=3),
     )
+
+
+@handles("DENSIFY")
+def densify(layer: Layer) -> None:
+    """The sparse weights of the layers that read it, which stay sparse; nothing is computed."""
+    stored, dense = layer.tensor(0), layer.output
+    if (stored.kind, stored.shape) != (dense.kind, dense.shape):
+        raise Refusal(f"it makes {dense} of {stored}")
+    layer.building.folded[dense.index] = layer.constant(0, "values")
 
 
 def _codes(layer: Layer, rank: int) -> Array:

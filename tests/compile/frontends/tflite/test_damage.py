@@ -68,8 +68,11 @@ def sparse_file() -> bytes:
     x, y = file.tensor((1, 4), scale=0.1), file.tensor((1, 3), scale=0.1)
     w = file.tensor((3, 4), scale=0.1, data=np.array([1, 2], np.int8))
     file.graph.tensors[w].sparsity = imports.compressed_rows([0, 1, 1, 2], [2, 0], rows=3)
+    dense, z = file.tensor((3, 4), scale=0.1), file.tensor((1, 3), scale=0.1)
     file.operator("FULLY_CONNECTED", [x, w, -1], [y], "FullyConnectedOptions")
-    return file.bytes([x], [y])
+    file.operator("DENSIFY", [w], [dense], "DensifyOptions")
+    file.operator("FULLY_CONNECTED", [x, dense, -1], [z], "FullyConnectedOptions")
+    return file.bytes([x], [y, z])
 
 
 def folding_file() -> bytes:

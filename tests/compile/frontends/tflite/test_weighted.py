@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("tflite_micro", reason="needs the package tflite-micro, the oracle")
 
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
 from codeq_compile import passes, target
 from codeq_compile.errors import UnsupportedOp
 from codeq_compile.frontends.tflite import Kernels
@@ -131,6 +133,51 @@ def test_sparse_weights_are_read_and_stay_sparse(rng: np.random.Generator) -> No
     (layer,) = plan(passes.run(graph), target.load("host")).layers
     assert layer.packed is not None
     assert layer.packed.packing in {"bitmask", "rle"}
+
+
+def test_weights_behind_densify_are_those_of_the_layer(rng: np.random.Generator) -> None:
+    """The converter puts one before every convolution with sparse weights."""
+    codes = rng.integers(1, 100, (8, 1, 1, 40)).astype(np.int8)
+    codes[rng.random(codes.shape) < 0.9] = 0
+    graphs = []
+    for sparse in (False, True):
+        file = File()
+        x = file.tensor((1, 3, 2, 40), scale=0.1, zero_point=-5)
+        y = file.tensor((1, 3, 2, 8), scale=0.5, zero_point=3)
+        data = codes[codes != 0] if sparse else codes
+        w = stored = file.tensor(codes.shape, data=data, scale=0.02)
+        if sparse:
+            rows = codes.reshape(8, 40)
+            segments = np.concatenate([[0], np.cumsum((rows != 0).sum(axis=1))]).tolist()
+            columns = np.nonzero(rows)[1].tolist()
+            sparsity = imports.compressed_rows(segments, columns, rows=8)
+            ones = [schema.DimensionMetadataT() for _ in range(2)]
+            for each in ones:
+                each.format, each.denseSize = schema.DimensionType.DENSE, 1
+            first, last = sparsity.dimMetadata
+            sparsity.traversalOrder, sparsity.dimMetadata = [0, 1, 2, 3], [first, *ones, last]
+            file.graph.tensors[stored].sparsity = sparsity
+            w = file.tensor(codes.shape, scale=0.02)
+            file.operator("DENSIFY", [stored], [w], "DensifyOptions")
+        fields = {"strideH": 1, "strideW": 1}
+        file.operator("CONV_2D", [x, w, -1], [y], "Conv2DOptions", **fields)
+        graphs.append(imports.imported(file, [x], [y]))
+
+    (plain,), (behind,) = (graph.nodes for graph in graphs)
+    assert plain.weights is not None
+    assert behind.weights is not None
+    np.testing.assert_array_equal(plain.weights.values, behind.weights.values)
+    assert (plain.op, plain.weights.scale.tolist()) == (behind.op, behind.weights.scale.tolist())
+
+
+def test_densify_of_another_shape_is_refused(rng: np.random.Generator) -> None:
+    """Its values would be read in another order."""
+    file, x, y = linear(np.ones((2, 3)))
+    dense = file.tensor((3, 2), scale=0.02)
+    file.operator("DENSIFY", [1], [dense], "DensifyOptions")
+
+    with pytest.raises(UnsupportedOp, match=r"DENSIFY .* makes int8\[3,2\] of int8\[2,3\]"):
+        imports.imported(file, [x], [y])
 
 
 @pytest.mark.parametrize("same", [True, False])
