@@ -42,8 +42,8 @@ from codeq_train.recipes.recipe import Run, train_float
 INPUTS, BATCH = 512, 64
 RECIPES = {"kws": kws, "ic": ic}
 TECHNIQUES = {
-    "nearest": {"rounding": "nearest", "bias_correction": False},
-    "nearest, bias correction": {"rounding": "nearest"},
+    "nearest": {"rounding": "nearest", "bias_correction": False, "equalization": False},
+    "nearest, bias correction": {"rounding": "nearest", "equalization": False},
     "AdaRound": {"rounding": "adaround"},
     "error feedback": {"rounding": "error_feedback"},
     "error feedback, not equalized": {"rounding": "error_feedback", "equalization": False},
