@@ -60,9 +60,6 @@ BOTH_COMPILERS = ("microbit", "mps2_an386", "mps3_an547")
 PIXELS = (25, 5, 64)
 """Activations of the keyword spotter."""
 
-DENSE = "dense8"
-"""The only variant without sparse streams: --packing fast changes nothing in it."""
-
 SPARSE_ZEROS = 0.8
 TERNARY_ZEROS = 0.5
 
@@ -136,7 +133,7 @@ def network_figures(
 def network_figure(compiler: str, board: str, network: str, variant: str) -> NetworkFigure:
     """A network, compiled for a board as a user would, and run on it once."""
     graph = benchmark(network, variant)
-    with _profiled(graph, board, "auto" if variant == DENSE else FAST) as (compiled, profile):
+    with _profiled(graph, board, FAST) as (compiled, profile):
         flash, ram = compiled.report.flash, compiled.report.ram
         assert flash.code is not None
         assert flash.total is not None

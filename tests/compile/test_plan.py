@@ -149,6 +149,25 @@ def test_int8_weights_take_their_shortest_form_unless_a_codec_was_asked_for(
     assert {"narrow": (8, 0, 0), "sign": (8, 0, 0), "few": (8, 0, 0)} == kept("dense")
 
 
+def test_fast_leaves_bytes_where_they_are_for_a_bit_a_weight(rng: np.random.Generator) -> None:
+    """Seven bits save an eighth and are decoded; six save a quarter."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(40))
+    for name, largest in [("seven", 63), ("six", 31)]:
+        codes = rng.integers(-largest, largest + 1, (40, 40)).astype(np.int8)
+        codes[0, 0] = largest
+        layer = Weights(codes=codes, bits=8, scale=np.full(1, 0.01, np.float32))
+        x = builder.add(Linear(), x, weights=layer, name=name)
+    graph = passes.run(builder.graph(x), "literal")
+
+    def widths(asked: str) -> dict[str, int]:
+        layers = by_name(plan(graph, M4, asked))
+        return {name: layer.packed.bits for name, layer in layers.items() if layer.packed}
+
+    assert {"seven": 7, "six": 6} == widths("auto")
+    assert {"seven": 8, "six": 6} == widths("fast")
+
+
 def test_small_takes_prefix_codes_where_they_are_shorter(rng: np.random.Generator) -> None:
     """Many small weights and few large ones: below their width, and as short as a table allows."""
     builder = GraphBuilder(rng)

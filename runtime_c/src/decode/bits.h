@@ -21,6 +21,12 @@ static inline struct cq_bits cq_bits_at(const uint8_t *at, const uint8_t *end)
     return bits;
 }
 
+/** @brief The four bytes at `at`. */
+static inline uint32_t cq_bits_word(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
 /**
  * @brief Read ahead: 24 bits or more, or all that are left.
  *
@@ -30,9 +36,7 @@ static inline void cq_bits_refill(struct cq_bits *bits)
 {
     const uint8_t *const at = bits->at;
     if (bits->end - at >= 4) {
-        const uint32_t word =
-            (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-        bits->buffer |= word << bits->count;
+        bits->buffer |= cq_bits_word(at) << bits->count;
         bits->at = at + (31u - bits->count) / 8u;
         bits->count |= 24u;
         return;

@@ -9,6 +9,35 @@ static void cq_dense_init(struct cq_cursor *cursor, const struct cq_weights *wei
     cq_cursor_init(cursor, weights, bits);
 }
 
+/* A field at bit `at` of a word as two's complement. */
+static inline int8_t cq_dense_field(uint32_t word, uint32_t at, uint32_t width)
+{
+    const uint32_t top = 32u - width;
+    return (int8_t)cq_shift_right(cq_to_signed(word >> at << top), top);
+}
+
+/* Three fields at a time, as long as there are three and four bytes to read them from: less than a
+ * byte and 24 bits are in every word.  Returns how many. */
+CQ_FAST_CODE static int32_t cq_dense_threes(struct cq_bits *codes, uint32_t width, int32_t count,
+                                            int8_t *weight)
+{
+    const uint8_t *const start = codes->at - (codes->count != 0u);
+    const int32_t bytes = (int32_t)(codes->end - start);
+    uint32_t bit = (8u - codes->count) % 8u;
+    int32_t done = 0;
+    for (; count - done >= 3 && (int32_t)(bit / 8u) <= bytes - 4; done += 3, bit += 3u * width) {
+        const uint32_t word = cq_bits_word(start + bit / 8u) >> bit % 8u;
+        weight[done] = cq_dense_field(word, 0u, width);
+        weight[done + 1] = cq_dense_field(word, width, width);
+        weight[done + 2] = cq_dense_field(word, 2u * width, width);
+    }
+    *codes = cq_bits_at(start + bit / 8u, codes->end);
+    if (bit % 8u != 0u) {
+        (void)cq_bits_take(codes, bit % 8u);
+    }
+    return done;
+}
+
 CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int32_t count,
                                                   void *scratch)
 {
@@ -22,7 +51,7 @@ CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int3
     }
     int8_t *const weight = scratch;
     struct cq_bits codes = cursor->codes;
-    for (int32_t i = 0; i < count; ++i) {
+    for (int32_t i = cq_dense_threes(&codes, map.width, count, weight); i < count; ++i) {
         weight[i] = (int8_t)cq_take_code(&codes, map);
     }
     cursor->codes = codes;
