@@ -113,8 +113,20 @@ def select(op: Op[Any], params: object, packed: Packed | None, target: Target) -
     NoKernel
         No row matches; the message names the two nearest ones and how they differ.
     """
+    for kernel in serving(op, params, packed, target):
+        return kernel
+    raise NoKernel(_nearest(op.kind, _wanted(op, params, packed, target), target))
+
+
+def serving(op: Op[Any], params: object, packed: Packed | None, target: Target) -> list[Kernel]:
+    """Every kernel that could serve a layer, in the order in which `select` prefers them."""
+    known = set(rows())
+    return [kernel for kernel in _wanted(op, params, packed, target) if kernel in known]
+
+
+def _wanted(op: Op[Any], params: object, packed: Packed | None, target: Target) -> list[Kernel]:
     families = op.families(params)
-    wanted = [
+    return [
         Kernel(
             family=family,
             act=op.act(params),
@@ -125,11 +137,6 @@ def select(op: Op[Any], params: object, packed: Packed | None, target: Target) -
         for isa in target.isa
         for family in families
     ]
-    known = set(rows())
-    for kernel in wanted:
-        if kernel in known:
-            return kernel
-    raise NoKernel(_nearest(op.kind, wanted, target))
 
 
 def _nearest(kind: str, wanted: list[Kernel], target: Target) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from codeq_compile import cost
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import CArray, c_arrays
@@ -17,7 +18,7 @@ from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import Io, MemoryPlan, Stream, choose_streams, plan_memory
 from codeq_compile.memory.choice import WORTH
-from codeq_compile.memory.streams import Call, distinct_bands
+from codeq_compile.memory.streams import Call, banded, distinct_bands
 from codeq_compile.ops.base import SPARSE, align4
 from codeq_compile.packing import CODECS, applicable, forms, pack, unpack
 from codeq_compile.target import Target
@@ -111,6 +112,41 @@ class Plan:
     packing: str
     layers: tuple[Layer, ...]
     memory: MemoryPlan = field(repr=False)
+
+    def price(self, layer: Layer) -> cost.Price | None:
+        """Predicted instructions of a layer, all its calls together; None where nothing is known
+        of its kernel here.
+        """
+        node, core = layer.node, self.target.core
+        whole = (node, self.graph.input_types(node), self.graph.output_type(node))
+        bands = (banded(self.graph, node, call.rows) for call in layer.calls)
+        parts = [(band.node, band.inputs, band.output) for band in bands if band] or [whole]
+        found = [cost.price(*part, layer.packed, layer.kernel, core) for part in parts]
+        known = [price for price in found if price is not None]
+        return cost.total(known) if len(known) == len(found) else None
+
+    def candidates(self, layer: Layer) -> "Candidates":
+        """What the choice of its packing was made from."""
+        return _candidates(
+            _written(self.graph, layer.node, self.packing), self.target, self.packing
+        )
+
+    def prices(self, layer: Layer) -> dict[str, cost.Price]:
+        """Predicted instructions in every packing that has a kernel here, as far as known."""
+        core, graph = self.target.core, self.graph
+        inputs, output = graph.input_types(layer.node), graph.output_type(layer.node)
+        found = {
+            name: cost.price(for_kernel(layer, node, kernel), inputs, output, packed, kernel, core)
+            for name, (node, kernel, packed) in self.candidates(layer).items()
+        }
+        return {name: price for name, price in found.items() if price is not None}
+
+    @property
+    def instructions(self) -> int | None:
+        """Predicted for one inference; None where it is not known of every layer."""
+        prices = [self.price(layer) for layer in self.layers]
+        known = [price.instructions for price in prices if price is not None]
+        return sum(known) if len(known) == len(prices) else None
 
     @property
     def weights_bytes(self) -> int:
@@ -434,7 +470,7 @@ def _layer(
     candidates = _candidates(_written(graph, node, packing), target, packing)
     name, note = _choice(node, candidates, packing)
     node, kernel, packed = candidates[name]
-    node = replace(node, params=node.op.with_kernel(node.params, kernel.family, kernel.isa))
+    node = _served(node, kernel)
     _check_stream(node, packed)
     params = node.op.c_params(node.params, inputs, output, packed)
     arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]
@@ -456,6 +492,15 @@ def _layer(
         if node.weights is not None and name in SPARSE
         else macs,
     )
+
+
+def for_kernel(layer: Layer, node: Node, kernel: Kernel) -> Node:
+    """A layer, or another form of it, as it would be if this kernel served it."""
+    return layer.node if kernel == layer.kernel else _served(node, kernel)
+
+
+def _served(node: Node, kernel: Kernel) -> Node:
+    return replace(node, params=node.op.with_kernel(node.params, kernel.family, kernel.isa))
 
 
 def operands(graph: Graph, node: Node) -> list[tuple[str, CArray]]:

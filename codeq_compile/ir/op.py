@@ -158,6 +158,10 @@ class Op(ABC, Generic[Params]):
         """Kernel families of kernels.inc that may serve this node, the most special first."""
         return (self.kind,)
 
+    def unfit_families(self, params: Params) -> Mapping[str, str]:
+        """Families that cannot serve this node, and why."""
+        return {}
+
     def act(self, params: Params) -> str:
         """Element type of the input, as kernels.inc has it."""
         return "s8"
@@ -185,6 +189,22 @@ class Op(ABC, Generic[Params]):
     ) -> int:
         """Bytes of scratch that kernels of `family` for `isa` use; a multiple of 4."""
         return 0
+
+    def trips(
+        self,
+        params: Params,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Mapping[str, float]:
+        """How often each part of the loop nest of such a kernel is executed in one call.
+
+        `codeq_compile.cost` knows what each costs. Names that begin with "nonzeros" are
+        proportional to the weights that are not 0, "stream bytes" to the bytes in flash.
+        """
+        return {"elements": output.elements}
 
     def output_range(
         self,

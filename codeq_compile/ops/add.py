@@ -20,6 +20,14 @@ from codeq_compile.ops.base import (
     repeated,
 )
 from codeq_compile.ops.elementwise import LEFT_SHIFT, aligned, by_period, lookup
+from codeq_compile.ops.trips import Trips, ceil
+
+DSP_MIN_PERIOD = 8
+"""Shorter second operands are not worth a call of the dsp loop; CQ_ADD_MIN_PERIOD of runtime_c."""
+SWAR_BLOCK = 16
+"""Elements that a swar kernel aligns before it requantizes them; CQ_ADD_BLOCK of runtime_c."""
+HELIUM_REPEATED = 64
+"""Bytes in which an mve kernel repeats a short operand; CQ_REPEATED of runtime_c."""
 
 TABLE_BYTES = 1024
 """Of 256 terms."""
@@ -144,6 +152,30 @@ class Add(Op[AddParams]):
     ) -> Band | None:
         return elementwise_band(self, params, inputs, output, rows)
 
+    def trips(
+        self,
+        params: AddParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        size, period = output.elements, inputs[1].elements
+        if isa == "mve":
+            return _helium_trips(size, period)
+        if isa == "dsp" and _is_short(params) and period >= DSP_MIN_PERIOD:
+            is_tabled = self.scratch_bytes(params, inputs, output, packed, family, isa) > 0
+            is_relu = params.clamp[0] >= params.out_zero
+            form = "rectified" if is_relu else "rounded"
+            return {
+                "runs": size // period,
+                "tables": is_tabled,
+                f"elements by table, {form}" if is_tabled else "elements": size,
+                "elements clamped": size * (params.clamp != (-128, 127)),
+            }
+        return {"blocks": ceil(size, SWAR_BLOCK), "elements of any factor": size}
+
     def output_range(
         self,
         params: AddParams,
@@ -171,3 +203,22 @@ class Add(Op[AddParams]):
             )
         ]
         return np.array([params.out_scale.bound(sum(terms))], np.int64)
+
+
+def _is_short(params: AddParams) -> bool:
+    """The dsp loop serves: an input's factor is 1/2, and the output's has the short form."""
+    half = Scale(multiplier=1 << 30, exponent=0)
+    return half in (params.a_scale, params.b_scale) and params.out_scale.exponent <= -2
+
+
+def _helium_trips(size: int, period: int) -> Trips:
+    """add_mve.c: runs of the second operand, which is repeated where it is short."""
+    repeats = HELIUM_REPEATED // period if 2 * period <= HELIUM_REPEATED and period < size else 0
+    period *= max(1, repeats)
+    lengths = [min(period, size - at) for at in range(0, size, period)]
+    return {
+        "repeats": repeats,
+        "runs": len(lengths),
+        "fours": sum(length // 4 for length in lengths),
+        "ends": sum(length % 4 > 0 for length in lengths),
+    }

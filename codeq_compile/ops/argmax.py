@@ -11,6 +11,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import DType, Packed, TensorType
 from codeq_compile.numerics import Int32Array
 from codeq_compile.ops.base import single
+from codeq_compile.ops.trips import Trips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +52,14 @@ class Argmax(Op[ArgmaxParams]):
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
         return {"rows": output.elements, "depth": inputs[0].shape[-1]}
+
+    def trips(
+        self,
+        params: ArgmaxParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        return {"rows": output.elements, "elements": inputs[0].elements}

@@ -20,6 +20,7 @@ from codeq_compile.ops.base import (
     rows_met,
     window,
 )
+from codeq_compile.ops.trips import Trips, Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,19 @@ class AvgPool2D(Op[AvgPool2DParams]):
         if met is None:
             return None
         return Band(op=replace(self, padding=met[1]), params=params, reads=(met[0],))
+
+    def trips(
+        self,
+        params: AvgPool2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        windows = Windows.of(inputs[0], self.kernel, self.stride, padding=self.padding)
+        lanes = 1 if isa == "ref" else 4
+        return windows.pooled(output.shape[2], lanes, in_lanes_only=isa == "dsp")
 
     def output_range(
         self,

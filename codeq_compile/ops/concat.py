@@ -13,6 +13,7 @@ from codeq_compile.ir.op import Array, CArray, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import int8_inputs
+from codeq_compile.ops.trips import Trips, copies, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,22 @@ class Concat(Op[ConcatParams]):
             "outer": math.prod(output.shape[: params.axis]),
             "inner": CArray(name="inner", c_type="int32_t", data=inner),
         }
+
+    def trips(
+        self,
+        params: ConcatParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        inner = np.array([math.prod(x.shape[params.axis :]) for x in inputs])
+        blocks = np.arange(math.prod(output.shape[: params.axis]))[:, None]
+        to = blocks * inner.sum() + np.cumsum(inner) - inner
+        sizes = np.broadcast_to(inner, to.shape)
+        copied = copies(to.reshape(-1), (blocks * inner).reshape(-1), sizes.reshape(-1))
+        return total(copied, {"blocks": len(blocks)})
 
     def output_range(
         self,

@@ -13,7 +13,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
-from codeq_compile.ops import swar
+from codeq_compile.ops import conv2d_trips, swar
 from codeq_compile.ops.base import (
     ROW_CACHE,
     SPARSE,
@@ -36,6 +36,7 @@ from codeq_compile.ops.base import (
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.lanes import Cut, Geometry, Lists, best_cut
 from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
+from codeq_compile.ops.trips import Trips, WeightRows, Windows
 
 TILE_BYTES = 2048
 """Bound of the gathered patches of one tile."""
@@ -221,6 +222,17 @@ class Conv2D(Op[Conv2DParams]):
         sparse = ("conv2d_sparse",) if self._fills_lanes(params) else ()
         return (*pointwise, *sparse, "conv2d")
 
+    def unfit_families(self, params: Conv2DParams) -> Mapping[str, str]:
+        unfit = {}
+        if not self._is_pointwise(params):
+            unfit["conv2d_1x1"] = "needs a 1x1 window, stride 1, no padding and one group"
+        pixels = math.prod(params.output)
+        if pixels < MIN_PIXELS:
+            unfit["conv2d_sparse"] = f"needs {MIN_PIXELS} pixels of output, here are {pixels}"
+        elif not self._fills_lanes(params):
+            unfit["conv2d_sparse"] = f"would need more than {MAX_SPARSE_BYTES} bytes of scratch"
+        return unfit
+
     def macs(self, params: Conv2DParams, output: TensorType) -> int:
         return output.elements * _patch(params)
 
@@ -270,6 +282,47 @@ class Conv2D(Op[Conv2DParams]):
             reads=(met[0],),
         )
 
+    def trips(
+        self,
+        params: Conv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        kh, kw, channels = params.weights.shape[1:]
+        windows = Windows.of(inputs[0], (kh, kw), self.stride, self.dilation, self.padding)
+        rows = WeightRows.of(packed, params.weights)
+        requant, groups = params.requant, self.groups
+        shape = {"groups": groups, "channels": channels}
+        if family == "conv2d_sparse":
+            cut = self._cut(params)
+            assert cut is not None, "families() offers only what can be cut"
+            geometry, unit = self._geometry(params), params.unit
+            return conv2d_trips.sparse(
+                geometry, rows, cut, params.weights, requant, groups=groups, unit=unit
+            )
+        is_matrix = self._is_matrix(params, inputs[0])
+        if isa == "dsp":
+            if self._is_read_in_place(params):
+                return conv2d_trips.dsp_image(
+                    windows, rows, requant, channels=channels, is_matrix=is_matrix
+                )
+            tile = _dsp_tile(rows.length, windows.pixels)
+            return conv2d_trips.dsp_patches(windows, rows, requant, **shape, tile=tile)
+        if isa == "swar":
+            unpadded = (kh, kw, groups, *self.padding) == (1, 1, 1, 0, 0, 0, 0)
+            return conv2d_trips.swar_pairs(windows, rows, requant, **shape, is_matrix=unpadded)
+        if isa == "mve":
+            tile = min(_mve_tile(rows.length), windows.pixels)
+            return conv2d_trips.helium(
+                windows, rows, requant, **shape, tile=tile, is_matrix=is_matrix
+            )
+        return conv2d_trips.portable(
+            windows, rows, requant, **shape, tile=self._tile(params), is_matrix=is_matrix
+        )
+
     def output_range(
         self,
         params: Conv2DParams,
@@ -311,19 +364,28 @@ class Conv2D(Op[Conv2DParams]):
         plain = (self.stride, self.padding, self.groups) == ((1, 1), (0, 0, 0, 0), 1)
         return plain and params.weights.shape[1:3] == (1, 1)
 
+    def _is_matrix(self, params: Conv2DParams, image: TensorType) -> bool:
+        """The input's pixels are the patches, as cq_conv2d_is_1x1() of runtime_c sees it."""
+        plain = (*params.weights.shape[1:3], self.groups, *self.stride) == (1, 1, 1, 1, 1)
+        return plain and params.output == image.shape[:2]
+
+    def _is_read_in_place(self, params: Conv2DParams) -> bool:
+        """dsp kernels read the windows from the image. [conv2d-C8]"""
+        plain = (self.groups, self.dilation[1], params.weights.shape[3] % 8) == (1, 1, 0)
+        return plain and _patch(params) <= ROW_CACHE and not params.is_in_place
+
     def _dsp_scratch_bytes(
         self, params: Conv2DParams, packed: Packed | None, output: TensorType
     ) -> int:
         """Four cached rows, and sums of taps or patches. [conv2d-C8]"""
-        kh, kw, channels = params.weights.shape[1:]
+        kh, kw, _ = params.weights.shape[1:]
         length = _patch(params)
         decoded = 2 * decoded_bytes(packed, min(length, ROW_CACHE))
         cache = row_cache_bytes(length)
-        plain = (self.groups, self.dilation[1], channels % 8) == (1, 1, 0)
-        if plain and length <= ROW_CACHE and not params.is_in_place:
+        if self._is_read_in_place(params):
             return cache + (0 if self._is_pointwise(params) else 16 * kh * kw) + decoded
         patch = 8 * -(-length // 8)
-        tile = min(max(PATCHES_BYTES // patch, MIN_PATCHES), output.shape[0] * output.shape[1])
+        tile = _dsp_tile(length, output.shape[0] * output.shape[1])
         return cache + tile * patch + decoded
 
     def _geometry(self, params: Conv2DParams) -> Geometry:
@@ -359,6 +421,11 @@ class Conv2D(Op[Conv2DParams]):
     def _tile(params: Conv2DParams) -> int:
         """Output pixels that share one decoding of the weights. [conv2d-C6]"""
         return max(1, min(MAX_TILE, TILE_BYTES // _patch(params)))
+
+
+def _dsp_tile(length: int, pixels: int) -> int:
+    """Patches that a dsp kernel gathers at a time. [conv2d-C8]"""
+    return min(max(PATCHES_BYTES // (8 * -(-length // 8)), MIN_PATCHES), pixels)
 
 
 def _mve_tile(patch: int) -> int:

@@ -11,7 +11,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
-from codeq_compile.ops import swar
+from codeq_compile.ops import dwconv2d_trips, swar
 from codeq_compile.ops.base import (
     Padding,
     Pair,
@@ -29,6 +29,7 @@ from codeq_compile.ops.base import (
 )
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blocks, lane_dtype, padded
+from codeq_compile.ops.trips import Trips, WeightRows, Windows
 
 BAND_BYTES = 960
 """Bound of the widened rows of a dsp kernel, if MIN_BAND are less; CQ_BAND_BYTES of runtime_c."""
@@ -200,6 +201,14 @@ class DWConv2D(Op[DWConv2DParams]):
         is_one_to_one = params.in_channels == channels
         return replace(params, is_in_place=keeps_size and keeps_rows and is_one_to_one)
 
+    def unfit_families(self, params: DWConv2DParams) -> Mapping[str, str]:
+        if len(self.families(params)) > 1:
+            return {}
+        return {
+            "dwconv2d_3x3": "needs a 3x3 window without dilation, a column stride of 1 or 2, "
+            "one filter a channel and four channels"
+        }
+
     def macs(self, params: DWConv2DParams, output: TensorType) -> int:
         return output.elements * _taps(params)
 
@@ -234,6 +243,35 @@ class DWConv2D(Op[DWConv2DParams]):
             return None
         return Band(op=replace(self, padding=met[1]), params=params, reads=(met[0],))
 
+    def trips(
+        self,
+        params: DWConv2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        _, kh, kw = params.weights.shape
+        windows = Windows.of(inputs[0], (kh, kw), self.stride, self.dilation, self.padding)
+        rows = WeightRows.of(packed, params.weights)
+        if (family, isa) == ("dwconv2d_3x3", "dsp"):
+            band = self._band_rows(output)
+            return dwconv2d_trips.dsp_bands(windows, rows, params.requant, band=band)
+        if isa == "mve":
+            pixel, longest = self._strip(params, output)
+            return dwconv2d_trips.helium_strips(
+                windows,
+                rows,
+                params.requant,
+                multiplier=len(params.weights) // params.in_channels,
+                pixel=pixel,
+                longest=longest,
+            )
+        if isa == "swar":
+            return dwconv2d_trips.swar_rows(windows, rows, params.requant)
+        return dwconv2d_trips.portable(windows, rows, params.requant)
+
     def output_range(
         self,
         params: DWConv2DParams,
@@ -248,14 +286,24 @@ class DWConv2D(Op[DWConv2DParams]):
         met = x.through(lambda end: end.repeat(multiplier)[:, None, None])
         return params.requant.output_range(accumulators(params.requant, params.weights, met))
 
-    def _mve_scratch_bytes(self, params: DWConv2DParams, output: TensorType) -> int:
-        """Weights of 16 channels, then a strip, where they are decoded first. [dwconv2d-C8]"""
+    def _reach(self, params: DWConv2DParams) -> Pair:
+        """Rows and columns that a window spans."""
         _, kh, kw = params.weights.shape
-        rows, reach = ((k - 1) * d + 1 for k, d in zip((kh, kw), self.dilation, strict=True))
+        return (kh - 1) * self.dilation[0] + 1, (kw - 1) * self.dilation[1] + 1
+
+    def _strip(self, params: DWConv2DParams, output: TensorType) -> Pair:
+        """Bytes of a pixel in the strip of an mve kernel, and the columns of outputs it serves."""
+        rows, reach = self._reach(params)
         channels, stride = output.shape[2], self.stride[1]
         pixel = channels if stride == 1 and channels < LANES and LANES % channels == 0 else LANES
         fitting = ((STRIP_BYTES // rows - LANES) // pixel - reach) // stride + 1
-        columns = (max(1, min(fitting, output.shape[1])) - 1) * stride + reach
+        return pixel, max(1, min(fitting, output.shape[1]))
+
+    def _mve_scratch_bytes(self, params: DWConv2DParams, output: TensorType) -> int:
+        """Weights of 16 channels, then a strip, where they are decoded first. [dwconv2d-C8]"""
+        rows, reach = self._reach(params)
+        pixel, longest = self._strip(params, output)
+        columns = (longest - 1) * self.stride[1] + reach
         return LANES * _taps(params) + align4(rows * (columns * pixel + LANES))
 
     def _swar_scratch_bytes(
@@ -273,11 +321,18 @@ class DWConv2D(Op[DWConv2DParams]):
 
     def _band_bytes(self, output: TensorType) -> int:
         """A band of rows of four channels, 16 bits a pixel. [dwconv2d-C7]"""
-        h, w = output.shape[:2]
-        words = -(-w // 2) + 1 if self.stride[1] == 1 else w + 1
-        fitting = (BAND_BYTES // (16 * words) - 3) // self.stride[0] + 1
-        out_rows = min(h, max(fitting, MIN_BAND))
-        return 16 * words * ((out_rows - 1) * self.stride[0] + 3)
+        out_rows = self._band_rows(output)
+        return 16 * self._band_words(output) * ((out_rows - 1) * self.stride[0] + 3)
+
+    def _band_words(self, output: TensorType) -> int:
+        """Of a row of a band."""
+        width = output.shape[1]
+        return -(-width // 2) + 1 if self.stride[1] == 1 else width + 1
+
+    def _band_rows(self, output: TensorType) -> int:
+        """Rows of outputs that a dsp kernel computes at a time."""
+        fitting = (BAND_BYTES // (16 * self._band_words(output)) - 3) // self.stride[0] + 1
+        return min(output.shape[0], max(fitting, MIN_BAND))
 
 
 def _taps(params: DWConv2DParams) -> int:

@@ -50,9 +50,14 @@ class Geometry:
     is_flat: bool
 
     @property
+    def image(self) -> Pair:
+        """Rows and columns of the output; a flat image is one row."""
+        return (1, self.output[0] * self.output[1]) if self.is_flat else self.output
+
+    @property
     def words(self) -> Pair:
         """Rows and columns of output words in one of the four parts."""
-        h, w = (1, self.output[0] * self.output[1]) if self.is_flat else self.output
+        h, w = self.image
         above = -(-h // LANES), w
         beside = h, -(-w // LANES)
         return min(above, beside, key=lambda part: part[0] * -(-part[1] // GROUP))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fully connected layer along the last axis.  Spec: NUMERICS.md §linear."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,27 @@ from codeq_compile.ops.base import (
 )
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blas_dtype, blocks
+from codeq_compile.ops.trips import (
+    MAX_TILE,
+    QUAD,
+    Trips,
+    WeightRows,
+    at_words,
+    ceil,
+    clamped,
+    helium_product,
+    is_short,
+    loaded,
+    portable_product,
+    short_quads,
+    slow_quads,
+    swar_product,
+    tiles,
+    times,
+    total,
+    widened,
+    windowed,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -158,6 +179,33 @@ class Linear(Op[LinearParams]):
             return swar.product_bytes(packed, in_features, rows)
         return row_bytes(packed, in_features)
 
+    def trips(
+        self,
+        params: LinearParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        rows = WeightRows.of(packed, params.weights)
+        vectors = inputs[0].elements // rows.length
+        if family == "linear_sparse":
+            return _sparse_trips(rows, vectors, params.requant)
+        if isa == "dsp":
+            return _dsp_trips(rows, vectors, params.requant)
+        if isa == "mve":
+            return helium_product(rows, vectors, params.requant)
+        if isa == "swar":
+            tiling = tiles(vectors, swar.tile_vectors(rows.length, vectors))
+            product = (
+                swar_product(rows, tiling, params.requant)
+                if vectors > 1
+                else _swar_vector_trips(rows, params.requant)
+            )
+            return total(product, widened(vectors, rows.length, rows.length))
+        return portable_product(rows, tiles(vectors, MAX_TILE), params.requant)
+
     def output_range(
         self,
         params: LinearParams,
@@ -174,3 +222,102 @@ class Linear(Op[LinearParams]):
 def _dsp_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
     """A vector of 16 bits a value, then four decoded chunks. [linear-C6]"""
     return 2 * align4(int(params.weights.shape[1])) + (CHUNK * 4 if decoded_bytes(packed, 1) else 0)
+
+
+def _dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
+    """linear_dsp.c: four rows where they stand, or a chunk of each decoded."""
+    quads = ceil(rows.count, QUAD)
+    is_whole = rows.count >= QUAD
+    read = QUAD * quads if is_whole else rows.count
+    pieces = 1 if rows.are_bytes and is_whole else ceil(rows.length, CHUNK)
+    dots = quads if is_whole else rows.count
+    words, rest = divmod(rows.length, 4)
+    short = short_quads(requant, 0, rows.count)
+    return times(
+        total(
+            times(rows.decoded(), read / rows.count),
+            clamped(requant, rows.count),
+            loaded(requant, quads, once=1),
+            slow_quads(requant, quads - short, rows.count),
+            {
+                "vectors": 1,
+                "words widened": ceil(rows.length, 4),
+                "quads": quads,
+                "chunks": 0 if rows.are_bytes and is_whole else quads * pieces,
+                ("rows met" if rows.are_bytes else "rows read"): read
+                * pieces
+                * (not is_whole or not rows.are_bytes),
+                "dots": dots * pieces,
+                "words": dots * words,
+                "ends": dots * (rest > 0),
+                "weights of ends": dots * QUAD * rest,
+                "quads short": short,
+            },
+        ),
+        vectors,
+    )
+
+
+def _sparse_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
+    """linear_sparse_dsp.c: the records of a chunk eight at a time."""
+    quads, left = divmod(rows.count, QUAD)
+    short = int(is_short(requant)[: QUAD * quads].reshape(-1, QUAD).all(axis=1).sum())
+    records = np.array(list(_records(rows)))
+    slow = slow_quads(requant, quads - short, QUAD), slow_quads(requant, left > 0, left)
+    return total(
+        loaded(requant, vectors * (quads + (left > 0)), once=1),
+        clamped(requant, vectors * rows.count),
+        times(
+            total(
+                *slow,
+                {
+                    "vectors": 1,
+                    "quads": quads + (left > 0),
+                    "quads short": short,
+                    "rows": rows.count,
+                    "chunks": len(records),
+                    "stream bytes by eight": int((records & ~7).sum()),
+                    "stream bytes by four": int((records & 4).sum()),
+                    "stream bytes alone": int((records & 3).sum()),
+                },
+            ),
+            vectors,
+        ),
+    )
+
+
+def _records(rows: WeightRows) -> Iterator[int]:
+    """Records of each chunk of a gap stream, whose number is its first byte. [F10]"""
+    at, data = 0, rows.packed.data
+    while at < len(data):
+        yield data[at]
+        at += 1 + data[at]
+
+
+def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
+    """linear_swar.c with one vector: every weight meets one input."""
+    piece = rows.length if rows.are_bytes else CHUNK
+    lengths = [min(piece, rows.length - at) for at in range(0, rows.length, piece)]
+    aligned = at_words(rows.length) if rows.are_bytes else 1.0
+    sixteens = sum(length // 16 for length in lengths) * aligned
+    words = sum(length // 4 for length in lengths)
+    outputs = (
+        windowed(requant, 0, 1, rows.count)
+        if len(requant.multiplier) == 1
+        else {"outputs computed": rows.count}
+    )
+    own = total(
+        loaded(requant, rows.count, once=1),
+        outputs,
+        {
+            "rows": rows.count,
+            "pieces": 0 if rows.are_bytes else rows.count * len(lengths),
+            "pieces with a rest": rows.count
+            * sum(1.0 - aligned * (length % 16 == 0) for length in lengths),
+            "sixteens": rows.count * sixteens,
+            "fours": rows.count * (words - 4 * sixteens),
+            "ends": rows.count * (rows.length % 4 > 0),
+        },
+    )
+    # nothing but the decoder is shared with tiles of several vectors
+    return total(rows.decoded(), {f"{name}, one vector": each for name, each in own.items()})

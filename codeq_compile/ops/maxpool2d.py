@@ -22,6 +22,7 @@ from codeq_compile.ops.base import (
     taps_inside,
     window,
 )
+from codeq_compile.ops.trips import Trips, Windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,20 @@ class MaxPool2D(Op[MaxPool2DParams]):
         if met is None:
             return None
         return Band(op=replace(self, padding=met[1]), params=params, reads=(met[0],))
+
+    def trips(
+        self,
+        params: MaxPool2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        windows = Windows.of(
+            inputs[0], self.kernel, self.stride, self.dilation, padding=self.padding
+        )
+        return windows.pooled(output.shape[2], 16 if isa == "mve" else 1)
 
     def output_range(
         self,

@@ -11,6 +11,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
 from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, image
+from codeq_compile.ops.trips import Trips, ceil
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,26 @@ class Mean(Op[MeanParams]):
             "clamp_min": params.clamp[0],
             "clamp_max": params.clamp[1],
             "scale": params.scale.c_params(),
+        }
+
+    def trips(
+        self,
+        params: MeanParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        if isa == "dsp":
+            blocks, alone = divmod(output.elements, 4)
+        else:
+            blocks, alone = ceil(output.elements, 4 if isa == "mve" else 1), 0
+        return {
+            "blocks": blocks,
+            "pixels": blocks * params.pixels,
+            "channels alone": alone,
+            "pixels alone": alone * params.pixels,
         }
 
     def output_range(

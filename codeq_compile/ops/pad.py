@@ -12,6 +12,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import image
+from codeq_compile.ops.trips import Trips, copies, fills, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,29 @@ class Pad(Op[PadParams]):
             "before": self.before,
             "value": params.value,
         }
+
+    def trips(
+        self,
+        params: PadParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        (h, w, c), (oh, ow, oc) = inputs[0].shape, output.shape
+        (top, left, front), (bottom, right, back) = self.before, self.after
+        rows = (top + np.arange(h)) * ow * oc
+        pixels = (rows[:, None] + (left + np.arange(w)) * oc).reshape(-1)
+        return total(
+            copies(pixels + front, c * np.arange(h * w), c),
+            fills(pixels, front),
+            fills(pixels + front + c, back),
+            fills(rows, left * oc),
+            fills(rows + (ow - right) * oc, right * oc),
+            fills(np.zeros(1, np.int64), top * ow * oc),
+            fills(np.full(1, (oh - bottom) * ow * oc), bottom * ow * oc),
+        )
 
     def output_range(
         self,

@@ -12,6 +12,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, Shape, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import single
+from codeq_compile.ops.trips import Trips, walked
 from codeq_compile.ops.walks import MAX_AXES, Walk, strides
 
 
@@ -83,6 +84,19 @@ class Slice(Op[SliceParams]):
             stride=tuple(step * n for step, n in zip(self.step, steps, strict=True)),
         )
         return {"walk": walk.c_params()}
+
+    def trips(
+        self,
+        params: SliceParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        steps = strides(inputs[0].shape)
+        stride = tuple(step * n for step, n in zip(self.step, steps, strict=True))
+        return walked(self.shape, stride)
 
     def output_range(
         self,

@@ -23,6 +23,7 @@ from codeq_compile.numerics import (
     rounding_doubling_high_mul,
 )
 from codeq_compile.ops.base import Scale, single
+from codeq_compile.ops.trips import Trips
 
 OUTPUT_GRID = Grid(scale=1 / 256, zero_point=-128)
 INPUT_FRACTION_BITS = 26
@@ -116,3 +117,19 @@ class Softmax(Op[SoftmaxParams]):
             "scale": params.scale.c_params(),
             "diff_min": params.diff_min,
         }
+
+    def trips(
+        self,
+        params: SoftmaxParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        # of values that lie too far below the largest, no exponential is computed; how many do is
+        # not known before the model runs: as if all values were equally frequent
+        depth = output.shape[-1]
+        rows = output.elements // depth
+        near = 1 + (depth - 1) * min(1.0, (1 - params.diff_min) / 256)
+        return {"rows": rows, "elements": output.elements, "exponentials": rows * near}

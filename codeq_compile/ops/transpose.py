@@ -12,6 +12,7 @@ from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, Shape, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import single
+from codeq_compile.ops.trips import Trips, walked
 from codeq_compile.ops.walks import MAX_AXES, Walk, strides
 
 
@@ -70,6 +71,18 @@ class Transpose(Op[TransposeParams]):
         steps = strides(inputs[0].shape)
         walk = Walk(extent=output.shape, stride=tuple(steps[axis] for axis in self.axes))
         return {"walk": walk.c_params()}
+
+    def trips(
+        self,
+        params: TransposeParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        steps = strides(inputs[0].shape)
+        return walked(output.shape, tuple(steps[axis] for axis in self.axes))
 
     def output_range(
         self,

@@ -4,12 +4,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, CValue, Op, register
 from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import Pair, image
+from codeq_compile.ops.trips import Trips, copies, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,28 @@ class Upsample2D(Op[Upsample2DParams]):
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
         return {"in": inputs[0].shape, "factor": self.factor}
+
+    def trips(
+        self,
+        params: Upsample2DParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        (h, w, channels), (fh, fw) = inputs[0].shape, self.factor
+        row = w * fw * channels
+        pixels = np.arange(h * w)
+        y, x = pixels // w, pixels % w
+        widened = (y * fh * row + x * fw * channels)[:, None] + channels * np.arange(fw)
+        repeated = (np.arange(h) * fh * row)[:, None] + row * np.arange(1, fh)
+        source = np.repeat(np.arange(h) * fh * row, fh - 1)
+        return total(
+            copies(widened.reshape(-1), np.repeat(pixels * channels, fw), channels),
+            copies(repeated.reshape(-1), source, row),
+            {"pixels": h * w, "rows": h},
+        )
 
     def output_range(
         self,

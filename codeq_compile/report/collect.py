@@ -133,6 +133,8 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     macs, macs_done : int
         Multiply-accumulates of one inference, and those left where zeros are skipped.
     kernel : str
+    instructions : int, optional
+        Predicted, of one inference.
     """
 
     index: int
@@ -154,6 +156,7 @@ class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
     macs: int
     macs_done: int
     kernel: str
+    instructions: int | None = None
 
 
 class RemovedReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +207,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     zeros : float
         Share of weights that are 0.
     macs, macs_done : int
+    instructions : int, optional
+        Predicted, of one inference without the entry point's own.
     removed : RemovedReport
         Not counted in any of these.
     flash : FlashReport
@@ -241,6 +246,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ram: RamReport
     misfits: tuple[str, ...]
     layers: tuple[LayerReport, ...]
+    instructions: int | None = None
     removed: RemovedReport = RemovedReport()
     streams: tuple[StreamReport, ...] = ()
     accuracy: dict[str, dict[str, float]] = {}
@@ -291,6 +297,7 @@ def collect(
         misfits=misfits(sizes, plan.target) if sizes else (),
         layers=tuple(_layer(plan, layer) for layer in plan.layers),
         streams=tuple(_stream(plan, each) for each in plan.memory.streams),
+        instructions=plan.instructions,
         removed=RemovedReport() if source is None else _removed(source, plan.graph),
     )
 
@@ -419,6 +426,7 @@ def _stream(plan: Plan, placed: PlacedStream) -> StreamReport:
 
 def _layer(plan: Plan, layer: Layer) -> LayerReport:
     node, weights = layer.node, layer.node.weights
+    price = plan.price(layer)
     return LayerReport(
         index=layer.index,
         name=node.name,
@@ -439,6 +447,7 @@ def _layer(plan: Plan, layer: Layer) -> LayerReport:
         macs=layer.macs,
         macs_done=layer.macs_done,
         kernel=layer.kernel.symbol,
+        instructions=price.instructions if price else None,
     )
 
 

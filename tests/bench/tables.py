@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from codeq_compile import cost, target
 from codeq_compile.report.table import Table, markdown
 from tests.bench import figures
 from tests.bench.figures import Cmsis, CmsisLayer, Figures, NetworkFigure
@@ -69,6 +70,8 @@ def generated(name: str) -> str:
             return markdown(_layers(data, cmsis))
         case "kernels":
             return markdown(_kernels(data))
+        case "predictions":
+            return markdown(_predictions())
     raise ValueError(f"no table is called {name}")
 
 
@@ -79,6 +82,25 @@ def _method(data: Figures, cmsis: Cmsis) -> str:
         f"codeq: {compilers}, {data.optimization}, {data.emulator}. "
         f"{theirs['library']} {theirs['commit']}: {theirs['compiler']}, {theirs['optimization']}, "
         f"{theirs['call']}; without {theirs['left_out']}.\n"
+    )
+
+
+def _predictions() -> Table:
+    """Errors of the cost model: a row a kernel family, a column a core."""
+    models = {(m.family, m.isa, m.core): m for m in cost.table().models}
+    cores = {target.load(board).core: title for board, title in CORES.items()}
+
+    def cell(family: str, isa: str, core: str) -> str:
+        model = models.get((family, isa, core))
+        return f"{100 * model.mean:.1f}, {100 * model.worst:.1f}" if model else "-"
+
+    return Table(
+        title="",
+        columns=("kernels", *cores.values()),
+        rows=tuple(
+            (f"{family} {isa}", *(cell(family, isa, core) for core in cores))
+            for family, isa in sorted({(family, isa) for family, isa, _ in models})
+        ),
     )
 
 

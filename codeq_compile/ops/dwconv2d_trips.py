@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trip counts of the depthwise kernels: one function a loop nest of runtime_c/src/dwconv2d*."""
+
+from codeq_compile.ops import swar
+from codeq_compile.ops.base import Requant
+from codeq_compile.ops.trips import (
+    QUAD,
+    Trips,
+    WeightRows,
+    Windows,
+    ceil,
+    clamped,
+    is_short,
+    loaded,
+    times,
+    total,
+    windowed,
+)
+
+LANES = 16
+"""Channels that an mve kernel takes at a time."""
+
+
+def portable(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
+    """dwconv2d/body.h: pixel by pixel, inside or at a border."""
+    channels, (kh, kw) = rows.count, windows.kernel
+    border = windows.pixels - windows.whole
+    rows_at_border = border * kh
+    # above and below the image
+    outside = windows.pixels * kh - int(windows.rows_inside.sum()) * windows.output[1]
+    return total(
+        rows.decoded(),
+        loaded(requant, channels),
+        {
+            "rows": channels,
+            "rows of outputs": channels * windows.output[0],
+            "outputs inside": channels * windows.whole,
+            "outputs at borders": channels * border,
+            "rows of windows inside": channels * windows.whole * kh,
+            "rows of windows at borders": channels * rows_at_border,
+            "taps inside": channels * windows.whole * windows.taps,
+            "taps at borders": channels * (rows_at_border - outside) * kw,
+            "taps outside": channels * outside * kw,
+        },
+    )
+
+
+def swar_rows(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
+    """dwconv2d_swar.c: rows of one channel as words, then sums of one row of outputs."""
+    channels, (oh, ow) = rows.count, windows.output
+    reach, reach_w = (
+        (k - 1) * d + 1 for k, d in zip(windows.kernel, windows.dilation, strict=True)
+    )
+    width = ow * windows.stride[1] + reach_w
+    read = reach + (oh - 1) * min(reach, windows.stride[0])
+    inside = min(read, windows.size[0])
+    blocks = ceil(oh, max(1, max(swar.SUMS, ow) // ow))
+    common = total(
+        rows.decoded(),
+        loaded(requant, channels),
+        {
+            "rows": channels,
+            "weights widened": channels * windows.taps,
+            "rows widened": channels * read,
+            "words widened": channels * inside * min(width, windows.size[1]),
+            "words filled": channels * (read * width - inside * min(width, windows.size[1])),
+            "rows of outputs": channels * oh,
+            "blocks stored": channels * blocks,
+        },
+        windowed(requant, 0, channels, oh * ow),
+    )
+    is_3x3 = windows.kernel == (3, 3) and windows.dilation == (1, 1) and windows.stride[1] <= 2
+    if is_3x3:
+        fours = (ow + 1) // 4
+        return total(
+            common,
+            {
+                "fours": channels * oh * fours,
+                "singles": channels * oh * max(0, ow - 4 * fours),
+            },
+        )
+    return total(
+        common,
+        {
+            "sums": channels * windows.pixels,
+            "rows of windows": channels * windows.pixels * windows.kernel[0],
+            "taps": channels * windows.pixels * windows.taps,
+        },
+    )
+
+
+def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int) -> Trips:
+    """dwconv2d_3x3_dsp.c: planes of four channels, a band of so many rows of outputs at a time."""
+    quads = ceil(rows.count, QUAD)
+    (oh, ow), (sh, sw) = windows.output, windows.stride
+    columns = (ow + 1) // 2 + 1 if sw == 1 else ow + 1
+    bands = ceil(oh, band)
+    shared = max(0, 3 - sh)
+    widened = (oh - 1) * sh + 3 if sh <= 3 else 3 * oh
+    # outside the image a row is filled, and so are the pixels beside it
+    inside = min(widened, windows.size[0])
+    starts = [min(start, rows.count - QUAD) for start in range(0, rows.count, QUAD)]
+    of_channel = is_short(requant)
+    short = sum(int(of_channel[start : start + QUAD].sum()) for start in starts)
+    slow = QUAD * quads - short
+    is_relu = requant.clamp_min >= requant.zero_point
+    at_once = 4 if sw == 1 else 2
+    left = ow % at_once
+    form = f"by {at_once}" + (" rectified" if is_relu and sw == 1 else "")
+    return total(
+        times(rows.decoded(), QUAD * quads / rows.count),
+        loaded(requant, QUAD * quads),
+        clamped(requant, windows.pixels * rows.count),
+        {
+            "quads": quads,
+            ("rows met" if rows.are_bytes else "rows read"): QUAD * quads,
+            "columns widened": quads * bands * columns,
+            "words widened": quads * inside * columns,
+            "words filled": quads * (widened - inside) * columns,
+            "bands": quads * bands * QUAD,
+            "words scrolled": quads * (bands - 1) * shared * columns * QUAD,
+            f"columns {form}": short * bands * (ow // at_once),
+            f"outputs {form}": short * oh * (ow // at_once) * at_once,
+            "columns of pairs": short * bands * (left >= 2),
+            "outputs in pairs": short * oh * 2 * (left >= 2),
+            "columns alone": short * bands * (left % 2),
+            "outputs alone": short * oh * (left % 2),
+            "slow outputs": slow * windows.pixels,
+        },
+    )
+
+
+def helium_strips(
+    windows: Windows,
+    rows: WeightRows,
+    requant: Requant,
+    *,
+    multiplier: int,
+    pixel: int,
+    longest: int,
+) -> Trips:
+    """dwconv2d_mve.c: sixteen lanes of channels, or of pixels where there are few channels.
+
+    Parameters
+    ----------
+    multiplier : int
+        Output channels of an input channel.
+    pixel, longest : int
+        Bytes of a pixel in the strip, and columns of outputs that it serves.
+    """
+    channels, (oh, ow), stride = rows.count, windows.output, windows.stride[1]
+    reach_h, reach_w = (
+        (k - 1) * d + 1 for k, d in zip(windows.kernel, windows.dilation, strict=True)
+    )
+    at_once = LANES // pixel
+    blocks, segments = ceil(channels, LANES), ceil(ow, longest)
+    lengths = [min(longest, ow - at) for at in range(0, ow, longest)]
+    vectors = sum(ceil(length, at_once) for length in lengths) * oh * blocks
+    filled = reach_h + (oh - 1) * min(reach_h, windows.stride[0])
+    inside = min(filled, windows.size[0])
+    held = sum((length - 1) * stride + reach_w for length in lengths)
+    held_inside = min(held, windows.size[1])
+    is_whole = multiplier == 1 and channels == pixel
+    is_3x3 = windows.kernel == (3, 3)
+    is_up = requant.clamp_min >= requant.zero_point and int(requant.exponent.max()) <= 0
+    copied = blocks * inside * held_inside
+    product = (
+        {
+            "vectors of 3x3": vectors * (not is_up),
+            "vectors rounding up": vectors * is_up,
+        }
+        if is_3x3
+        else {
+            "vectors": vectors,
+            "rows of windows": vectors * windows.kernel[0],
+            "taps": vectors * windows.taps,
+        }
+    )
+    return total(
+        rows.decoded(),
+        loaded(requant, channels),
+        {
+            "blocks": blocks,
+            "channels": channels,
+            "lanes": blocks * LANES,
+            "taps transposed": blocks * windows.taps * 4,
+            "segments": blocks * segments,
+            "rows of outputs": blocks * segments * oh,
+            "rows filled": blocks * segments * filled,
+            "turns copied": copied * pixel / 16 if is_whole else 0,
+            "pixels copied": copied if multiplier == 1 and not is_whole else 0,
+            "pixels spread": copied if multiplier > 1 else 0,
+            "rows spread": blocks * segments * inside if multiplier > 1 else 0,
+            "turns filled": blocks * (filled * held - inside * held_inside) * pixel / 16,
+        },
+        product,
+    )

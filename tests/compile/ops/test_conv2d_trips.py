@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trip counts of convolutions: what is computed is the layer, whatever the kernel."""
+
+import math
+
+import numpy as np
+import pytest
+
+from codeq_compile import cost, passes, target
+from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.conv2d_trips import _segments, _stored
+from codeq_compile.ops.lanes import LANE_BUDGET, Geometry
+from codeq_compile.plan import plan
+from tests.graphs import one_op_graph, random_weights, s8
+
+
+def trips(op: Conv2D, image: tuple[int, ...], weights: object, board: str, packing: str):
+    graph = passes.run(one_op_graph(op, [s8(*image)], weights=weights))
+    decided = plan(graph, target.load(board), packing)
+    (layer,) = decided.layers
+    types = decided.graph.input_types(layer.node), decided.graph.output_type(layer.node)
+    return layer, cost.trips(layer.node, *types, layer.packed, layer.kernel)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [8, 6])
+def test_dsp_steps_are_the_taps_inside(
+    rng: np.random.Generator, stride: int, channels: int
+) -> None:
+    """Read from the image no step is spent on padding; gathered patches hold all taps."""
+    op = Conv2D(stride=(stride, stride), padding=(1, 1, 1, 1))
+    weights = random_weights(rng, (10, 3, 3, channels))
+    layer, found = trips(op, (9, 8, channels), weights, "mps2_an386", "dense")
+    oh, ow = layer.node.params.output
+    inside = sum(
+        0 <= y * stride + ky - 1 < 9 and 0 <= x * stride + kx - 1 < 8
+        for y in range(oh)
+        for x in range(ow)
+        for ky in range(3)
+        for kx in range(3)
+    )
+
+    # three quads of channels; a step is eight inputs, 9 x 6 of which take seven
+    assert found["steps"] == 3 * (inside if channels == 8 else oh * ow * 7)
+
+
+@pytest.mark.parametrize("image", [(9, 8, 8), (4, 4, 3), (1, 30, 5)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3)])
+def test_sparse_kernels_store_every_output(
+    rng: np.random.Generator, image: tuple[int, ...], kernel: tuple[int, int]
+) -> None:
+    """In fours or alone, in one of three forms; and each weight is added once a group."""
+    op = Conv2D(padding=(kernel[0] // 2,) * 4)
+    weights = random_weights(rng, (12, *kernel, image[2]), bits=4, zeros=0.7)
+    layer, found = trips(op, image, weights, "mps2_an386", "rle")
+    pixels = math.prod(layer.node.params.output)
+    fours = found.get("fours rectified", 0) + found.get("fours short", 0)
+    alone = found.get("outputs rectified", 0) + found.get("outputs short", 0)
+
+    assert "conv2d_sparse" == layer.kernel.family
+    assert 12 * pixels == 4 * fours + alone + found.get("outputs slow", 0)
+    added = found.get("nonzeros added", 0) + found.get("nonzeros multiplied", 0)
+    assert np.count_nonzero(weights.values) * found["groups"] / 12 == added
+
+
+@pytest.mark.parametrize("output", [(1, 4), (4, 1), (5, 7), (8, 8), (3, 17), (25, 5)])
+def test_pixels_of_a_channel_are_stored_once(output: tuple[int, int]) -> None:
+    """Parts that are cut short have fewer fours, not fewer pixels."""
+    geometry = Geometry(
+        kernel=(3, 3), stride=(1, 1), dilation=(1, 1), channels=2, output=output, is_flat=False
+    )
+    fours, alone, groups = _stored(geometry)
+
+    assert math.prod(output) == 4 * fours + alone
+    assert math.prod(output) <= 16 * groups
+
+
+def test_a_row_is_cut_where_a_lane_would_overflow() -> None:
+    """As the kernel cuts it: each segment is as long as it can be."""
+    assert 1 == _segments(np.array([LANE_BUDGET]))
+    assert 2 == _segments(np.array([LANE_BUDGET, 0, 1]))
+    assert 3 == _segments(np.array([100, 100, 100, 100, 100, 100]))
+
+
+@pytest.mark.parametrize("board", ["microbit", "mps3_an547"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_groups_are_convolutions_of_their_own(
+    rng: np.random.Generator, board: str, groups: int
+) -> None:
+    """Together they decode the stream as often as one of all channels would."""
+    weights = random_weights(rng, (8, 3, 3, 4), bits=4)
+    _, found = trips(Conv2D(groups=groups), (5, 5, 4 * groups), weights, board, "dense")
+
+    assert 0 == found["weights decoded, dense"] % weights.codes.size
+    assert found["stream bytes decoded, dense"] == found["weights decoded, dense"] / 2
