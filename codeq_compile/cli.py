@@ -19,6 +19,7 @@ from rich.console import Console
 
 import codeq_compile
 from codeq_compile import arrays, budgets, inspection, kernels, passes, target
+from codeq_compile import explain as explanations
 from codeq_compile.build import firmware, tools
 from codeq_compile.build import run as boards
 from codeq_compile.check import SAMPLES
@@ -266,6 +267,11 @@ def budget(name: str, what: str) -> Callable[..., Any]:
     help="Memories of the target for weights, arena and code (inner loops): arena=dtcm,code=itcm.",
 )
 @KERNELS_OPTION
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Also show, layer by layer, what could have been chosen, its price, and why it was not.",
+)
 @json_option
 def compile_command(
     model: Path,
@@ -281,13 +287,14 @@ def compile_command(
     stream: Streaming,
     place: str,
     tflite_kernels: str,
+    explain: bool,
     as_json: bool,
 ) -> None:
     """Compile MODEL, a .cq, int8 .tflite or QDQ .onnx file, to a C library in a folder.
 
     Sizes are bytes, or have a unit: K, KiB and M, MiB count by 1024, kB and MB by 1000.
     """
-    codeq_compile.compile(
+    compiled = codeq_compile.compile(
         arrays.existing(model),
         output,
         target=target_name,
@@ -302,7 +309,13 @@ def compile_command(
         place=place,
         kernels=tflite_kernels,
     )
+    found = explanations.explain(compiled.plan) if explain else ()
+    if explain and as_json:
+        report = msgspec.to_builtins(compiled.report)
+        _emit({"report": report, "explanation": [dataclasses.asdict(each) for each in found]})
+        return
     _report(output, as_json)
+    show(*map(table.explanation_table, found))
 
 
 @main.command("coarsen")

@@ -10,6 +10,7 @@ import rich.table
 
 from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
+from codeq_compile.explain import Explanation
 from codeq_compile.inspection import Inspection
 from codeq_compile.kernels import Kernel
 from codeq_compile.profile import Part, Profile, Timing
@@ -233,6 +234,29 @@ def report_tables(report: Report) -> Iterator[Table]:
         yield timing_table(timing)
 
 
+def explanation_table(explanation: Explanation) -> Table:
+    """One row an option: what was chosen, and why the others were not."""
+    return Table(
+        title=f"l{explanation.index:02d} {explanation.name} ({explanation.op})",
+        columns=(
+            *("packing", "kernel", "bytes", "scratch", "instructions, predicted"),
+            *("largest error", "verdict"),
+        ),
+        rows=tuple(
+            (
+                option.packing or "-",
+                option.kernel or "-",
+                _optional(option.weights_bytes),
+                _optional(option.scratch_bytes),
+                _optional(option.instructions),
+                "-" if option.error is None else f"{option.error:.1%}",
+                option.verdict,
+            )
+            for option in explanation.options
+        ),
+    )
+
+
 def profile_table(profile: Profile) -> Table:
     """One row a layer: instructions, in classes, and an estimate of cycles; glue and total last."""
     macs = sum(layer.macs for layer in profile.layers)
@@ -294,7 +318,10 @@ def _part(part: Part, macs: int, classes: Iterable[str]) -> tuple[str, ...]:
 def _whole(report: Report) -> Table:
     return Table(
         title=f"{report.name}: {report.command}",
-        columns=("target", "weights", "bits, mean", "zeros", "MACs", "MACs done"),
+        columns=(
+            *("target", "weights", "bits, mean", "zeros", "MACs", "MACs done"),
+            "instructions, predicted",
+        ),
         rows=(
             (
                 f"{report.target} ({report.core})",
@@ -303,6 +330,7 @@ def _whole(report: Report) -> Table:
                 f"{report.zeros:.1%}",
                 _count(report.macs),
                 _count(report.macs_done),
+                _optional(report.instructions),
             ),
         ),
     )
@@ -393,6 +421,7 @@ def _layers(layers: Iterable[LayerReport]) -> Table:
         columns=(
             *("", "layer", "op", "output", "bits", "gap", "zeros"),
             *("packing", "weights", "entropy", "tables", "MACs", "skipped"),
+            "instructions, predicted",
         ),
         rows=tuple(
             (
@@ -409,6 +438,7 @@ def _layers(layers: Iterable[LayerReport]) -> Table:
                 _count(layer.tables_bytes),
                 _count(layer.macs),
                 _count(layer.macs - layer.macs_done),
+                _optional(layer.instructions),
             )
             for layer in layers
         ),

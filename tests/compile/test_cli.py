@@ -310,6 +310,22 @@ def test_a_budget_that_is_too_small_ends_with_3(model: Path, tmp_path: Path, bud
     assert "gate" in too_small.stderr or "layer" in too_small.stderr
 
 
+def test_explain_tells_what_was_chosen_and_what_was_not(model: Path, tmp_path: Path) -> None:
+    """Bytes, scratch and predicted instructions of every kernel that there could be."""
+    options = ("--target", "mps2_an386", "--explain")
+    text = codeq("compile", model, "-o", tmp_path / "text", *options).output
+    found = json.loads(codeq("compile", model, "-o", tmp_path / "json", *options, "--json").output)
+    (layer,) = found["explanation"]
+    chosen = layer["options"][0]
+
+    assert "chosen" == chosen["verdict"]
+    assert found["report"]["layers"][0]["kernel"] == chosen["kernel"]
+    assert found["report"]["layers"][0]["instructions"] == chosen["instructions"]
+    for option in layer["options"]:
+        assert option["verdict"] in text
+    assert "largest error" in text
+
+
 def test_compile_takes_another_name_and_packing(model: Path, tmp_path: Path) -> None:
     """Two models in one image need two prefixes."""
     command = ("compile", model, "-o", tmp_path / "x", "--target", "host", "--json")
