@@ -6,8 +6,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from codeq_compile.cost import Price
+
 STEERED = ("weights", "flash", "instructions")
 """Budgets that training works towards; RAM does not depend on it."""
+
+PACKINGS = ("dense", "ternary", "bitmask", "rle")
+"""Those of which `cost.estimate` knows the size."""
 
 MEASURE_EVERY = 50
 """Steps between two exact counts."""
@@ -104,11 +109,17 @@ class Budget(nn.Module):
         self.ramp: Tensor
         self.register_buffer("corrections", torch.ones(layers))
         self.weights: Tensor
-        self.macs: Tensor
-        self.macs_done: Tensor
+        self.prices: Tensor
+        self.instructions: Tensor
+        self.work_corrections: Tensor
+        self.other_instructions: Tensor
         self.register_buffer("weights", torch.zeros(layers))
-        self.register_buffer("macs", torch.zeros(layers))
-        self.register_buffer("macs_done", torch.zeros(layers))
+        # counts of instructions beyond 2^24 must not be rounded
+        double = torch.float64
+        self.register_buffer("prices", torch.zeros(layers, len(PACKINGS), 3, dtype=double))
+        self.register_buffer("instructions", torch.zeros(layers, dtype=double))
+        self.register_buffer("work_corrections", torch.ones(layers, dtype=double))
+        self.register_buffer("other_instructions", torch.zeros((), dtype=double))
         self.register_buffer("tables", torch.zeros(()))
         self.register_buffer("code", torch.zeros(()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -138,8 +149,6 @@ class Budget(nn.Module):
         self,
         *,
         weights: Sequence[int],
-        macs: Sequence[int],
-        macs_done: Sequence[int],
         tables: int,
         code: int,
     ) -> None:
@@ -149,40 +158,67 @@ class Budget(nn.Module):
         ----------
         weights : sequence of int
             Bytes of the weights of each layer.
-        macs, macs_done : sequence of int
-            Multiply-accumulates of each layer, and those that are left where zeros are skipped.
         tables, code : int
             Bytes of all tables; of code and constants, where flash is limited.
         """
-        for buffer, counts in (
-            (self.weights, weights),
-            (self.macs, macs),
-            (self.macs_done, macs_done),
-        ):
-            buffer.copy_(buffer.new_tensor([float(count) for count in counts]))
+        self.weights.copy_(self.weights.new_tensor([float(count) for count in weights]))
         self.tables.fill_(float(tables))
         self.code.fill_(float(code))
 
-    def correct(self, estimates: Tensor) -> None:
+    def measure_work(
+        self,
+        *,
+        instructions: Sequence[int],
+        others: int,
+        prices: Sequence[Mapping[str, Price]],
+    ) -> None:
+        """Take over a prediction of the compiler.
+
+        Parameters
+        ----------
+        instructions : sequence of int
+            Of each layer with weights.
+        others : int
+            Of all other layers together.
+        prices : sequence of mapping of str to Price
+            Of each layer with weights, by packing.
+        """
+        self.instructions.copy_(self.instructions.new_tensor([float(n) for n in instructions]))
+        self.other_instructions.fill_(float(others))
+        self.prices.fill_(torch.nan)
+        for layer, known in enumerate(prices):
+            for place, name in enumerate(PACKINGS):
+                if name in known:
+                    price = known[name]
+                    terms = (price.fixed, price.per_nonzero, price.per_byte)
+                    self.prices[layer, place] = self.prices.new_tensor(terms)
+
+    def correct(self, estimates: Tensor, work: Tensor) -> None:
         """Set the estimates right, layer by layer, by the last exact count.
 
         Parameters
         ----------
         estimates : float tensor of shape (layers,)
             Bytes of weights, made at the time of the count.
+        work : float tensor of shape (layers,)
+            Instructions, likewise.
         """
         self.corrections.copy_(self.weights / estimates.detach().clamp(min=1.0))
+        self.work_corrections.copy_(self.instructions / work.detach().clamp(min=1.0))
 
-    def amounts(self, estimates: Tensor, instructions: Tensor) -> dict[str, Tensor]:
+    def amounts(self, estimates: Tensor, work: Tensor) -> dict[str, Tensor]:
         """What each limit holds down: 0-d tensors, differentiable.
 
         Parameters
         ----------
         estimates : float tensor of shape (layers,)
             Bytes of weights, as estimated.
-        instructions : 0-d float tensor
+        work : float tensor of shape (layers,)
+            Instructions, as estimated.
         """
         weights = (estimates * self.corrections).sum() + self.tables
+        executed = (work * self.work_corrections).sum() + self.other_instructions
+        instructions = executed.to(weights.dtype)
         every = {"weights": weights, "flash": weights + self.code, "instructions": instructions}
         return {name: every[name] for name in self.limits}
 

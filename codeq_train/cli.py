@@ -22,7 +22,6 @@ from codeq_compile.cli import budget, json_option, show
 from codeq_compile.errors import InputError
 from codeq_compile.report import table
 from codeq_train.config import load_config, parse_config
-from codeq_train.cost import INSTRUCTIONS_UNIT
 from codeq_train.loop import Precision, launch
 from codeq_train.methods import METHODS
 from codeq_train.recipes import RECIPES, lengthened, scheduled
@@ -127,7 +126,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             "--instructions",
             type=count,
             metavar="N",
-            help=f"Limit of one inference: {INSTRUCTIONS_UNIT}; K and M count by 1000.",
+            help="Limit of one inference on the target, predicted; K and M count by 1000.",
         ),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option(

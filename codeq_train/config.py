@@ -202,8 +202,7 @@ class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
         Of the arena with scratch, input and output; checked by `prepare`, because training does not
         change it.
     instructions : int or str, optional
-        Of one inference; K and M count by 1000.  No table of measured costs is there yet: what is
-        limited are the multiply-accumulates that are left where zeros are skipped.
+        Of one inference on the target, as the compiler predicts them; K and M count by 1000.
     target : str
         Board for which flash, RAM and instructions are counted.
     rate : float

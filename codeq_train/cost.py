@@ -17,6 +17,7 @@ from codeq_compile.errors import InputError, ToolError
 from codeq_compile.ir import Graph
 from codeq_compile.plan import Plan, plan
 from codeq_train.activations import ActivationQuantizer
+from codeq_train.budget import PACKINGS
 from codeq_train.export import convert
 from codeq_train.layers import Conv, Weighted
 from codeq_train.model import QuantizedModel
@@ -25,9 +26,6 @@ _HOST = "host"
 _RUN_BITS = torch.arange(1.0, 9.0)
 _SOFTNESS = 0.03
 """Formats within this share of the smallest have a say in the gradient."""
-
-INSTRUCTIONS_UNIT = "multiply-accumulates, no measurement yet"
-"""What `instructions` counts."""
 
 
 # -- Exact ----------------------------------------------------------------------------------------
@@ -53,6 +51,8 @@ class LayerCost:
         Bias, multiplier and exponent of all channels; levels; tables of functions.
     macs, macs_done : int
         Multiply-accumulates of one inference, and those that are left where zeros are skipped.
+    instructions : int, optional
+        Predicted by the compiler, of one inference; None where it cannot tell.
     """
 
     name: str
@@ -65,6 +65,7 @@ class LayerCost:
     table_bytes: int = 0
     macs: int = 0
     macs_done: int = 0
+    instructions: int | None = None
 
 
 def snapshot(model: QuantizedModel) -> Graph:
@@ -84,7 +85,7 @@ def costs_of(decided: Plan) -> list[LayerCost]:
     """Costs of all layers of a plan."""
     costs = []
     for layer in decided.layers:
-        weights = layer.node.weights
+        weights, price = layer.node.weights, decided.price(layer)
         costs.append(
             LayerCost(
                 name=layer.node.name,
@@ -97,6 +98,7 @@ def costs_of(decided: Plan) -> list[LayerCost]:
                 table_bytes=layer.tables_bytes,
                 macs=layer.macs,
                 macs_done=layer.macs_done,
+                instructions=None if price is None else price.instructions,
             )
         )
     return costs
@@ -176,12 +178,21 @@ class Estimate:
     ----------
     weight_bytes : Tensor
         In the smallest of the packings that the op has kernels for.
-    executed : Tensor
-        Share of the multiply-accumulates that is executed in that packing.
+    packings : tuple of str
+        Names of all that are possible; a packing with a parameter is there once for each value.
+    sizes : Tensor of shape (packings,)
+        Bytes in each.
+    shares : Tensor of shape (packings,)
+        Of each in the gradient; they add up to 1.
+    nonzeros : Tensor
+        Weights that are not 0.
     """
 
     weight_bytes: Tensor
-    executed: Tensor
+    packings: tuple[str, ...]
+    sizes: Tensor
+    shares: Tensor
+    nonzeros: Tensor
 
 
 def estimate(layer: Weighted) -> Estimate:
@@ -206,29 +217,28 @@ def estimate(layer: Weighted) -> Estimate:
     width, density = layer.quantizer.rate(layer.weight)
     width = _valued(width, float(levels.bits))
     density = _valued(density, (levels.values() != 0).to(density.dtype).mean())
-    dense = [width * count]
+    bits = {"dense": [width * count]}
     if levels.bits == 2 and levels.gap == 0 and levels.table is None:
-        dense.append(dense[0] * 0.8)  # ternary
-    sparse: list[Tensor] = []
+        bits["ternary"] = [width * count * 0.8]
+    nonzeros = count * density
     if not (isinstance(layer, Conv) and layer.is_depthwise):
         density = density.clamp(0.5 / count, 1.0)
+        fields = count * density
         field = width if levels.table is not None else width - torch.relu(3.0 - width)
-        nonzeros = count * density
         run_bits = _RUN_BITS.to(density.device)
         records = 1.0 / (1.0 - (1.0 - density) ** (torch.exp2(run_bits) - 1.0))
-        sparse = [count + nonzeros * field, *(nonzeros * (field + run_bits * records)).unbind()]
-    sizes = torch.stack([*dense, *sparse]) / 8.0
+        bits["bitmask"] = [count + fields * field]
+        bits["rle"] = [*(fields * (field + run_bits * records)).unbind()]
+    sizes = torch.stack([each for found in bits.values() for each in found]) / 8.0
     smallest = sizes.detach().min()
     shares = torch.softmax(-sizes.detach() / (_SOFTNESS * smallest), 0)
     mixed = (shares * sizes).sum()
-    is_sparse = torch.zeros_like(shares)
-    is_sparse[len(dense) :] = 1.0
-    done = 1.0 + is_sparse * (density - 1.0)
-    chosen = done.detach()[sizes.argmin()]
-    executed = (shares * done).sum()
     return Estimate(
         weight_bytes=_valued(mixed, torch.ceil(smallest)),
-        executed=_valued(executed, chosen),
+        packings=tuple(name for name, found in bits.items() for _ in found),
+        sizes=sizes,
+        shares=shares,
+        nonzeros=nonzeros,
     )
 
 
@@ -237,17 +247,25 @@ def _valued(x: Tensor, value: Tensor | float) -> Tensor:
     return (x - x.detach()) + value
 
 
-def instructions(layer: Weighted, macs_done: Tensor, target: str) -> Tensor:
-    """Work of one layer on a target, in `INSTRUCTIONS_UNIT`: 0-d tensor, differentiable.
+def instructions(found: Estimate, prices: Tensor) -> Tensor:
+    """Instructions of one layer, predicted from its estimated weights: 0-d tensor, differentiable.
 
-    One for each multiply-accumulate that is executed, whatever the layer and the target, until
-    their costs have been measured.
+    In each packing ``fixed + per_nonzero · nonzeros + per_byte · bytes``, which is what the
+    compiler predicts for its kernel (`codeq_compile.cost`); the value is that of the smallest
+    packing, the gradient a mean over the packings that are nearly as small, as in `estimate`.
 
     Parameters
     ----------
-    layer : Weighted
-    macs_done : 0-d tensor
-        Multiply-accumulates that are left where zeros are skipped.
-    target : str
+    found : Estimate
+    prices : float64 tensor of shape (packings, 3)
+        Fixed, for a weight that is not 0 and for a byte, by place in `PACKINGS`; NaN where there is
+        no kernel.
     """
-    return macs_done
+    each = prices[[PACKINGS.index(name) for name in found.packings]]
+    is_known = ~each[:, 0].isnan()
+    fixed, per_nonzero, per_byte = each.nan_to_num(0.0).unbind(1)
+    counts = fixed + per_nonzero * found.nonzeros + per_byte * found.sizes
+    shares = found.shares * is_known
+    mixed = (shares * counts).sum() / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
+    smallest = found.sizes.detach().where(is_known, torch.inf).argmin()
+    return _valued(mixed, counts.detach()[smallest])

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from codeq_compile import passes
 from codeq_compile import target as targets
-from codeq_compile.errors import DoesNotFit
+from codeq_compile.cost import Price
+from codeq_compile.errors import DoesNotFit, InputError
 from codeq_compile.ir import Graph
-from codeq_compile.plan import plan
+from codeq_compile.plan import Plan, plan
 from codeq_train.budget import MARGIN
 from codeq_train.config import BudgetConfig
-from codeq_train.cost import INSTRUCTIONS_UNIT, LayerCost, costs_of, linked_code, snapshot
+from codeq_train.cost import LayerCost, costs_of, linked_code, snapshot
 from codeq_train.layers import Conv, Weighted
 from codeq_train.model import QuantizedModel
 
@@ -26,7 +27,7 @@ LARGEST = 5
 _WHAT = {
     "weights": "weights and tables",
     "flash": "flash",
-    "instructions": f"instructions ({INSTRUCTIONS_UNIT})",
+    "instructions": "instructions, predicted",
 }
 
 
@@ -43,12 +44,16 @@ class Exact:
         Bytes of all tables, with what aligns them and the weights in a linked image.
     code : int
         Bytes of code and constants; 0 where flash is not limited.
+    prices : dict of str to dict of str to Price
+        What a layer executes, by its name and the packing of its weights; empty where instructions
+        are not limited.
     """
 
     amounts: dict[str, int]
     costs: list[LayerCost] = field(repr=False)
     tables: int
     code: int
+    prices: dict[str, dict[str, Price]] = field(default_factory=dict, repr=False)
 
 
 def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
@@ -65,6 +70,8 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     ------
     ToolError
         Flash is limited, and there is no cross compiler.
+    InputError
+        Instructions are limited, and the compiler cannot predict those of a layer on the target.
     """
     budget, limits = model.budget, model.config.budgets
     assert budget is not None
@@ -78,13 +85,32 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         code = budget.known_code.get(kernels, int(budget.code))
     tables = decided.tables_bytes + decided.padding_bytes
     weights = decided.weights_bytes + tables
-    every = {"weights": weights, "flash": weights + code, "instructions": decided.macs_done}
+    every = {"weights": weights, "flash": weights + code}
+    prices = {}
+    if limits.instructions is not None:
+        every["instructions"] = _instructions(decided)
+        prices = {layer.node.name: decided.prices(layer) for layer in decided.layers}
     return Exact(
         amounts={name: every[name] for name in budget.limits},
         costs=costs_of(decided),
         tables=tables,
         code=code,
+        prices=prices,
     )
+
+
+def _instructions(decided: Plan) -> int:
+    """Of the whole plan, predicted."""
+    found = decided.instructions
+    if found is None:
+        unknown = [each.kernel.symbol for each in decided.layers if decided.price(each) is None]
+        target = decided.target
+        raise InputError(
+            f"a budget of instructions needs predictions, and there are none on {target.name} "
+            f"({target.core}) for {', '.join(sorted(set(unknown)))}: set budgets.target to another "
+            "board, or leave budgets.instructions out"
+        )
+    return found
 
 
 # -- RAM ------------------------------------------------------------------------------------------

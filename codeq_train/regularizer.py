@@ -58,8 +58,8 @@ def _budget_penalty(model: QuantizedModel, budget: Budget) -> Tensor:
         _measure(model, budget)
     sizes, work = _estimates(model, budget)
     if counts:
-        budget.correct(sizes)
-    amounts = budget.amounts(sizes, work.sum())
+        budget.correct(sizes, work)
+    amounts = budget.amounts(sizes, work)
     if counts:
         for layer in model.weighted():
             assert layer.quantizer is not None
@@ -80,15 +80,20 @@ def _measure(model: QuantizedModel, budget: Budget) -> None:
     costs = weighted_costs(model, now)
     budget.measure(
         weights=[cost.weight_bytes for cost in costs],
-        macs=[cost.macs for cost in costs],
-        macs_done=[cost.macs_done for cost in costs],
         tables=now.tables,
         code=now.code,
     )
+    if "instructions" in now.amounts:
+        executed = [cost.instructions or 0 for cost in costs]
+        budget.measure_work(
+            instructions=executed,
+            others=now.amounts["instructions"] - sum(executed),
+            prices=[now.prices.get(cost.name, {}) for cost in costs],
+        )
 
 
 def _estimates(model: QuantizedModel, budget: Budget) -> tuple[Tensor, Tensor]:
-    """Bytes and work of each layer with weights: float tensors of shape (layers,).
+    """Bytes and instructions of each layer with weights: float tensors of shape (layers,).
 
     Differentiable where the quantizer learns its size, else as last counted.
     """
@@ -97,12 +102,11 @@ def _estimates(model: QuantizedModel, budget: Budget) -> tuple[Tensor, Tensor]:
         assert layer.quantizer is not None
         if layer.quantizer.learns_size:
             found = estimate(layer)
-            done = found.executed * budget.macs[place]
             sizes.append(found.weight_bytes)
+            work.append(instructions(found, budget.prices[place]))
         else:
-            done = budget.macs_done[place].clone()
             sizes.append(budget.weights[place].clone())
-        work.append(instructions(layer, done, model.config.budgets.target))
+            work.append(budget.instructions[place].clone())
     return torch.stack(sizes), torch.stack(work)
 
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from codeq_train.budget import MARGIN, Budget, Limit
+from codeq_compile.cost import Price
+from codeq_train.budget import MARGIN, PACKINGS, Budget, Limit
 
+PRICES = {"rle": Price(fixed=100.0, per_nonzero=2.5, per_byte=4.0)}
 END = 1000 * (1.0 - MARGIN)
 
 
@@ -77,7 +79,7 @@ def test_the_limit_is_met_by_gradient_descent_whatever_the_loss_weighs(scale: fl
     size = torch.tensor(8.0, requires_grad=True)  # thousands of bytes
     optimizer = torch.optim.Adam([size], 0.02)
     for _ in range(1500):
-        amounts = budget.amounts(1000 * size.reshape(1), torch.zeros(()))
+        amounts = budget.amounts(1000 * size.reshape(1), torch.zeros(1))
         task = scale * (size - 8.0).square() / 64
         optimizer.zero_grad()
         (task + budget.penalty(amounts)).backward()
@@ -89,13 +91,14 @@ def test_the_limit_is_met_by_gradient_descent_whatever_the_loss_weighs(scale: fl
 
 def filled(**limits: int) -> Budget:
     budget = Budget(limits, 0.1, 2)
-    budget.measure(weights=[600, 90], macs=[7, 9], macs_done=[7, 9], tables=300, code=4000)
-    budget.correct(torch.tensor([500.0, 100.0]))
+    budget.measure(weights=[600, 90], tables=300, code=4000)
+    budget.measure_work(instructions=[8000, 3000], others=345, prices=[PRICES, {}])
+    budget.correct(torch.tensor([500.0, 100.0]), torch.tensor([4000.0, 3000.0]))
     return budget
 
 
 def amounts(budget: Budget, *estimates: float) -> dict[str, Tensor]:
-    return budget.amounts(torch.tensor(estimates), torch.tensor(12345.0))
+    return budget.amounts(torch.tensor(estimates), torch.tensor([4000.0, 4000.0]))
 
 
 def test_an_exact_count_sets_each_layers_estimate_right() -> None:
@@ -104,7 +107,7 @@ def test_an_exact_count_sets_each_layers_estimate_right() -> None:
 
     assert 600 + 180 + 300 == float(found["weights"])
     assert 600 + 180 + 300 + 4000 == float(found["flash"])
-    assert 12345 == float(found["instructions"])
+    assert 8000 + 4000 + 345 == float(found["instructions"])
 
 
 def test_the_largest_excess_steers() -> None:
@@ -126,5 +129,16 @@ def test_its_state_is_part_of_a_checkpoint() -> None:
 
     assert budget.done == other.done > 0
     estimates = torch.tensor([5000.0, 90.0])
-    pressed = [b.penalty(b.amounts(estimates, torch.zeros(()))) for b in (budget, other)]
+    pressed = [b.penalty(b.amounts(estimates, torch.zeros(2))) for b in (budget, other)]
     assert pressed[0] == pressed[1] > 0
+
+
+def test_prices_are_kept_by_packing() -> None:
+    """What a kernel costs on the target must survive a checkpoint, as the counts do."""
+    budget, other = filled(instructions=1), Budget({"instructions": 1}, 0.1, 2)
+    other.load_state_dict(budget.state_dict())
+    rle = PACKINGS.index("rle")
+
+    assert [100.0, 2.5, 4.0] == other.prices[0, rle].tolist()
+    assert bool(other.prices[0, PACKINGS.index("dense")].isnan().all())
+    assert bool(other.prices[1].isnan().all())

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codeq_compile import compile, passes
 from codeq_compile import target as targets
 from codeq_compile.build import tools
+from codeq_compile.cost import Price
 from codeq_compile.errors import InputError, ToolError
 from codeq_compile.plan import plan
 from codeq_train import (
@@ -24,7 +25,8 @@ from codeq_train import (
     projected_bytes,
     set_quantization,
 )
-from codeq_train.cost import estimate, linked_code
+from codeq_train.budget import PACKINGS, Budget
+from codeq_train.cost import estimate, instructions, linked_code, snapshot
 from codeq_train.fold import fold
 from codeq_train.limits import exact
 from tests.train.nets import ConvNet, images, prepared, randomize_batchnorm
@@ -167,10 +169,71 @@ def test_the_estimate_is_within_one_percent_of_the_exact_bytes(bits: int, gap: f
     widen_gap(ours, gap)
     (layer,) = ours.weighted()
     (cost,) = layer_costs(ours)
-    ours = estimate(layer)
+    found = estimate(layer)
 
-    assert abs(float(ours.weight_bytes.detach()) / cost.weight_bytes - 1) < 0.01, cost
-    assert abs(float(ours.executed.detach()) * cost.macs / cost.macs_done - 1) < 0.01
+    assert abs(float(found.weight_bytes.detach()) / cost.weight_bytes - 1) < 0.01, cost
+    assert abs(float(found.nonzeros.detach()) / (cost.weights * (1 - cost.sparsity)) - 1) < 0.01
+
+
+def priced(ours: QuantizedModel) -> tuple[dict[str, Price], Tensor]:
+    """Of the only layer on a Cortex-M4, in all packings."""
+    decided = plan(passes.run(snapshot(ours)), targets.load("mps2_an386"))
+    (layer,) = decided.layers
+    budget = Budget({"instructions": 1}, 0.1, 1)
+    prices = decided.prices(layer)
+    budget.measure_work(instructions=[1], others=0, prices=[prices])
+    return prices, budget.prices[0]
+
+
+@pytest.mark.parametrize("gap", [0.3, 4.0, 11.0])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_estimated_instructions_are_those_that_the_compiler_predicts(bits: int, gap: float) -> None:
+    """Without any correction: what training saves is what the core does not execute."""
+    torch.manual_seed(0)
+    ours = prepared(
+        nn.Linear(160, 24), images(16, 160), config=QuantConfig(weights=LayerConfig(bits=bits))
+    )
+    widen_gap(ours, gap)
+    (layer,) = ours.weighted()
+    exact_prices, prices = priced(ours)
+    found = estimate(layer)
+    # the compiler may take another one of about equal size
+    price = exact_prices[found.packings[int(found.sizes.argmin())]]
+    estimated = float(instructions(found, prices).detach())
+
+    # bytes are estimated within one percent
+    assert abs(estimated / price.instructions - 1) < 0.01
+
+
+def test_instructions_fall_with_density_where_zeros_are_skipped() -> None:
+    """The gradient of a sparse layer leads to more zeros; a dense one of bytes has none."""
+    torch.manual_seed(0)
+    ours = prepared(
+        nn.Linear(160, 24), images(16, 160), config=QuantConfig(weights=LayerConfig(bits=4))
+    )
+    widen_gap(ours, 6.0)
+    (layer,) = ours.weighted()
+    _, prices = priced(ours)
+    instructions(estimate(layer), prices).backward()
+
+    assert layer.quantizer.phi.grad < 0  # a wider dead zone has fewer weights beyond it
+
+    layer.quantizer.phi.grad = None
+    prices[:, 1:] = 0.0
+    instructions(estimate(layer), prices).backward()
+
+    assert abs(float(layer.quantizer.phi.grad)) < 1e-6
+
+
+def test_a_packing_without_a_kernel_costs_nothing_and_counts_for_nothing() -> None:
+    """A depthwise layer has no price for run lengths; its instructions are those of dense rows."""
+    torch.manual_seed(0)
+    ours = prepared(nn.Linear(160, 24), images(16, 160))
+    (layer,) = ours.weighted()
+    prices = torch.full((len(PACKINGS), 3), torch.nan, dtype=torch.float64)
+    prices[PACKINGS.index("dense")] = torch.tensor([1000.0, 0.0, 0.0])
+
+    assert 1000.0 == float(instructions(estimate(layer), prices).detach())
 
 
 def test_a_sparse_packing_that_is_just_not_chosen_shows_its_way() -> None:

@@ -15,7 +15,7 @@ from codeq_train import (
     regularizer,
 )
 from codeq_train.budget import MEASURE_EVERY
-from codeq_train.cost import estimate
+from codeq_train.cost import estimate, instructions
 from codeq_train.limits import exact
 from tests.train.nets import ConvNet, images
 
@@ -62,11 +62,36 @@ def test_the_last_estimate_is_within_one_percent() -> None:
         regularizer(ours).backward()
         optimizer.step()
     sizes = torch.stack([estimate(layer).weight_bytes for layer in ours.weighted()])
-    predicted = ours.budget.amounts(sizes, torch.zeros(()))["weights"]
+    predicted = ours.budget.amounts(sizes, torch.zeros(4))["weights"]
     uncorrected = sizes.sum() + ours.budget.tables
 
     assert abs(float(predicted.detach()) / exact(ours).amounts["weights"] - 1) < 0.01
     assert abs(float(uncorrected.detach()) / exact(ours).amounts["weights"] - 1) < 0.02
+
+
+def test_the_last_estimate_of_instructions_is_the_compilers() -> None:
+    """What the gradient followed is what `codeq compile --explain` shows, layers without weights
+    included: at the last count, to the rounding of float32.
+    """
+    ours = net(budgets=BudgetConfig(instructions=1000), weights=LayerConfig(bits=4))
+    optimizer = torch.optim.Adam(parameter_groups(ours, dead_zone_lr=0.05))
+    for _ in range(MEASURE_EVERY):
+        optimizer.zero_grad()
+        regularizer(ours).backward()
+        optimizer.step()
+    assert ours.budget.wants_measure
+    regularizer(ours)
+    found = [
+        instructions(estimate(layer), prices)
+        for layer, prices in zip(ours.weighted(), ours.budget.prices, strict=True)
+    ]
+    work = torch.stack(found)
+    predicted = ours.budget.amounts(torch.zeros(4), work)["instructions"]
+    uncorrected = work.sum() + ours.budget.other_instructions
+    expected = exact(ours).amounts["instructions"]
+
+    assert expected == pytest.approx(float(predicted.detach()), rel=1e-6)
+    assert expected == pytest.approx(float(uncorrected.detach()), rel=0.05)
 
 
 def test_quantizers_with_a_strength_are_steered() -> None:
