@@ -144,23 +144,20 @@ def _longest(calls: Sequence[_Call]) -> tuple[int, int, int]:
     for start in range(len(calls)):
         for period in range(1, (len(calls) - start) // 2 + 1):
             if patterns[start] == patterns[start + period]:
-                times = _times(calls, patterns, start, period)
+                times = _times(patterns[start:], period)
                 if (times - 1) * period > (best[2] - 1) * best[1]:
                     best = (start, period, times)
     return best
 
 
-def _times(calls: Sequence[_Call], patterns: Sequence[object], start: int, period: int) -> int:
-    """How often the `period` calls from `start` on follow each other, at equal distances."""
+def _times(patterns: Sequence[object], period: int) -> int:
+    """How often the first `period` patterns follow each other.
+
+    Whole tensors advance by the same bytes each time: equal patterns compute equally many rows.
+    """
+    first = patterns[:period]
     times = 1
-    first = slice(start, start + period)
-    advance = None
-    while patterns[first] == patterns[start + times * period : start + (times + 1) * period]:
-        here = start + (times - 1) * period
-        step = [calls[k].advance(calls[k + period]) for k in range(here, here + period)]
-        if advance not in (None, step):
-            break
-        advance = step
+    while patterns[times * period : (times + 1) * period] == first:
         times += 1
     return times
 
