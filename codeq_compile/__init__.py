@@ -134,7 +134,7 @@ def compile(
     name : str, optional
         Prefix of every symbol and file; default: the model's own name.
     packing : str, optional
-        ``"auto"``: the fewest bytes for each layer; ``"fast"``: a little longer and read faster;
+        ``"auto"``: the fewest bytes for each layer; ``"fast"``: longer, read faster, more RAM;
         ``"small"``: shorter and read slower, with prefix codes; or one codec.
         Default: auto, and dense without `lossless`.
     lossless : bool

@@ -223,7 +223,8 @@ def plan(
     packing : str
         ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out; ``"fast"``:
         ``gap`` instead of another sparse stream unless it is more than twice as long, because it is
-        read in a third of the time, and dense weights of a byte where no form saves a fifth of it;
+        read in a third of the time, dense weights of a byte where no form saves a fifth of it, and
+        no instructions spent on a smaller arena;
         ``"small"``: the fewest bytes, ``huffman`` included, read weight by weight. With all
         three, int8 weights take the shortest of their `forms`. Else one codec for all layers whose
         op has kernels for it, dense for the others, and weights as the model has them.
@@ -258,7 +259,9 @@ def plan(
     if packing == AUTO and weights is not None:
         layers = _shrunk(graph, target, layers, weights)
     plain = _plan(graph, target, packing, layers, io)
-    smallest = _in_place(plain)
+    # speed was asked for, or what it takes is there
+    is_roomy = packing == FAST if ram is None else plain.ram_bytes <= ram
+    smallest = plain if is_roomy else _in_place(plain)
     if stream == "auto":
         smallest = _flowing(plain, smallest, ram)
     roomy = _replan(smallest, _layers_with_room(smallest))

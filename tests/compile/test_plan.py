@@ -376,6 +376,17 @@ def test_as_few_layers_as_serve_pay_for_their_inputs_place(monkeypatch: pytest.M
             assert plan(network, M4, io="arena").arena_bytes > result.arena_bytes
 
 
+@pytest.mark.slow
+def test_no_instructions_are_spent_on_ram_that_is_there() -> None:
+    """Who has the RAM, or asks for speed, gets the faster layers."""
+    network = passes.run(benchmark("kws", "dense8"))
+    plain = plan(network, M4, "fast", io="arena").arena_bytes
+
+    assert plan(network, M4, io="arena").arena_bytes < plain
+    assert plan(network, M4, io="arena", ram=plain).arena_bytes == plain
+    assert plan(network, M4, io="arena", ram=plain - 1).arena_bytes < plain
+
+
 def without(weights: Int8Array) -> Callable[[Conv2D, Conv2DParams, str, str], Conv2DParams]:
     """`Conv2D.overwriting` for all layers but one."""
     original = Conv2D.overwriting
