@@ -204,8 +204,9 @@ class _Bench(GraphBuilder):
             return
         for bits in {2}.intersection(widths) if self._packing == "ternary" else widths:
             weights = self._weights(shape, bits)
-            bias = random_bias(self.rng, weights)
-            self.add(op, x, weights=weights, bias=bias, name=f"{label} {bits} bits")
+            if CODECS[self._packing].applies(weights):
+                bias = random_bias(self.rng, weights)
+                self.add(op, x, weights=weights, bias=bias, name=f"{label} {bits} bits")
 
     def _weights(self, shape: tuple[int, ...], bits: int) -> Weights:
         if self._packing == "ternary":
