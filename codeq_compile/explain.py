@@ -126,16 +126,16 @@ def _priced(
     inputs, output = graph.input_types(node), graph.output_type(node)
     known = cost.model(kernel, plan.target.core)
     predicted = cost.predict(node, inputs, output, packed, kernel, plan.target.core)
+    scratch = op.scratch_bytes(node.params, inputs, output, packed, kernel.family, kernel.isa)
     if kernel == layer.kernel:
-        price = plan.price(layer)
+        # of all its calls, where it is computed some rows at a time
+        price, scratch = plan.price(layer), layer.scratch_bytes
         predicted = None if price is None else price.instructions
     return Option(
         packing=packed.packing if packed else None,
         kernel=kernel.symbol,
         weights_bytes=packed.bytes if packed else None,
-        scratch_bytes=op.scratch_bytes(
-            node.params, inputs, output, packed, kernel.family, kernel.isa
-        ),
+        scratch_bytes=scratch,
         instructions=predicted,
         error=known.worst if known is not None and predicted is not None else None,
         verdict=_verdict(plan, layer, packed, kernel, best),

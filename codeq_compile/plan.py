@@ -18,7 +18,7 @@ from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select
 from codeq_compile.memory import Io, MemoryPlan, Stream, choose_streams, plan_memory
 from codeq_compile.memory.choice import WORTH
-from codeq_compile.memory.streams import Call, banded, distinct_bands
+from codeq_compile.memory.streams import Banded, Call, banded, distinct_bands
 from codeq_compile.ops.base import SPARSE, align4
 from codeq_compile.packing import CODECS, applicable, forms, pack, unpack
 from codeq_compile.target import Target
@@ -384,7 +384,7 @@ def scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
         parts = distinct_bands(plan.graph, node, calls)
         if any(kernel.family not in part.node.op.families(part.node.params) for part in parts):
             return None
-        scratch[node.name] = _scratch_bytes(plan.graph, node, kernel, layer.packed, calls)
+        scratch[node.name] = max(_band_scratch_bytes(part, kernel, layer.packed) for part in parts)
     return scratch
 
 
@@ -430,11 +430,17 @@ def _scratch_bytes(
     calls: Sequence[Call] = (),
 ) -> int:
     """What a layer needs: as a whole, or for the greediest of its calls."""
-    whole = (node, graph.input_types(node), graph.output_type(node))
-    parts = [(p.node, p.inputs, p.output) for p in distinct_bands(graph, node, calls)] or [whole]
-    return max(
-        part.op.scratch_bytes(part.params, inputs, output, packed, kernel.family, kernel.isa)
-        for part, inputs, output in parts
+    if calls:
+        parts = distinct_bands(graph, node, calls)
+        return max(_band_scratch_bytes(part, kernel, packed) for part in parts)
+    types = graph.input_types(node), graph.output_type(node)
+    return node.op.scratch_bytes(node.params, *types, packed, kernel.family, kernel.isa)
+
+
+def _band_scratch_bytes(band: Banded, kernel: Kernel, packed: Packed | None) -> int:
+    node = band.node
+    return node.op.scratch_bytes(
+        node.params, band.inputs, band.output, packed, kernel.family, kernel.isa
     )
 
 

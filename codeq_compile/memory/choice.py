@@ -73,27 +73,35 @@ class _Choice:
 
     def streams(self, enough: int) -> tuple[Stream, ...]:
         limit = max(int(WORTH * max(self._whole, default=0)), enough)
-        finest = {
-            span: self._peak(schedule(self._graph, *span, ROWS[0])) for span in self._spans(limit)
-        }
-        bound = max(self._bound(finest), enough)
+        finest: dict[tuple[int, int], float] = {}
+        bound: float = max(self._whole, default=0)
+        for around, *span in sorted(self._spans(limit)):
+            if around > max(bound, enough):
+                break  # nor does any other span serve: what stands around it is too much
+            first, last = span
+            finest[first, last] = self._peak(schedule(self._graph, first, last, ROWS[0]))
+            bound = self._bound(finest)
+        bound = max(bound, enough)
         if bound > limit:
             return ()
-        fitting = [span for span, peak in finest.items() if peak <= bound]
-        candidates = (schedule(self._graph, *span, rows) for span in fitting for rows in ROWS)
-        return self._least_work([each for each in candidates if self._peak(each) <= bound], bound)
+        fitting = [
+            (first, last)
+            for (first, last), peak in finest.items()
+            if peak <= bound < max(self._whole[first : last + 1])
+        ]
+        return self._least_work([self._coarsest(*span, bound) for span in fitting], bound)
 
-    def _spans(self, limit: int) -> Iterator[tuple[int, int]]:
-        """Neighbours that can be computed in rows, and stand among few enough other bytes."""
+    def _spans(self, limit: int) -> Iterator[tuple[int, int, int]]:
+        """Bytes that stand around neighbours which can be computed in rows; the neighbours."""
         nodes = self._graph.nodes
         by_rows = [banded(self._graph, node, (0, 1)) is not None for node in nodes]
         for first, last in itertools.combinations(range(len(nodes)), 2):
             if (
                 all(by_rows[first : last + 1])
                 and max(self._whole[first : last + 1]) > limit // 2
-                and self._around(first, last) <= limit
+                and (around := self._around(first, last)) <= limit
             ):
-                yield first, last
+                yield around, first, last
 
     def _around(self, first: int, last: int) -> int:
         """Bytes of tensors that stand whole while some nodes are executed."""
@@ -127,6 +135,12 @@ class _Choice:
             ]
             least.append(min(ways))
         return least[-1]
+
+    def _coarsest(self, first: int, last: int, bound: float) -> Stream:
+        """The stream of neighbours with the most rows a call that stays within a bound."""
+        finest, *others = (schedule(self._graph, first, last, rows) for rows in ROWS)
+        fitting = (stream for stream in reversed(others) if self._peak(stream) <= bound)
+        return next(fitting, finest)
 
     def _least_work(self, streams: Sequence[Stream], bound: float) -> tuple[Stream, ...]:
         """Streams for all nodes that need one, so that the fewest weights are decoded."""

@@ -13,6 +13,7 @@ from codeq_compile.ops.dwconv2d import DWConv2D
 from codeq_compile.packing import CODECS
 from codeq_compile.plan import plan
 from tests.graphs import grid, one_op_graph, random_weights, s8
+from tests.libraries import rows
 from tests.networks import benchmark
 
 
@@ -124,3 +125,18 @@ def test_where_nothing_is_known_nothing_is_predicted(rng: np.random.Generator) -
 
     assert {None} == {option.instructions for option in found.options}
     assert {None} == {option.error for option in found.options}
+
+
+def test_a_layer_of_a_stream_is_explained_as_it_is_called() -> None:
+    """Scratch for some rows and instructions of all calls, not those of the whole image."""
+    decided = plan(passes.run(rows()), target.load("mps2_an386"), stream="auto")
+    assert decided.memory.streams
+
+    for layer, found in zip(decided.layers, explain(decided), strict=True):
+        price = decided.price(layer)
+        assert price is not None
+        chosen = found.options[0]
+        assert (layer.scratch_bytes, price.instructions) == (
+            chosen.scratch_bytes,
+            chosen.instructions,
+        )
