@@ -57,6 +57,9 @@ SMALL = [
 ]
 """Files that are read in no time; the fourth has operators of many kinds."""
 
+TFLM_ONLY = frozenset({"tflm/keyword_scrambled_8bit"})
+"""TensorFlow Lite has no SVDF kernel with a state of int8."""
+
 REFUSED = {
     "misc/magic_wand_5spell_f32": "float32",
     "mlperf_tiny/ad01_fp32": "float32",

@@ -33,7 +33,8 @@ PAGE = ROOT / "docs" / "IMPORT.md"
 TABLE = re.compile(r"(<!-- models: [^\n]*-->\n)(.*?)(<!-- /models -->)", re.DOTALL)
 COLUMNS = (
     "model",
-    "layers",
+    "oracles",
+    "operators",
     "samples",
     "tensors",
     "differ",
@@ -78,6 +79,7 @@ def row(name: str) -> tuple[str, ...]:
     flash = library.report.flash
     return (
         name,
+        "TFLM" if name in tflite_models.TFLM_ONLY else "TFLM, 2.14",
         str(len(model.operators)),
         str(len(samples)),
         count(compared),
@@ -171,7 +173,7 @@ def write(
     rows: list[tuple[str, ...]],
     table: re.Pattern[str] = TABLE,
     columns: tuple[str, ...] = COLUMNS,
-    text: int = 1,
+    text: int = 2,
 ) -> None:
     """Write a table of the page anew; the first `text` columns are words."""
     rules = ["---"] * text + ["--:"] * (len(columns) - text)

@@ -62,8 +62,7 @@ def ours(
     return outputs
 
 
-# TensorFlow Lite has no SVDF kernel with a state of int8
-MODELS = [name for name in tflite_models.SUPPORTED if name != "tflm/keyword_scrambled_8bit"]
+MODELS = [name for name in tflite_models.SUPPORTED if name not in tflite_models.TFLM_ONLY]
 
 
 @pytest.mark.parametrize("name", MODELS)
