@@ -2,8 +2,7 @@
 """Every decision of a compilation, made once: packing, kernel, scratch and place of each layer."""
 
 import difflib
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -222,8 +221,8 @@ def plan(
     target : Target
     packing : str
         ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out; ``"fast"``:
-        ``gap`` instead of another sparse stream unless it is more than twice as long, because it is
-        read in a third of the time, dense weights of a byte where no form saves a fifth of it, and
+        ``gap`` instead of another sparse stream where that is predicted to be faster, unless it is
+        more than twice as long, dense weights of a byte where no form saves a fifth of it, and
         no instructions spent on a smaller arena;
         ``"small"``: the fewest bytes, ``huffman`` included, read weight by weight. With all
         three, int8 weights take the shortest of their `forms`. Else one codec for all layers whose
@@ -477,7 +476,12 @@ def _layer(
 ) -> Layer:
     inputs, output = graph.input_types(node), graph.output_type(node)
     candidates = _candidates(_written(graph, node, packing), target, packing)
-    name, note = _choice(node, candidates, packing)
+
+    def count(name: str) -> int | None:
+        node, kernel, packed = candidates[name]
+        return cost.predict(_served(node, kernel), inputs, output, packed, kernel, target.core)
+
+    name, note = _choice(node, candidates, packing, count)
     node, kernel, packed = candidates[name]
     node = _served(node, kernel)
     _check_stream(node, packed)
@@ -574,8 +578,13 @@ def _share(name: str, packing: str) -> float:
     return _NARROW if (name, packing) == (DENSE, FAST) else 1.0
 
 
-def _choice(node: Node, candidates: Candidates, packing: str) -> tuple[str, str]:
-    """Name of the packing, and a note where it is not the one that was asked for."""
+def _choice(
+    node: Node, candidates: Candidates, packing: str, count: Callable[[str], int | None]
+) -> tuple[str, str]:
+    """Name of the packing, and a note where it is not the one that was asked for.
+
+    `count` predicts the instructions of a candidate, or says None.
+    """
     if node.weights is None:
         return "", ""
     if packing in candidates:
@@ -587,12 +596,11 @@ def _choice(node: Node, candidates: Candidates, packing: str) -> tuple[str, str]
         size[DENSE] *= _share(DENSE, packing)
     # the first of the smallest: the order is the op's preference
     smallest = min((name for name in size if name != GAP or packing == SMALL), key=size.__getitem__)
-    if (
-        packing == FAST
-        and smallest in SPARSE
-        and size.get(GAP, math.inf) <= _LONGER * size[smallest]
-    ):
-        return GAP, ""
+    if packing == FAST and smallest in SPARSE and GAP in size:
+        known = [each for each in map(count, (GAP, smallest)) if each is not None]
+        is_faster = len(known) < 2 or known == sorted(known)
+        if is_faster and size[GAP] <= _LONGER * size[smallest]:
+            return GAP, ""
     return smallest, ""
 
 
