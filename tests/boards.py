@@ -54,7 +54,7 @@ def found(find: Callable[[], Tool]) -> Tool:
     try:
         return find()
     except ToolError as exc:
-        pytest.skip(str(exc))
+        pytest.skip(str(exc))  # it names the tool and how to install it
 
 
 @cache

@@ -151,7 +151,7 @@ def _reader(name: str, samples: Array) -> Any:
     """What `quantize_static` asks for samples, one by one."""
     from onnxruntime.quantization import CalibrationDataReader
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.rest = iter(samples)
 

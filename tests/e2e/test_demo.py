@@ -28,7 +28,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         tools.arm_cc()
         tools.emulator()
     except ToolError as missing:
-        pytest.skip(str(missing))
+        pytest.skip(str(missing))  # it names the tool and how to install it
     before = cpu_seconds()
     library = tmp_path_factory.mktemp("runs") / "demo"
     result = CliRunner().invoke(main, ["demo", "-o", str(library)])

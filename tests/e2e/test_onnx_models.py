@@ -64,7 +64,7 @@ def test_a_network_that_pytorch_trained_is_imported(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
     """Quantization-aware training as PyTorch has it, with its BatchNormalization still there."""
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="trains and exports the network")
     from torch.ao import quantization
     from torch.ao.quantization.quantize_fx import prepare_qat_fx
 

@@ -24,7 +24,7 @@ def graph() -> Graph:
     rng = np.random.default_rng(4)
     builder = GraphBuilder(rng, "remember")
 
-    def weights(outputs: int, inputs: int):  # type: ignore[no-untyped-def]
+    def weights(outputs: int, inputs: int):
         return random_weights(rng, (outputs, inputs), per_channel=False)
 
     x = builder.input(s8(20, scale=0.05))

@@ -104,7 +104,7 @@ UNARY = [
 
 
 @pytest.mark.parametrize(("kind", "x", "y", "options", "fields"), UNARY)
-def test_where_the_oracles_differ_each_has_its_kernels(  # type: ignore[no-untyped-def]
+def test_where_the_oracles_differ_each_has_its_kernels(
     kind, x, y, options, fields, tmp_path: Path
 ) -> None:
     """A choice that makes no difference would be none. [lut-C4]"""

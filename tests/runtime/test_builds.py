@@ -43,7 +43,7 @@ def installed(find: Callable[[], Tool]) -> Tool:
     try:
         return find()
     except ToolError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # it names the compiler and how to install it
 
 
 def output_of(command: Sequence[str | Path], cwd: Path | None = None) -> str:

@@ -82,7 +82,7 @@ def test_the_linked_image_is_inside_what_the_budget_counts(tmp_path: Path) -> No
     try:
         tools.arm_cc()
     except ToolError as error:
-        pytest.skip(str(error))
+        pytest.skip(str(error))  # it names the compiler and how to install it
     config = QuantConfig(budgets=BudgetConfig(weights=100, flash=100))
     ours = prepared(ConvNet(classes=5), images(16, 2, 9, 9), config=config)
     flash = compile(export(ours), tmp_path / "library", target="mps2_an386").report.flash

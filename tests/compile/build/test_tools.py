@@ -112,7 +112,7 @@ def test_the_version_is_one_that_the_program_prints(find):
     try:
         tool = find()
     except ToolError as exc:
-        pytest.skip(str(exc))
+        pytest.skip(str(exc))  # it names the tool and how to install it
     if tools.is_zig(tool):
         command = [*tool.command[:-1], "version"]
     else:

@@ -92,7 +92,7 @@ def test_an_example_of_a_wrong_shape_is_the_examples_fault() -> None:
 
 
 # users still hand such modules over, which is what is tested
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")  # users have some yet
 def test_what_is_not_a_module_is_refused() -> None:
     """A scripted model has no Python that could be traced."""
     scripted = torch.jit.script(nn.Linear(4, 3))

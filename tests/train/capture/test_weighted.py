@@ -19,7 +19,7 @@ def layers(module: nn.Module, x: Tensor) -> list[Layer]:
 
 
 # torch says that it copies the input: that it pads unevenly is what is tested
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # one of the cases
 @pytest.mark.parametrize(
     "conv",
     [

@@ -45,7 +45,7 @@ def test_residuals_with_in_place_operations_are_exact_to_one_step() -> None:
 
 
 # torch says that it copies the input: that it pads unevenly is what is tested
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # one of the cases
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

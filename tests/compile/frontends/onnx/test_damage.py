@@ -195,7 +195,7 @@ def changed(**numbers: object) -> bytes:
     file = File(3)
     x = file.quantized(file.input(1, 4, 8, 8), (0.1, 0))
     kind = str(numbers.pop("kind"))
-    operands = [file.integers(*n) for n in (numbers.pop("operands", None),) if n]  # type: ignore[misc]
+    operands = [file.integers(*n) for n in (numbers.pop("operands", None),) if n]
     return file.unchecked_bytes(file.quantized(file.add(kind, x, *operands, **numbers), (0.1, 0)))
 
 

@@ -21,7 +21,7 @@ def image(file: File) -> str:
 
 
 def built(build: Build, **options: object) -> bytes:
-    file = File(1, **options)  # type: ignore[arg-type]
+    file = File(1, **options)
     return file.bytes(file.quantized(build(file)))
 
 

@@ -27,7 +27,7 @@ def layouts(draw: st.DrawFn) -> tuple[tuple[int, ...], Layout, list[int]]:
 
 
 @given(layouts())
-def test_a_layout_knows_where_elements_stand(case: tuple) -> None:  # type: ignore[type-arg]
+def test_a_layout_knows_where_elements_stand(case: tuple) -> None:
     """Weights of a linear layer are sorted by it."""
     shape, layout, memory = case
 
@@ -36,7 +36,7 @@ def test_a_layout_knows_where_elements_stand(case: tuple) -> None:  # type: igno
 
 
 @given(layouts(), st.data())
-def test_a_transpose_moves_nothing(case: tuple, data: st.DataObject) -> None:  # type: ignore[type-arg]
+def test_a_transpose_moves_nothing(case: tuple, data: st.DataObject) -> None:
     """ONNX sees other positions, memory is what it was."""
     shape, layout, memory = case
     axes = data.draw(st.permutations(range(len(shape))))
@@ -51,7 +51,7 @@ def test_a_transpose_moves_nothing(case: tuple, data: st.DataObject) -> None:  #
 
 
 @given(layouts(), st.data())
-def test_the_way_to_another_layout_is_a_transpose(case: tuple, data: st.DataObject) -> None:  # type: ignore[type-arg]
+def test_the_way_to_another_layout_is_a_transpose(case: tuple, data: st.DataObject) -> None:
     """What a layer needs in another order is moved once."""
     shape, layout, memory = case
     other = Layout.of(shape, data.draw(st.permutations(range(len(shape)))))
@@ -64,7 +64,7 @@ def test_the_way_to_another_layout_is_a_transpose(case: tuple, data: st.DataObje
 
 
 @given(layouts())
-def test_the_order_of_axes_is_that_of_memory(case: tuple) -> None:  # type: ignore[type-arg]
+def test_the_order_of_axes_is_that_of_memory(case: tuple) -> None:
     """Slices and joints happen along an axis of the tensor in memory."""
     shape, layout, memory = case
     order = layout.axis_order(shape)

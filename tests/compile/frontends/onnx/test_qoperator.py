@@ -24,7 +24,7 @@ def quantized(file: File, output: str, folder: Path, **options: Any) -> bytes:
     (name,) = file.samples
     samples = iter([{name: sample} for sample in file.samples[name]])
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> Any:
             return next(samples, None)
 
@@ -44,7 +44,7 @@ def reals(file: File, *shape: int) -> str:
     return file.constant(file.rng.normal(size=shape).astype(np.float32))
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # of the quantizer, which is not what is tried here
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_a_network_of_integer_operators_is_imported(
     per_channel: bool, tmp_path: Path, rng: np.random.Generator

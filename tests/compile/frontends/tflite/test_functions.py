@@ -133,7 +133,7 @@ def test_relu_can_round_its_factor_to_float32(x: Grid, y: Grid) -> None:
         (functions.float_tanh, grid(1 / 128, 0), np.tanh),
     ],
 )
-def test_float_tables_are_the_nearest_integers(function, y, real) -> None:  # type: ignore[no-untyped-def]
+def test_float_tables_are_the_nearest_integers(function, y, real) -> None:
     """TensorFlow Lite computes them in float32: off by a step at ties only."""
     x = grid(0.047, 9)
 
