@@ -91,8 +91,7 @@ def test_an_example_of_a_wrong_shape_is_the_examples_fault() -> None:
         capture(nn.Conv2d(1, 4, 3), (images(2, 3, 8, 8),))
 
 
-# users still hand such modules over, which is what is tested
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")  # users have some yet
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")  # users still have some
 def test_what_is_not_a_module_is_refused() -> None:
     """A scripted model has no Python that could be traced."""
     scripted = torch.jit.script(nn.Linear(4, 3))
