@@ -3,17 +3,21 @@
 
 import math
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from codeq_compile.errors import ModelError
+from codeq_compile.errors import ModelError, UnsupportedOp
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, Op
 from codeq_compile.ir.types import Shape, TensorType
 from codeq_compile.ops.reshape import Reshape
 
 MAX_FILE_BYTES = 1 << 26
+
+Layer = TypeVar("Layer")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -38,8 +42,34 @@ def graph_name(path: Path) -> str:
     return word if word[0].isalpha() else f"m_{word}"
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say which file it is that is damaged; what is unsupported says so by itself."""
+    try:
+        yield
+    except UnsupportedOp:
+        raise
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
 class Refusal(Exception):  # noqa: N818  # collected, never shown to a user as it is
     """Why an operator cannot be converted, in words that end a sentence about it."""
+
+
+class Handlers(dict[str, Callable[[Layer], None]], Generic[Layer]):
+    """What converts an operator, by its kind."""
+
+    def handles(self, *kinds: str) -> Callable[[Callable[[Layer], None]], Callable[[Layer], None]]:
+        """Decorator: the function converts these kinds of operators."""
+
+        def register(handler: Callable[[Layer], None]) -> Callable[[Layer], None]:
+            for kind in kinds:
+                assert kind not in self, f"two handlers for {kind}"
+                self[kind] = handler
+            return handler
+
+        return register
 
 
 @dataclass(slots=True, kw_only=True)

@@ -87,7 +87,17 @@ def save(graph: Graph, path: Path) -> None:
     InputError
         The file cannot be written.
     """
-    data = dumps(verify(graph))
+    write_whole(dumps(verify(graph)), path)
+
+
+def write_whole(data: bytes, path: Path) -> None:
+    """Write a file.  The old one stays whole until the new one is.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
     temporary = path.with_name(path.name + ".part")

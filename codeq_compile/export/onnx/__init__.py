@@ -8,11 +8,12 @@
 import json
 from pathlib import Path
 
-from codeq_compile.errors import InputError, UnsupportedOp
+from codeq_compile.errors import UnsupportedOp
 from codeq_compile.export.onnx.document import Document
 from codeq_compile.export.onnx.operators import WRITERS, Export, onnx_shape
 from codeq_compile.frontends.onnx.convert import MULTIPLIER_BITS
 from codeq_compile.ir.graph import Graph
+from codeq_compile.ir.serial import write_whole
 from codeq_compile.ir.types import DType
 from codeq_compile.ir.verify import verify
 
@@ -81,12 +82,4 @@ def save(graph: Graph, path: Path) -> None:
     InputError
         The file cannot be written.
     """
-    data = dumps(graph)
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder")
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_whole(dumps(graph), path)

@@ -8,8 +8,7 @@ where channels that ONNX counts first stand in memory.
 
 from pathlib import Path
 
-from codeq_compile.errors import ModelError, UnsupportedOp
-from codeq_compile.frontends.builder import MAX_FILE_BYTES, graph_name, read_bytes
+from codeq_compile.frontends.builder import MAX_FILE_BYTES, graph_name, naming, read_bytes
 from codeq_compile.frontends.onnx import schema
 from codeq_compile.frontends.onnx.convert import Examination, Imported, convert, examine
 from codeq_compile.frontends.onnx.layer import HANDLERS
@@ -38,12 +37,8 @@ def load(path: Path) -> Graph:
     UnsupportedOp
         It holds operators that codeq cannot convert; all of them are named.
     """
-    try:
+    with naming(path):
         return convert(read(path), name=graph_name(path)).graph
-    except UnsupportedOp:
-        raise
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
 
 
 def read(path: Path) -> Model:

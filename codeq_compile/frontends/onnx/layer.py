@@ -2,14 +2,14 @@
 """What a handler sees of one operator, and how it adds nodes to the graph."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codeq_compile.frontends.builder import Builder, Refusal
+from codeq_compile.frontends.builder import Builder, Handlers, Refusal
 from codeq_compile.frontends.onnx.layout import Layout, channels_last
 from codeq_compile.frontends.onnx.schema import Attribute, Operator
 from codeq_compile.frontends.onnx.values import (
@@ -315,21 +315,8 @@ def reals(grid: Grid) -> NDArray[np.float64]:
     return grid.scale * (INT8 - grid.zero_point).astype(np.float64)
 
 
-Handler = Callable[[Layer], None]
-HANDLERS: dict[str, Handler] = {}
-"""By the kind of the operator."""
-
-
-def handles(*kinds: str) -> Callable[[Handler], Handler]:
-    """Decorator: the function converts these kinds of operators."""
-
-    def register(handler: Handler) -> Handler:
-        for kind in kinds:
-            assert kind not in HANDLERS, f"two handlers for {kind}"
-            HANDLERS[kind] = handler
-        return handler
-
-    return register
+HANDLERS: Handlers[Layer] = Handlers()
+handles = HANDLERS.handles
 
 
 __all__ = ["HANDLERS", "Blocked", "Building", "Layer", "Refusal", "handles", "reals"]

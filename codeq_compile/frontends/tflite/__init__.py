@@ -7,8 +7,7 @@ goes through the operators, for which the other modules hold handlers.
 
 from pathlib import Path
 
-from codeq_compile.errors import ModelError, UnsupportedOp
-from codeq_compile.frontends.builder import graph_name, read_bytes
+from codeq_compile.frontends.builder import graph_name, naming, read_bytes
 from codeq_compile.frontends.tflite import schema
 from codeq_compile.frontends.tflite.convert import (
     Examination,
@@ -50,12 +49,8 @@ def load(path: Path, kernels: Kernels = Kernels.TFLM) -> Graph:
     UnsupportedOp
         It holds operators that codeq cannot convert; all of them are named.
     """
-    try:
+    with naming(path):
         return convert(read(path), name=graph_name(path), kernels=kernels).graph
-    except UnsupportedOp:
-        raise
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
 
 
 def read(path: Path) -> Model:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from codeq_compile.errors import SpecViolation
-from codeq_compile.frontends.builder import Builder, Refusal
+from codeq_compile.frontends.builder import Builder, Handlers, Refusal
 from codeq_compile.frontends.tflite import constants, options
 from codeq_compile.frontends.tflite.schema import Activation, ElementType, Operator, Tensor
 from codeq_compile.ir.graph import Node
@@ -290,21 +290,8 @@ def activation_grid(tensor: Tensor) -> Grid:
         raise Refusal(f"{tensor.label}: {violation}") from violation
 
 
-Handler = Callable[[Layer], None]
-HANDLERS: dict[str, Handler] = {}
-"""By the kind of the operator."""
-
-
-def handles(*kinds: str) -> Callable[[Handler], Handler]:
-    """Decorator: the function converts these kinds of operators."""
-
-    def register(handler: Handler) -> Handler:
-        for kind in kinds:
-            assert kind not in HANDLERS, f"two handlers for {kind}"
-            HANDLERS[kind] = handler
-        return handler
-
-    return register
+HANDLERS: Handlers[Layer] = Handlers()
+handles = HANDLERS.handles
 
 
 __all__ = [
