@@ -4,22 +4,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
-from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
+from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
     Pair,
     Scale,
     check_clamp,
-    clamped,
     elementwise_band,
     int8_inputs,
     repeated,
 )
-from codeq_compile.ops.elementwise import LEFT_SHIFT, aligned, by_period, lookup
+from codeq_compile.ops.elementwise import LEFT_SHIFT, SumParams
 from codeq_compile.ops.trips import Trips, ceil
 
 DSP_MIN_PERIOD = 8
@@ -36,25 +33,15 @@ MIN_TABLED = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddParams:
+class AddParams(SumParams):
     """Integers of one sum.
 
     Parameters
     ----------
-    a_zero, b_zero, out_zero : int
-    clamp : tuple of int (min, max)
-    a_scale, b_scale, out_scale : Scale
     has_room : bool
         For a table of terms. [add-C5]
     """
 
-    a_zero: int
-    b_zero: int
-    out_zero: int
-    clamp: Pair
-    a_scale: Scale
-    b_scale: Scale
-    out_scale: Scale
     has_room: bool = False
 
 
@@ -102,13 +89,7 @@ class Add(Op[AddParams]):
     def simulate(self, params: AddParams, *inputs: Array) -> Int8Array:
         """Golden of `cq_add_*`: each input through its table of 256 terms. [add-C1]"""
         a, b = inputs
-        a_terms, b_terms = (
-            aligned(params.a_scale, params.a_zero),
-            aligned(params.b_scale, params.b_zero),
-        )
-        acc = by_period(lookup(a_terms, a), b) + by_period(lookup(b_terms, b), b)
-        scaled = params.out_scale.apply(acc) + params.out_zero
-        return clamp_to_int8(scaled, *params.clamp).reshape(a.shape)
+        return params.golden(a, b, 1)
 
     def c_params(
         self,
@@ -117,19 +98,7 @@ class Add(Op[AddParams]):
         output: TensorType,
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
-        a, b = inputs
-        return {
-            "size": a.elements,
-            "b_size": b.elements,
-            "a_zero": params.a_zero,
-            "b_zero": params.b_zero,
-            "out_zero": params.out_zero,
-            "clamp_min": params.clamp[0],
-            "clamp_max": params.clamp[1],
-            "a_scale": params.a_scale.c_params(),
-            "b_scale": params.b_scale.c_params(),
-            "out_scale": params.out_scale.c_params(),
-        }
+        return params.c_params(inputs)
 
     def scratch_bytes(
         self,
@@ -184,25 +153,11 @@ class Add(Op[AddParams]):
         output: TensorType,
     ) -> Range:
         a, b = ranges
-        scales = (params.a_scale, params.a_zero), (params.b_scale, params.b_zero)
-        a_terms, b_terms = (aligned(*each) for each in scales)
-
-        def ends(a: Int64Array, b: Int64Array) -> Int64Array:
-            acc = a_terms[a + 128] + b_terms[b + 128]
-            return clamped(params.out_scale.apply(acc) + params.out_zero, params.clamp)
-
-        return Range(low=ends(a.low, b.low), high=ends(a.high, b.high))
+        return params.range(a, b, 1)
 
     def accumulator_bound(self, params: AddParams) -> Array:
         """Of the sum of both terms. [add-C4]"""
-        terms = [
-            int(np.abs(aligned(scale, zero)).max())
-            for scale, zero in (
-                (params.a_scale, params.a_zero),
-                (params.b_scale, params.b_zero),
-            )
-        ]
-        return np.array([params.out_scale.bound(sum(terms))], np.int64)
+        return params.bound()
 
 
 def _is_short(params: AddParams) -> bool:

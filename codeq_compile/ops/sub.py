@@ -9,35 +9,21 @@ import numpy as np
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.op import Array, Band, CValue, Op, Rows, register
 from codeq_compile.ir.types import Packed, Range, TensorType
-from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
+from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.base import (
     Pair,
     Scale,
     check_clamp,
-    clamped,
     elementwise_band,
     int8_inputs,
     repeated,
 )
-from codeq_compile.ops.elementwise import LEFT_SHIFT, aligned, by_period, lookup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubParams:
-    """Integers of one difference: zero points, limits, factors of both inputs and of the output."""
-
-    a_zero: int
-    b_zero: int
-    out_zero: int
-    clamp: Pair
-    a_scale: Scale
-    b_scale: Scale
-    out_scale: Scale
+from codeq_compile.ops.elementwise import LEFT_SHIFT, SumParams
 
 
 @register("sub")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sub(Op[SubParams]):
+class Sub(Op[SumParams]):
     """``a - b`` with b of a's shape, or repeated along a's first axes. [sub-C1]
 
     Parameters
@@ -66,12 +52,12 @@ class Sub(Op[SubParams]):
         check_clamp("sub-C3", self.clamp)
         return TensorType(shape=a.shape)
 
-    def lower(self, node: Node, inputs: tuple[TensorType, ...], output: TensorType) -> SubParams:
+    def lower(self, node: Node, inputs: tuple[TensorType, ...], output: TensorType) -> SumParams:
         a, b = inputs
         real = np.float32 if self.float32_scales else np.float64
         a_real, b_real, twice_max = real(a.scale), real(b.scale), real(2 * max(a.scale, b.scale))
         unit = real(1 << LEFT_SHIFT)
-        return SubParams(
+        return SumParams(
             a_zero=a.zero_point,
             b_zero=b.zero_point,
             out_zero=output.zero_point,
@@ -81,67 +67,35 @@ class Sub(Op[SubParams]):
             out_scale=Scale.of(float(twice_max / (unit * real(output.scale)))),
         )
 
-    def simulate(self, params: SubParams, *inputs: Array) -> Int8Array:
+    def simulate(self, params: SumParams, *inputs: Array) -> Int8Array:
         """Golden of `cq_sub_*`: each input through its table of 256 terms. [sub-C1]"""
         a, b = inputs
-        a_terms, b_terms = (
-            aligned(params.a_scale, params.a_zero),
-            aligned(params.b_scale, params.b_zero),
-        )
-        acc = by_period(lookup(a_terms, a), b) - by_period(lookup(b_terms, b), b)
-        scaled = params.out_scale.apply(acc) + params.out_zero
-        return clamp_to_int8(scaled, *params.clamp).reshape(a.shape)
+        return params.golden(a, b, -1)
 
     def c_params(
         self,
-        params: SubParams,
+        params: SumParams,
         inputs: tuple[TensorType, ...],
         output: TensorType,
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
-        a, b = inputs
-        return {
-            "size": a.elements,
-            "b_size": b.elements,
-            "a_zero": params.a_zero,
-            "b_zero": params.b_zero,
-            "out_zero": params.out_zero,
-            "clamp_min": params.clamp[0],
-            "clamp_max": params.clamp[1],
-            "a_scale": params.a_scale.c_params(),
-            "b_scale": params.b_scale.c_params(),
-            "out_scale": params.out_scale.c_params(),
-        }
+        return params.c_params(inputs)
 
     def band(
-        self, params: SubParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
+        self, params: SumParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
     ) -> Band | None:
         return elementwise_band(self, params, inputs, output, rows)
 
     def output_range(
         self,
-        params: SubParams,
+        params: SumParams,
         ranges: tuple[Range, ...],
         inputs: tuple[TensorType, ...],
         output: TensorType,
     ) -> Range:
         a, b = ranges
-        scales = (params.a_scale, params.a_zero), (params.b_scale, params.b_zero)
-        a_terms, b_terms = (aligned(*each) for each in scales)
+        return params.range(a, b, -1)
 
-        def ends(a: Int64Array, b: Int64Array) -> Int64Array:
-            acc = a_terms[a + 128] - b_terms[b + 128]
-            return clamped(params.out_scale.apply(acc) + params.out_zero, params.clamp)
-
-        return Range(low=ends(a.low, b.high), high=ends(a.high, b.low))
-
-    def accumulator_bound(self, params: SubParams) -> Array:
+    def accumulator_bound(self, params: SumParams) -> Array:
         """Of the difference of both terms. [sub-C4]"""
-        terms = [
-            int(np.abs(aligned(scale, zero)).max())
-            for scale, zero in (
-                (params.a_scale, params.a_zero),
-                (params.b_scale, params.b_zero),
-            )
-        ]
-        return np.array([params.out_scale.bound(sum(terms))], np.int64)
+        return params.bound()

@@ -7,7 +7,8 @@ import pytest
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir import DType, TensorType
 from codeq_compile.ir.types import Range
-from codeq_compile.ops.sub import Sub, SubParams
+from codeq_compile.ops.elementwise import SumParams
+from codeq_compile.ops.sub import Sub
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, grid, lowered, one_op_graph, s8
 from tests.literal import clamp, rescale
@@ -46,7 +47,7 @@ CASES = [
 ]
 
 
-def _loops(params: SubParams, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _loops(params: SumParams, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """NUMERICS §sub, Semantics."""
     period = b.ravel().tolist()
     y = []
