@@ -13,15 +13,20 @@ from codeq_train.autograd import round_half_away
 def storable_factors(factor: Tensor, bits: int) -> Tensor:
     """The nearest factors whose multipliers have `bits` bits; 0 stays 0. [N2.3]
 
+    Rounded twice, as the compiler does: to a multiplier of 31 bits first, then to a narrow one. A
+    factor just below the middle of two narrow ones would otherwise go down here and up there.
+
     Parameters
     ----------
     factor : float tensor of shape (channels,)
         Not negative.
     bits : int
     """
-    mantissa, exponent = torch.frexp(factor)
-    scale = float(1 << bits)
-    return torch.ldexp(torch.floor(mantissa * scale + 0.5) / scale, exponent)
+    for width in (31, bits):
+        mantissa, exponent = torch.frexp(factor)
+        scale = float(1 << width)
+        factor = torch.ldexp(torch.floor(mantissa * scale + 0.5) / scale, exponent)
+    return factor
 
 
 def storable_bias(start: Tensor, bits: int, output_steps: Tensor) -> Tensor:

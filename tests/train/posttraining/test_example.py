@@ -29,4 +29,5 @@ def test_the_example_of_post_training_quantization_runs(tmp_path: Path) -> None:
     sizes = [int(size) for size in re.findall(r"(\d+) bytes", done.stdout)]
     assert 10 == len(shares)
     assert max(shares[1:]) > shares[0] - 2.0  # of the float network
-    assert 4.9 * 1024 < sizes[0] <= 5 * 1024
+    # The float network differs from one processor to the next, and with it the last step that fits.
+    assert 4.5 * 1024 < sizes[0] <= 5 * 1024
