@@ -77,13 +77,7 @@ class Slice(Op[SliceParams]):
         output: TensorType,
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
-        steps = strides(inputs[0].shape)
-        walk = Walk(
-            start=sum(first * n for first, n in zip(self.begin, steps, strict=True)),
-            extent=self.shape,
-            stride=tuple(step * n for step, n in zip(self.step, steps, strict=True)),
-        )
-        return {"walk": walk.c_params()}
+        return {"walk": self._walk(*inputs).c_params()}
 
     def trips(
         self,
@@ -94,9 +88,8 @@ class Slice(Op[SliceParams]):
         family: str,
         isa: str,
     ) -> Trips:
-        steps = strides(inputs[0].shape)
-        stride = tuple(step * n for step, n in zip(self.step, steps, strict=True))
-        return walked(self.shape, stride)
+        walk = self._walk(*inputs)
+        return walked(walk.extent, walk.stride)
 
     def output_range(
         self,
@@ -107,6 +100,14 @@ class Slice(Op[SliceParams]):
     ) -> Range:
         channels = self._positions(-1)
         return ranges[0].through(lambda end: end[channels])
+
+    def _walk(self, x: TensorType) -> Walk:
+        steps = strides(x.shape)
+        return Walk(
+            start=sum(first * n for first, n in zip(self.begin, steps, strict=True)),
+            extent=self.shape,
+            stride=tuple(step * n for step, n in zip(self.step, steps, strict=True)),
+        )
 
     def _positions(self, axis: int) -> Array:
         return self.begin[axis] + self.step[axis] * np.arange(self.shape[axis])

@@ -68,9 +68,7 @@ class Transpose(Op[TransposeParams]):
         output: TensorType,
         packed: Packed | None,
     ) -> Mapping[str, CValue]:
-        steps = strides(inputs[0].shape)
-        walk = Walk(extent=output.shape, stride=tuple(steps[axis] for axis in self.axes))
-        return {"walk": walk.c_params()}
+        return {"walk": self._walk(*inputs).c_params()}
 
     def trips(
         self,
@@ -81,8 +79,8 @@ class Transpose(Op[TransposeParams]):
         family: str,
         isa: str,
     ) -> Trips:
-        steps = strides(inputs[0].shape)
-        return walked(output.shape, tuple(steps[axis] for axis in self.axes))
+        walk = self._walk(*inputs)
+        return walked(walk.extent, walk.stride)
 
     def output_range(
         self,
@@ -95,3 +93,10 @@ class Transpose(Op[TransposeParams]):
         if self.axes[-1] == len(self.axes) - 1:
             return x
         return x.merged(output.shape[-1])
+
+    def _walk(self, x: TensorType) -> Walk:
+        steps = strides(x.shape)
+        return Walk(
+            extent=tuple(x.shape[axis] for axis in self.axes),
+            stride=tuple(steps[axis] for axis in self.axes),
+        )

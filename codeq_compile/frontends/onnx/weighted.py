@@ -233,11 +233,8 @@ def _joined(layer: Layer, reader: Layer, affine: Affine, rank: int, channels: in
 @handles("Conv")
 def conv(layer: Layer) -> None:
     """Images and sequences; any stride, dilation, padding and groups; BatchNormalization behind."""
-    stored = _quantized(layer)
-    image, activation = layer.image()
+    stored, image, activation = _operands(layer)
     rank = len(activation.shape)
-    if stored.levels.ndim != rank:
-        raise Refusal(f"its weights have the shape {list(stored.shape)} for {rank} axes")
     h, w, c = layer.type(image).shape
     view = window(layer, (h, w), rank, stored.shape[2:])
     groups = layer.attribute("group", 1)
@@ -270,6 +267,17 @@ def conv(layer: Layer) -> None:
     last.write_image(tensor, rank)
 
 
+def _operands(layer: Layer) -> tuple[Quantized, str, Activation]:
+    """Weights, the image they slide over, and that image as the file sees it."""
+    stored = _quantized(layer)
+    image, activation = layer.image()
+    if stored.levels.ndim != len(activation.shape):
+        raise Refusal(
+            f"its weights have the shape {list(stored.shape)} for {len(activation.shape)} axes"
+        )
+    return stored, image, activation
+
+
 def _multiplier_bits(layer: Layer) -> int:
     return layer.building.multiplier_bits.get(layer.operator.name, 31)
 
@@ -277,11 +285,8 @@ def _multiplier_bits(layer: Layer) -> int:
 @handles("ConvTranspose")
 def conv_transpose(layer: Layer) -> None:
     """A convolution of the image with zeros between its pixels, by the weights turned around."""
-    stored = _quantized(layer)
-    image, activation = layer.image()
+    stored, image, activation = _operands(layer)
     rank = len(activation.shape)
-    if stored.levels.ndim != rank:
-        raise Refusal(f"its weights have the shape {list(stored.shape)} for {rank} axes")
     h, w, c = layer.type(image).shape
     if layer.attribute("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
         raise Refusal("its padding follows from its output's shape: give it as pads")
