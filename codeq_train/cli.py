@@ -87,6 +87,12 @@ epochs_option = click.option(
     metavar="N",
     help="Epochs on the grids in place of the recipe's; those with frozen zeros in proportion.",
 )
+float_epochs_option = click.option(
+    "--float-epochs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Epochs before that, in float, in place of the recipe's.",
+)
 
 
 def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -119,6 +125,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             help=f"In place of the recipe's: {', '.join(METHODS)}; see docs/METHODS.md.",
         ),
         epochs_option,
+        float_epochs_option,
         budget("--weights", "weights and tables"),
         budget("--flash", "the whole linked image without vector table and start-up"),
         budget("--ram", "the arena with scratch, input and output; checked before training"),
@@ -223,6 +230,7 @@ def _run(
     settings_file: Path | None,
     method: str | None,
     epochs: int | None,
+    float_epochs: int | None,
     seed: int,
     resume: bool,
     teacher: Path | None,
@@ -237,9 +245,8 @@ def _run(
     started = time.monotonic()
     require_tools(target_name)
     torch.set_num_threads(threads)
-    recipe = scheduled(make(), epochs)
-    if epochs is not None:
-        command += f" --epochs {epochs}"
+    recipe = scheduled(make(), epochs, float_epochs)
+    command += as_typed(epochs=epochs, float_epochs=float_epochs)
     if settings_file is not None:
         recipe = replace(recipe, config=load_config(settings_file))
         command += f" --config {settings_file.name}"
@@ -248,7 +255,7 @@ def _run(
         command += f" --method {method}"
     given = {name: limit for name, limit in limits.items() if limit is not None}
     recipe = _limited(recipe, given, target_name)
-    command += "".join(f" --{name} {limit}" for name, limit in given.items())
+    command += as_typed(**given)
     fabric = launch(accelerator=device, devices=devices)
     run = Run(
         directory=output.with_name(f"{output.name}.training"),
@@ -290,6 +297,12 @@ def _limited(recipe: Recipe, given: Mapping[str, int], target: str) -> Recipe:
         raise InputError(f'"{target}" has no linked image: a flash budget needs a board')
     budgets = msgspec.structs.replace(budgets, target=target)
     return replace(recipe, config=msgspec.structs.replace(recipe.config, budgets=budgets))
+
+
+def as_typed(**values: int | None) -> str:
+    """Options as they are typed, without those that nobody gave."""
+    given = ((name.replace("_", "-"), n) for name, n in values.items() if n is not None)
+    return "".join(f" --{name} {n}" for name, n in given)
 
 
 def require_tools(target_name: str) -> None:

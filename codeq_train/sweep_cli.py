@@ -14,9 +14,11 @@ from codeq_compile.cli import json_option, show
 from codeq_compile.errors import InputError
 from codeq_train import methods, plots
 from codeq_train.cli import (
+    as_typed,
     describe,
     device_option,
     epochs_option,
+    float_epochs_option,
     precision_option,
     require_tools,
     samples_option,
@@ -51,6 +53,7 @@ NAMES = ("demo", *RECIPES)
 )
 @click.option("--full", is_flag=True, help="The recipe's full schedule.")
 @epochs_option
+@float_epochs_option
 @click.option(
     "--weights",
     required=True,
@@ -105,6 +108,7 @@ def sweep(
     data: Path | None,
     full: bool,
     epochs: int | None,
+    float_epochs: int | None,
     weights: str,
     names: str,
     seeds: str,
@@ -137,8 +141,8 @@ def sweep(
         heartbeat=heartbeat,
     )
     plan.check()
-    given = "" if epochs is None else f" --epochs {epochs}"
-    recipe = scheduled(_recipe(name, data, full), epochs)
+    given = as_typed(epochs=epochs, float_epochs=float_epochs)
+    recipe = scheduled(_recipe(name, data, full), epochs, float_epochs)
     folder = output or Path("runs") / f"sweep-{name}"
     database = open_storage(storage or f"sqlite:///{folder / 'sweep.db'}", heartbeat=heartbeat)
     progress = _Progress()

@@ -88,8 +88,13 @@ def lengthened(recipe: Recipe, times: int) -> Recipe:
     )
 
 
-def scheduled(recipe: Recipe, epochs: int | None) -> Recipe:
-    """The same recipe with `epochs` on the grids, frozen ones in proportion; None leaves it."""
+def scheduled(recipe: Recipe, epochs: int | None = None, float_epochs: int | None = None) -> Recipe:
+    """The same recipe with other epochs in float or on the grids; None leaves them.
+
+    Of those on the grids the frozen ones are in proportion.
+    """
+    if float_epochs is not None:
+        recipe = replace(recipe, float_epochs=float_epochs)
     if epochs is None:
         return recipe
     share = recipe.frozen_epochs / recipe.quantized_epochs

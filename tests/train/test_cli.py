@@ -120,6 +120,7 @@ def test_fewer_epochs_keep_their_proportion(clips: Path) -> None:
     longer = scheduled(recipe, 10)
     assert (1, 10, 5) == (longer.float_epochs, longer.quantized_epochs, longer.frozen_epochs)
     assert 1 == scheduled(recipe, 1).frozen_epochs
+    assert 5 == scheduled(recipe, float_epochs=5).float_epochs
 
 
 @pytest.mark.slow
