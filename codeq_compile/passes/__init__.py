@@ -16,6 +16,7 @@ from codeq_compile.passes.lower import lower
 from codeq_compile.passes.remove_dead_channels import remove_dead_channels
 from codeq_compile.passes.remove_dead_nodes import remove_dead_nodes
 from codeq_compile.passes.remove_identity import remove_identity
+from codeq_compile.passes.widen_depthwise import widen_depthwise
 
 __all__ = ["FLOWS", "NATIVE", "STORED", "Pass", "run"]
 
@@ -30,9 +31,10 @@ STORED = "stored"
 _FUSE: tuple[Pass, ...] = (remove_identity, fuse_pad, fuse_clamp, fuse_tables)
 
 FLOWS: Mapping[str, tuple[Pass, ...]] = {
-    NATIVE: (remove_dead_nodes, remove_dead_channels, *_FUSE, *_LOWER),
+    # channels leave first: a depthwise convolution may be left with one
+    NATIVE: (remove_dead_nodes, remove_dead_channels, widen_depthwise, *_FUSE, *_LOWER),
     # every weight of the model stays a weight
-    STORED: (remove_dead_nodes, *_FUSE, *_LOWER),
+    STORED: (remove_dead_nodes, widen_depthwise, *_FUSE, *_LOWER),
     # every layer of the model stays a layer, to look for a difference
     "literal": _LOWER,
 }
