@@ -180,7 +180,7 @@ def compile(
     board = _load_target(target)
     placement = places.parse(place, board)
     source = _named(model if isinstance(model, Graph) else load(model, kernels=kernels), name)
-    flow = passes.NATIVE if lossless else passes.STORED
+    flow = passes.flow_for(lossless=lossless, streamed=stream == "auto")
     packing = packing or (AUTO if lossless else DENSE)
     graph = passes.run(source, flow)
     if command is None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a pass is, and the surgery that passes share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 
 from codeq_compile.ir.graph import Graph, Node
@@ -43,3 +43,10 @@ def fused(graph: Graph, first: Node, second: Node, result: Node) -> Graph:
     return graph.with_nodes(
         tuple(result if node is first else node for node in graph.nodes if node is not second)
     )
+
+
+def unused(name: str, known: Container[str]) -> str:
+    """`name`, or a longer one that is not among the known."""
+    while name in known:
+        name += "_"
+    return name

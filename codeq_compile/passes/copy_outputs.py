@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An output that is only another view of bytes that the caller has already becomes a copy."""
 
-from collections.abc import Container
 from dataclasses import replace
 
 from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.types import TensorType
 from codeq_compile.ops.requantize import Requantize
+from codeq_compile.passes.base import unused
 
 
 def copy_outputs(graph: Graph) -> Graph:
@@ -36,14 +36,8 @@ def _copied(graph: Graph, node: Node, tensors: dict[str, TensorType]) -> list[No
     kind = tensors[node.output]
     if tensors[node.inputs[0]] == kind:
         return [replace(node, op=Requantize(), params=None)]
-    view = _unused(f"{node.output}.view", tensors)
+    view = unused(f"{node.output}.view", tensors)
     tensors[view] = kind
-    name = _unused(f"{node.name}.copy", {other.name for other in graph.nodes})
+    name = unused(f"{node.name}.copy", {other.name for other in graph.nodes})
     copy = Node(name=name, op=Requantize(), inputs=(view,), output=node.output)
     return [replace(node, output=view), copy]
-
-
-def _unused(name: str, known: Container[str]) -> str:
-    while name in known:
-        name += "_"
-    return name

@@ -33,7 +33,7 @@ def main() -> None:
     rows, total = [], [0] * 5
     for name in tflite_models.SUPPORTED:
         graph = codeq_compile.load(tflite_models.path(SHARED, name))
-        stored = plan(passes.run(graph, passes.STORED), board, "dense")
+        stored = plan(passes.run(graph, passes.flow_for(lossless=False)), board, "dense")
         native = passes.run(graph)
         auto, small = plan(native, board), plan(native, board, "small")
         # the table of levels is a part of the weights here, as in the entropy
