@@ -221,9 +221,14 @@ class DWConv2D(Op[DWConv2DParams]):
         family: str,
         isa: str = "ref",
     ) -> int:
-        """A channel [dwconv2d-C6], a widened band [dwconv2d-C7] or a strip [dwconv2d-C8]."""
+        """A channel [dwconv2d-C6], a widened band [dwconv2d-C7] or a strip [dwconv2d-C8].
+
+        Swar kernels keep rows [dwconv2d-C9], dsp kernels weights of four channels. [dwconv2d-C11]
+        """
         if (family, isa) == ("dwconv2d_3x3", "dsp"):
             return self._band_bytes(output)
+        if isa == "dsp":
+            return 8 * _taps(params) + decoded_bytes(packed, _taps(params))
         if isa == "mve":
             return self._mve_scratch_bytes(params, output)
         if isa == "swar":
@@ -258,13 +263,16 @@ class DWConv2D(Op[DWConv2DParams]):
         if (family, isa) == ("dwconv2d_3x3", "dsp"):
             band = self._band_rows(output)
             return dwconv2d_trips.dsp_bands(windows, rows, params.requant, band=band)
+        multiplier = len(params.weights) // params.in_channels
+        if isa == "dsp":
+            return dwconv2d_trips.dsp_windows(windows, rows, params.requant, multiplier=multiplier)
         if isa == "mve":
             pixel, longest = self._strip(params, output)
             return dwconv2d_trips.helium_strips(
                 windows,
                 rows,
                 params.requant,
-                multiplier=len(params.weights) // params.in_channels,
+                multiplier=multiplier,
                 pixel=pixel,
                 longest=longest,
             )

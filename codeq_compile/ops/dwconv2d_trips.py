@@ -12,6 +12,8 @@ from codeq_compile.ops.trips import (
     clamped,
     is_short,
     loaded,
+    short_quads,
+    slow_quads,
     times,
     total,
     windowed,
@@ -85,6 +87,37 @@ def swar_rows(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
             "sums": channels * windows.pixels,
             "rows of windows": channels * windows.pixels * windows.kernel[0],
             "taps": channels * windows.pixels * windows.taps,
+        },
+    )
+
+
+def dsp_windows(windows: Windows, rows: WeightRows, requant: Requant, *, multiplier: int) -> Trips:
+    """dwconv2d_dsp.c: window by window, four channels at a time."""
+    channels, taps = rows.count, windows.taps
+    quads = ceil(channels, QUAD)
+    short = short_quads(requant, 0, channels)
+    is_word = multiplier == 1 and channels >= QUAD
+    runs = windows.whole_rows * (windows.whole_columns > 0) if is_word else 0
+    whole = windows.whole if is_word else 0
+    single = windows.pixels - whole
+    return total(
+        times(rows.decoded(), QUAD * quads / channels),
+        loaded(requant, quads, once=1),
+        clamped(requant, windows.pixels * channels),
+        slow_quads(requant, (quads - short) * windows.pixels, channels),
+        {
+            "quads": quads,
+            "weights widened": QUAD * quads * taps,
+            "rows of outputs": quads * windows.output[0],
+            "runs": quads * runs,
+            "vectors in runs": quads * whole,
+            "rows in runs": quads * whole * windows.kernel[0],
+            "taps in runs": quads * whole * taps,
+            "vectors": quads * single,
+            "rows of windows": quads * single * windows.kernel[0],
+            "taps inside" if is_word else "taps gathered": quads
+            * (windows.taps_inside - whole * taps),
+            "taps outside": quads * (windows.pixels * taps - windows.taps_inside),
         },
     )
 

@@ -300,6 +300,14 @@ static inline int32_t cq_smlabb(uint32_t a, uint32_t b, int32_t acc)
     return sum;
 }
 
+/** @brief acc plus the product of the upper 16-bit lanes. */
+static inline int32_t cq_smlatt(uint32_t a, uint32_t b, int32_t acc)
+{
+    int32_t sum;
+    __asm__("smlatt %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
+    return sum;
+}
+
 /** @brief acc plus the upper half of a * b, rounded down; nothing overflows. */
 static inline int32_t cq_smmla(int32_t a, int32_t b, int32_t acc)
 {
@@ -521,6 +529,11 @@ static inline uint32_t cq_uxtab16_ror8(uint32_t acc, uint32_t x)
 static inline int32_t cq_smlabb(uint32_t a, uint32_t b, int32_t acc)
 {
     return cq_smlad(a & 0xffffu, b & 0xffffu, acc);
+}
+
+static inline int32_t cq_smlatt(uint32_t a, uint32_t b, int32_t acc)
+{
+    return cq_smlad(a >> 16, b >> 16, acc);
 }
 
 static inline int32_t cq_smmla(int32_t a, int32_t b, int32_t acc)

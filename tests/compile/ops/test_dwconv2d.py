@@ -268,6 +268,18 @@ def test_scratch_holds_one_decoded_channel(bits, expected):
     assert 4 * 3 * 6 * 9 == node.op.macs(node.params, graph.tensors["y"])
 
 
+@pytest.mark.parametrize(("bits", "expected"), [(4, 8 * 9 + 12), (8, 8 * 9)])
+def test_dsp_kernels_have_room_for_weights_of_four_channels(bits, expected):
+    """Two words a tap, then a decoded channel. [dwconv2d-C11]"""
+    case = next(case for case in CASES if case.name == "multiplier2")
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+    packed = Packed(packing="dense", bits=bits, data=b"")
+    args = (node.params, graph.input_types(node), graph.tensors["y"], packed, "dwconv2d", "dsp")
+
+    assert expected == node.op.scratch_bytes(*args)
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "words"),
     [
