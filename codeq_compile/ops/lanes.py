@@ -17,8 +17,8 @@ GROUP = 4
 """Words that are computed together."""
 LANE_BUDGET = lane_budget()
 """Largest sum of magnitudes that a lane holds for any int8 input; CQ_LANE_BUDGET of runtime_c."""
-ROW_BYTES = 20
-"""Of `struct cq_row_lists`."""
+ROW_BYTES = 32
+"""Of `struct cq_row`."""
 MAX_ENTRIES = 0xFFFF
 """Of a stack."""
 _ADD, _GROUP, _DECODE, _READ, _USE, _GATHER = 15, 220, 55, 250, 200, 9

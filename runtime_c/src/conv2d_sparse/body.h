@@ -14,15 +14,21 @@ static inline const uint32_t *cq_at(const uint8_t *x, uint32_t place)
     return (const uint32_t *)(const void *)(x + place);
 }
 
+/* The same in both lanes. */
+static inline uint32_t cq_in_lanes(uint32_t lane)
+{
+    return lane | lane << 16;
+}
+
 /* Weights 2 and -2, twice what was added up: what is subtracted is added to a negated sum. */
-static inline struct cq_lanes cq_group_twos(const uint8_t *x, const struct cq_taps *taps)
+static inline struct cq_lanes cq_lanes_of_twos(const uint8_t *x, const struct cq_taps *taps)
 {
     struct cq_lanes sum = cq_lanes_zero();
     const uint16_t *list = taps->plus2;
     for (uint32_t place = *--list; place != CQ_END; place = *--list) {
         sum = cq_lanes_add(sum, cq_at(x, place));
     }
-    sum = cq_lanes_subtract_from(CQ_BOTH_LANES * 255u * taps->others[1], sum);
+    sum = cq_lanes_subtract_from(cq_in_lanes(taps->others[1]), sum);
     list = taps->minus2;
     for (uint32_t place = *list++; place != CQ_END; place = *list++) {
         sum = cq_lanes_add(sum, cq_at(x, place));
@@ -30,67 +36,55 @@ static inline struct cq_lanes cq_group_twos(const uint8_t *x, const struct cq_ta
     return cq_lanes_double(sum);
 }
 
-/* The first segment of the lists, for sixteen pixels. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_group_segment(const uint8_t *x, const struct cq_taps *taps,
-                                                      uint32_t *registers)
+/* The first segment of the lists, for a run of groups of sixteen pixels. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_run_segment(const uint8_t *x, const struct cq_taps *taps,
+                                                    int32_t groups, uint32_t *registers)
 {
-    struct cq_lanes sum = cq_lanes_zero();
-    if (taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END) {
-        sum = cq_group_twos(x, taps);
+    const uint32_t *const end = registers + groups * CQ_REGISTERS;
+    const int has_twos = taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END;
+    for (; registers != end; registers += CQ_REGISTERS, x += 4 * CQ_GROUP) {
+        struct cq_lanes sum = has_twos ? cq_lanes_of_twos(x, taps) : cq_lanes_zero();
+        const uint16_t *list = taps->minus;
+        for (uint32_t place = *list++; place != CQ_END; place = *list++) {
+            sum = cq_lanes_add(sum, cq_at(x, place));
+        }
+        list = taps->others;
+        sum = cq_lanes_subtract_from(cq_in_lanes(*list), sum);
+        for (uint32_t place = *(list += 2); place != CQ_END; place = *(list += 2)) {
+            sum = cq_lanes_multiply_add(sum, cq_at(x, place), (uint32_t)(int32_t)(int16_t)list[1]);
+        }
+        list = taps->plus;
+        for (uint32_t place = *--list; place != CQ_END; place = *--list) {
+            sum = cq_lanes_add(sum, cq_at(x, place));
+        }
+        cq_lanes_store(registers, sum);
     }
-    const uint16_t *list = taps->minus;
-    for (uint32_t place = *list++; place != CQ_END; place = *list++) {
-        sum = cq_lanes_add(sum, cq_at(x, place));
-    }
-    list = taps->others;
-    sum = cq_lanes_subtract_from(CQ_BOTH_LANES * 255u * (list[0] + 2u * list[1]), sum);
-    for (uint32_t place = *(list += 2); place != CQ_END; place = *(list += 2)) {
-        sum = cq_lanes_multiply_add(sum, cq_at(x, place), (uint32_t)(int32_t)(int16_t)list[1]);
-    }
-    list = taps->plus;
-    for (uint32_t place = *--list; place != CQ_END; place = *--list) {
-        sum = cq_lanes_add(sum, cq_at(x, place));
-    }
-    cq_lanes_store(registers, sum);
 }
 
-static inline void cq_add_registers(int32_t *sums, const uint32_t *registers)
+static inline void cq_add_registers(int32_t *sums, const uint32_t *registers, int32_t groups)
 {
-    for (int32_t i = 0; i < CQ_REGISTERS; ++i) {
-        sums[i] += (int32_t)(registers[i] & 0xffffu);
-        sums[i + CQ_REGISTERS] += (int32_t)(registers[i] >> 16);
+    for (; groups > 0; --groups, sums += 2 * CQ_REGISTERS, registers += CQ_REGISTERS) {
+        for (int32_t i = 0; i < CQ_REGISTERS; ++i) {
+            sums[i] += (int32_t)(registers[i] & 0xffffu);
+            sums[i + CQ_REGISTERS] += (int32_t)(registers[i] >> 16);
+        }
     }
 }
 
 /* Rows of several segments, and other requantizations. */
-CQ_NOINLINE static void cq_group_sums(const uint8_t *x, struct cq_taps taps,
-                                      const struct cq_output *output, const struct cq_place *place,
-                                      uint32_t *registers, int8_t *out)
+CQ_SELDOM static void cq_run_sums(const uint8_t *x, struct cq_taps taps,
+                                  const struct cq_output *output, const struct cq_place *place,
+                                  uint32_t *registers, int8_t *out)
 {
-    int32_t sums[2 * CQ_REGISTERS] = {0};
-    cq_add_registers(sums, registers);
+    int32_t sums[2 * CQ_REGISTERS * CQ_RUN] = {0};
+    cq_run_segment(x, &taps, place->groups, registers);
+    cq_add_registers(sums, registers, place->groups);
     for (int32_t segment = 1; segment < taps.segments; ++segment) {
         cq_taps_skip(&taps);
-        cq_group_segment(x, &taps, registers);
-        cq_add_registers(sums, registers);
+        cq_run_segment(x, &taps, place->groups, registers);
+        cq_add_registers(sums, registers, place->groups);
     }
     cq_store_sums(output, sums, place, out);
-}
-
-/* One output channel of a group. */
-static inline void cq_group_compute(const uint8_t *x, const struct cq_taps *taps,
-                                    const struct cq_output *output, const struct cq_place *place,
-                                    int8_t *out)
-{
-    uint32_t registers[CQ_REGISTERS];
-    cq_group_segment(x, taps, registers);
-    if (taps->segments != 1 || output->form == CQ_ANY) {
-        cq_group_sums(x, *taps, output, place, registers, out);
-    } else if (output->form == CQ_RECTIFYING) {
-        cq_store_rectified(output, registers, place, out);
-    } else {
-        cq_store_rounded(output, registers, place, out);
-    }
 }
 
 /* A strip, and what all its channels share. */
@@ -98,9 +92,9 @@ struct cq_frame {
     struct cq_pair from, end; /* output words */
     int32_t first;            /* bytes from the output's first pixel to the strip's */
     int32_t row_step;         /* bytes to the next row */
-    struct cq_pair whole;     /* words of groups that are in all parts */
-    struct cq_place full;     /* place of such a group */
-    struct cq_place cut;      /* of the group of fewer pixels that was met last, */
+    struct cq_pair whole;     /* runs from rows and columns below these on are in all parts */
+    struct cq_place full;     /* place of such a run */
+    struct cq_place cut;      /* of the run of fewer pixels that was met last, */
     struct cq_pair cut_at;    /* and where that is */
 };
 
@@ -108,36 +102,47 @@ static struct cq_frame cq_frame_of(const struct cq_strip *strip, struct cq_pair 
 {
     const int32_t step = strip->out.c;
     const int32_t next = (strip->part.h * strip->out.w + strip->part.w) * step;
+    const struct cq_pair end = {cq_limit(from.h + strip->size.h, 0, strip->rows),
+                                cq_limit(from.w + strip->size.w, 0, strip->columns)};
     const struct cq_frame frame = {
         .from = from,
-        .end = {cq_limit(from.h + strip->size.h, 0, strip->rows),
-                cq_limit(from.w + strip->size.w, 0, strip->columns)},
+        .end = end,
         .first = (from.h * strip->out.w + from.w) * step,
         .row_step = strip->out.w * step,
-        .whole = strip->whole,
-        .full = {step, next, CQ_GROUP, CQ_GROUP, {CQ_GROUP, CQ_GROUP, CQ_GROUP, CQ_GROUP}},
+        .whole = {strip->whole.h, cq_limit(strip->whole.w, 0, end.w) - (CQ_RUN_WORDS - 1)},
+        .full = {step,
+                 next,
+                 CQ_RUN_WORDS,
+                 CQ_RUN_WORDS,
+                 {CQ_RUN_WORDS, CQ_RUN_WORDS, CQ_RUN_WORDS, CQ_RUN_WORDS},
+                 CQ_RUN},
         .cut = {.step = step, .next = next},
         .cut_at = {-1, -1},
     };
     return frame;
 }
 
-/* How many pixels each part of the output has from `column` on: the same for every channel. */
+/* How many pixels each part of the output has in the run from `column` on: the same for every
+ * channel. */
 CQ_NOINLINE static const struct cq_place *
 cq_frame_cut(struct cq_frame *frame, const struct cq_strip *strip, int32_t row, int32_t column)
 {
     struct cq_place *const place = &frame->cut;
+    const int32_t most = cq_limit(frame->end.w - column, 0, CQ_RUN_WORDS);
+    if (row < strip->whole.h) {
+        row = 0; /* all alike */
+    }
     if (row == frame->cut_at.h && column == frame->cut_at.w) {
         return place;
     }
     frame->cut_at.h = row;
     frame->cut_at.w = column;
-    place->words = CQ_GROUP;
+    place->groups = cq_divide_up(most, CQ_GROUP);
+    place->words = most;
     place->most = 0;
     for (int32_t part = 0; part < CQ_LANES; ++part) {
-        const int32_t in_part = strip->columns - column;
         const int32_t in_image = strip->out.w - part * strip->part.w - column;
-        const int32_t width = cq_limit(in_part < in_image ? in_part : in_image, 0, CQ_GROUP);
+        const int32_t width = cq_limit(in_image, 0, most);
         place->widths[part] = row + part * strip->part.h < strip->out.h ? width : 0;
         place->words = place->widths[part] < place->words ? place->widths[part] : place->words;
         place->most = place->widths[part] > place->most ? place->widths[part] : place->most;
@@ -145,24 +150,34 @@ cq_frame_cut(struct cq_frame *frame, const struct cq_strip *strip, int32_t row, 
     return place;
 }
 
-/* All groups of a strip for one output channel, whose first pixel is at `out`. */
+/* All runs of a strip for one output channel, whose first pixel is at `out`. */
 CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *strip,
                                                       struct cq_frame *frame,
                                                       const struct cq_taps *taps,
                                                       const struct cq_output *output, int8_t *out)
 {
+    uint32_t registers[CQ_REGISTERS * CQ_RUN];
     const uint32_t *row_words = strip->words;
     out += frame->first;
     for (int32_t row = frame->from.h; row < frame->end.h; ++row) {
-        const uint32_t *x = row_words;
+        const uint8_t *x = (const uint8_t *)row_words;
         int8_t *to = out;
-        for (int32_t column = frame->from.w; column < frame->end.w; column += CQ_GROUP) {
+        for (int32_t column = frame->from.w; column < frame->end.w; column += CQ_RUN_WORDS) {
             const int is_full = row < frame->whole.h && column < frame->whole.w;
             const struct cq_place *const place =
                 is_full ? &frame->full : cq_frame_cut(frame, strip, row, column);
-            cq_group_compute((const uint8_t *)x, taps, output, place, to);
-            to += CQ_GROUP * place->step;
-            x += CQ_GROUP;
+            if (output->form == CQ_ANY) {
+                cq_run_sums(x, *taps, output, place, registers, to);
+            } else {
+                cq_run_segment(x, taps, place->groups, registers);
+                if (output->form == CQ_RECTIFYING) {
+                    cq_store_rectified(output, registers, place, to);
+                } else {
+                    cq_store_rounded(output, registers, place, to);
+                }
+            }
+            to += CQ_RUN_WORDS * place->step;
+            x += 4 * CQ_RUN_WORDS;
         }
         row_words += strip->row;
         out += frame->row_step;
@@ -171,10 +186,10 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *str
 
 /* Scratch behind the strip and the padding. */
 struct cq_sparse_scratch {
-    void *chunk;               /* the decoder's */
-    int32_t *origins;          /* one a tap */
-    struct cq_row_lists *rows; /* one a row that is kept */
-    struct cq_stacks stacks;   /* empty */
+    void *chunk;             /* the decoder's */
+    int32_t *origins;        /* one a tap */
+    struct cq_row *rows;     /* one a row that is kept */
+    struct cq_stacks stacks; /* empty */
 };
 
 static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *strip,
@@ -185,7 +200,7 @@ static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *stri
     const int32_t chunk_bytes = 2 * cq_limit(taps * strip->channels, 1, CQ_CHUNK);
     int8_t *const chunk = strip->padding + (strip->channels + 3) / 4 * 4;
     int32_t *const origins = (int32_t *)(void *)(chunk + (chunk_bytes + 3) / 4 * 4);
-    struct cq_row_lists *const rows = (struct cq_row_lists *)(void *)(origins + taps);
+    struct cq_row *const rows = (struct cq_row *)(void *)(origins + taps);
     uint16_t *const ones = (uint16_t *)(void *)(rows + sparse->kept);
     uint16_t *const twos = ones + sparse->ones;
     uint16_t *const others = twos + sparse->twos;
@@ -194,19 +209,13 @@ static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *stri
     return scratch;
 }
 
-/* Lists of the next `count` rows. */
+/* Lists of the next `count` rows, which are the output channels from `channel` on. */
 static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse_scratch *scratch,
-                           int32_t count)
+                           const struct cq_requant *requant, int32_t channel, int32_t count)
 {
     struct cq_stacks stacks = scratch->stacks;
     for (int32_t row = 0; row < count; ++row) {
-        if (reader->is_split) {
-            cq_row_read_split(scratch->rows + row, reader, &scratch->stacks, &stacks);
-        } else if (reader->decoder == &cq_gap) {
-            cq_row_read_whole_gap(scratch->rows + row, reader, &scratch->stacks, &stacks);
-        } else {
-            cq_row_read_whole(scratch->rows + row, reader, &scratch->stacks, &stacks);
-        }
+        cq_row_read(scratch->rows + row, reader, &scratch->stacks, &stacks, requant, channel + row);
     }
 }
 
@@ -215,32 +224,30 @@ static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse
 static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip *strip,
                             const struct cq_conv2d_params *params,
                             const struct cq_sparse_scratch *scratch, const int8_t *in,
-                            int32_t first_channel, int32_t unit, int8_t *out)
+                            int32_t first_channel, int8_t *out)
 {
     const int32_t channels = params->out.c / params->groups;
     const int is_kept = params->sparse.kept == channels;
     const struct cq_cursor start = reader->cursor;
     struct cq_pair from;
     if (is_kept) {
-        cq_sparse_read(reader, scratch, channels);
+        cq_sparse_read(reader, scratch, &params->requant, first_channel, channels);
     }
     for (from.h = 0; from.h < strip->rows; from.h += strip->size.h) {
         for (from.w = 0; from.w < strip->columns; from.w += strip->size.w) {
+            const struct cq_row *row = scratch->rows;
             struct cq_frame frame = cq_frame_of(strip, from);
             cq_strip_gather(strip, params, in, from);
             if (!is_kept) {
                 reader->cursor = start;
             }
             for (int32_t channel = 0; channel < channels; ++channel) {
-                const struct cq_row_lists *const row = scratch->rows + (is_kept ? channel : 0);
                 if (!is_kept) {
-                    cq_sparse_read(reader, scratch, 1);
+                    cq_sparse_read(reader, scratch, &params->requant, first_channel + channel, 1);
                 }
                 const struct cq_taps taps = cq_row_taps(row, &scratch->stacks);
-                const struct cq_output output =
-                    cq_output_of(cq_load_channel(&params->requant, first_channel + channel), unit,
-                                 row->correction, row->magnitude);
-                cq_strip_channel(strip, &frame, &taps, &output, out + first_channel + channel);
+                cq_strip_channel(strip, &frame, &taps, &row->output, out + first_channel + channel);
+                row += is_kept;
             }
         }
     }
@@ -254,16 +261,17 @@ static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, uint32_
     const struct cq_sparse_scratch scratch = cq_sparse_scratch_of(&strip, params);
     struct cq_weights weights = params->weights;
     struct cq_taps_reader reader;
-    int32_t unit = 1;
+    reader.unit = 1;
     if (bits == 2u && weights.levels == NULL) {
         /* lanes count how often the only magnitude was added */
-        unit = weights.gap + 1;
+        reader.unit = weights.gap + 1;
         weights.gap = 0u;
     }
     reader.length = params->kernel.h * params->kernel.w * strip.channels;
-    reader.channels = strip.channels;
     reader.pitch = strip.pitch * 4;
+    reader.span = strip.channels * reader.pitch;
     reader.origins = scratch.origins;
+    reader.origins_end = scratch.origins + params->kernel.h * params->kernel.w;
     reader.is_split = params->sparse.is_split;
     reader.chunk = scratch.chunk;
     reader.decoder = decoder;
@@ -272,7 +280,7 @@ static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, uint32_
     cq_strip_origins(&strip, params, scratch.origins);
     for (int32_t group = 0; group < params->groups; ++group) {
         cq_sparse_group(&reader, &strip, params, &scratch, in + group * strip.channels,
-                        group * (params->out.c / params->groups), unit, out);
+                        group * (params->out.c / params->groups), out);
     }
     return CQ_OK;
 }

@@ -16,15 +16,15 @@ enum cq_output_form {
                      negative values */
 };
 
-/* A channel's constants, and what follows from them once for all its pixels. */
+/* What the sums of a channel become. */
 struct cq_output {
-    struct cq_channel channel; /* its bias includes what the sums are off by */
-    int32_t unit;              /* sums count multiples of it */
-    enum cq_output_form form;
-    uint32_t factor;  /* of a signed lane in t, */
-    int32_t start;    /* added to it; */
-    int32_t rounding; /* added to the product of t and the multiplier, */
-    int32_t right;    /* which is divided by 2^right */
+    uint32_t factor;    /* of a signed lane in t, or of a sum in an accumulator, */
+    int32_t start;      /* added to it: the bias, and what sums are off by; */
+    int32_t multiplier; /* of t, */
+    int32_t rounding;   /* added to the product, or the zero point, */
+    int8_t right;       /* and the shift to the right */
+    int8_t clamp_min, clamp_max;
+    uint8_t form;
 };
 
 #define CQ_FRACTION 12     /* right, in the rectifying form */
@@ -62,16 +62,21 @@ static inline int cq_output_fits(struct cq_channel channel, int32_t unit, int32_
  * @param unit        sums count multiples of it
  * @param correction  added to each sum, in units
  * @param magnitude   sum |w|, in units
+ * @param is_split    sums do not come from lanes
  */
 static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t unit,
-                                            int32_t correction, int32_t magnitude)
+                                            int32_t correction, int32_t magnitude, int is_split)
 {
     const int32_t right = -channel.exponent;
     const int32_t left = CQ_FRACTION + 1 - right;
-    struct cq_output output = {channel, unit, CQ_ANY, 0u, 0, 0, right};
-    int32_t shift = 1;
-    output.channel.bias =
-        cq_to_signed((uint32_t)channel.bias + (uint32_t)correction * (uint32_t)unit);
+    const uint32_t bias = (uint32_t)channel.bias + (uint32_t)correction * (uint32_t)unit;
+    struct cq_output output = {
+        (uint32_t)unit, cq_to_signed(bias),        channel.multiplier,        channel.zero_point,
+        (int8_t)right,  (int8_t)channel.clamp_min, (int8_t)channel.clamp_max, CQ_ANY};
+    int32_t shift;
+    if (is_split) {
+        return output;
+    }
     if (channel.clamp_min == -128 && channel.clamp_max == 127 && channel.zero_point == -128 &&
         left >= 2 && cq_output_fits(channel, unit, magnitude, left)) {
         output.form = CQ_RECTIFYING;
@@ -81,14 +86,16 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
     } else if (right >= 1 && right <= 20 && cq_output_fits(channel, unit, magnitude, 2)) {
         output.form = CQ_SHORT;
         output.rounding = (INT32_C(1) << (right - 1)) + channel.zero_point * (INT32_C(1) << right);
+        shift = 1;
+    } else {
+        return output;
     }
     output.factor = (uint32_t)unit << shift;
-    output.start =
-        cq_to_signed(((uint32_t)output.channel.bias + CQ_SIGNED * (uint32_t)unit) << shift);
+    output.start = cq_to_signed((bias + CQ_SIGNED * (uint32_t)unit) << shift);
     return output;
 }
 
-/* Where the pixels of a group go, from its first one on: up to four neighbours in each of the four
+/* Where the pixels of a run of words go, from its first one on: neighbours in each of the four
  * parts of the output. */
 struct cq_place {
     int32_t step;      /* from a pixel to its neighbour */
@@ -96,19 +103,20 @@ struct cq_place {
     int32_t words;     /* pixels that every part has */
     int32_t most;      /* and that some part has */
     int32_t widths[4]; /* pixels of each part */
+    int32_t groups;    /* of words */
 };
 
 static CQ_INLINE int8_t cq_scale(int32_t t, const struct cq_output *output, int is_rectifying)
 {
     if (is_rectifying) {
-        return (int8_t)cq_ssat8_asr12(cq_smmla(t, output->channel.multiplier, output->rounding));
+        return (int8_t)cq_ssat8_asr12(cq_smmla(t, output->multiplier, output->rounding));
     }
-    const int32_t rounded = cq_smmlar(t, output->channel.multiplier, output->rounding) - (t < 0);
-    return cq_clamp_to_int8(cq_shift_right(rounded, (uint32_t)output->right),
-                            output->channel.clamp_min, output->channel.clamp_max);
+    const int32_t rounded = cq_smmlar(t, output->multiplier, output->rounding) - (t < 0);
+    return cq_clamp_to_int8(cq_shift_right(rounded, (uint32_t)output->right), output->clamp_min,
+                            output->clamp_max);
 }
 
-/* All pixels of a group from its lanes: 6 instructions a pixel that is in every part where the form
+/* All pixels of a run from its lanes: 6 instructions a pixel that is in every part where the form
  * is rectifying, twice as many where it is short (Cortex-M4, gcc 12). */
 static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint32_t *registers,
                                      const struct cq_place *place, int8_t *out, int is_rectifying)
@@ -156,17 +164,20 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_store_rounded(const struct cq_output *ou
     cq_store_lanes(output, registers, place, out, 0);
 }
 
-/* Any requantization of sums: those of the lower lanes, register by register, then those of the
- * upper ones. */
+/* Any requantization of sums: those of the lower lanes of a group, register by register, then those
+ * of the upper ones. */
 CQ_NOINLINE static void cq_store_sums(const struct cq_output *output, const int32_t *sums,
                                       const struct cq_place *place, int8_t *out)
 {
     for (int32_t part = 0; part < CQ_LANES; ++part, out += place->next) {
         const int32_t *const sum = sums + (part >> 1) * CQ_REGISTERS + (part & 1);
         for (int32_t i = 0; i < place->widths[part]; ++i) {
-            const int32_t acc = cq_to_signed((uint32_t)sum[2 * i] * (uint32_t)output->unit +
-                                             (uint32_t)output->channel.bias);
-            out[i * place->step] = cq_requantize_channel(acc, output->channel);
+            const int32_t at = i / CQ_GROUP * 2 * CQ_REGISTERS + i % CQ_GROUP * 2;
+            const int32_t acc =
+                cq_to_signed((uint32_t)sum[at] * output->factor + (uint32_t)output->start);
+            const int32_t scaled = cq_requantize(acc, output->multiplier, -output->right);
+            out[i * place->step] =
+                cq_offset_to_int8(scaled, output->rounding, output->clamp_min, output->clamp_max);
         }
     }
 }

@@ -21,7 +21,7 @@ struct cq_strip {
     struct cq_shape in, out; /* a pointwise convolution is one row of pixels */
     struct cq_pair part;     /* from a pixel to the pixel of the next part */
     int32_t rows, columns;   /* output words in one part */
-    struct cq_pair whole;    /* groups from rows and columns below these on are in all parts */
+    struct cq_pair whole;    /* rows and columns below these are in all parts */
     int32_t channels;        /* input channels of a group */
     struct cq_pair size;     /* rows and columns of output words gathered at a time */
     int32_t slots;           /* rows of input words that these meet */
@@ -60,9 +60,8 @@ static inline void cq_strip_split(struct cq_strip *strip)
     strip->part.w = above <= beside ? 0 : w;
     strip->rows = above <= beside ? h : strip->out.h;
     strip->columns = above <= beside ? strip->out.w : w;
-    const int32_t least = strip->out.w - (CQ_LANES - 1) * strip->part.w; /* of the last part */
     strip->whole.h = strip->out.h - (CQ_LANES - 1) * strip->part.h;
-    strip->whole.w = (least < strip->columns ? least : strip->columns) - (CQ_GROUP - 1);
+    strip->whole.w = strip->out.w - (CQ_LANES - 1) * strip->part.w;
 }
 
 static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params, void *scratch)

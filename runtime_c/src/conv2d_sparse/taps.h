@@ -7,6 +7,7 @@
 #include "../attributes.h"
 #include "../decode/gap.h"
 #include "lanes.h"
+#include "store.h"
 #include "strip.h"
 
 #define CQ_END 1u /* places are multiples of 4: this one ends a list */
@@ -15,8 +16,9 @@
  * Entries of 16 bits in three stacks.  An entry is the byte offset of a place in the strip; those
  * of weights -1 and -2 are written upwards from the beginning of their stack, those of 1 and 2
  * downwards from its end.  Others are a place and a weight each; before them stands, for each
- * segment, sum |w| of all its weights below zero, and the number of its weights 2.  CQ_END closes
- * all five lists of a segment.
+ * segment, what lanes are subtracted from: 255 times sum |w| of all its weights below zero and of
+ * its weights 2, and 255 times the number of the latter.  CQ_END closes all five lists of a
+ * segment.
  */
 struct cq_stacks {
     uint16_t *minus, *plus;   /* 1 */
@@ -31,10 +33,15 @@ struct cq_taps {
     int32_t segments;
 };
 
-/* The same, to be kept: entries counted from the beginning of each stack. */
-struct cq_row_lists {
+/* The same, to be kept: bytes from the beginning of the first stack; and what sums become. */
+struct cq_row {
     uint16_t minus, plus, minus2, plus2, others;
     uint16_t segments;
+    struct cq_output output;
+};
+
+/* What the weights of a row add up to. */
+struct cq_row_sums {
     int32_t magnitude;  /* sum |w| */
     int32_t correction; /* what the lanes hold in excess of the products, negated */
 };
@@ -44,65 +51,35 @@ struct cq_taps_reader {
     const struct cq_decoder *decoder;
     struct cq_cursor cursor;
     int32_t length;         /* weights of a row */
-    int32_t channels;       /* weights of a tap */
     int32_t pitch;          /* bytes from a channel to the next */
+    int32_t span;           /* bytes from a tap's first channel to what is behind its last */
     const int32_t *origins; /* byte offset of each tap's first channel */
-    int is_split;           /* some row has several segments */
-    void *chunk;            /* scratch of the decoder */
+    const int32_t *origins_end;
+    int is_split; /* some row has several segments */
+    int32_t unit; /* lanes count multiples of it */
+    void *chunk;  /* scratch of the decoder */
 };
 
-/* A row that is being read. */
-struct cq_row_writer {
-    struct cq_stacks to;
-    struct cq_stacks start; /* of the open segment */
-    int32_t magnitude;      /* of the segment: sum |w| of weights that are neither 1 nor -1, */
-    int32_t sum;            /* and their sum */
-};
-
-static inline int32_t cq_segment_ones(const struct cq_row_writer *writer)
+/* A weight that is neither 1 nor -1.  Each stack keeps room for what closes its lists. */
+static CQ_INLINE void cq_stacks_push_other(struct cq_stacks *to, int32_t entry, int32_t weight)
 {
-    return (int32_t)((writer->start.plus - writer->to.plus) +
-                     (writer->to.minus - writer->start.minus));
+    const int32_t magnitude = weight < 0 ? -weight : weight;
+    if (magnitude != 2) {
+        CQ_ASSERT(to->end - to->others > 2);
+        to->others[0] = (uint16_t)entry;
+        to->others[1] = (uint16_t)weight;
+        to->others += 2;
+    } else if (weight > 0) {
+        CQ_ASSERT(to->plus2 - to->minus2 > 2);
+        *--to->plus2 = (uint16_t)entry;
+    } else {
+        CQ_ASSERT(to->plus2 - to->minus2 > 2);
+        *to->minus2++ = (uint16_t)entry;
+    }
 }
 
-static inline void cq_segment_open(struct cq_row_writer *writer)
+static inline void cq_stacks_push(struct cq_stacks *to, int32_t entry, int32_t weight)
 {
-    CQ_ASSERT(writer->to.end - writer->to.others > 2);
-    writer->start = writer->to;
-    writer->to.others += 2;
-    writer->magnitude = 0;
-    writer->sum = 0;
-}
-
-/* By value: a writer whose address is known elsewhere would not stay in registers. */
-CQ_NOINLINE static struct cq_stacks cq_segment_close(struct cq_row_writer writer,
-                                                     struct cq_row_lists *row)
-{
-    const struct cq_stacks start = writer.start;
-    struct cq_stacks to = writer.to;
-    const int32_t magnitude = writer.magnitude + cq_segment_ones(&writer);
-    const int32_t sum = writer.sum + (int32_t)((start.plus - to.plus) - (to.minus - start.minus));
-    const int32_t below = (magnitude - sum) / 2;
-    CQ_ASSERT(magnitude <= CQ_LANE_BUDGET);
-    CQ_ASSERT(to.plus - to.minus >= 2 && to.plus2 - to.minus2 >= 2 && to.others != to.end);
-    start.others[0] = (uint16_t)below;
-    start.others[1] = (uint16_t)(start.plus2 - to.plus2);
-    *to.minus++ = CQ_END;
-    *to.minus2++ = CQ_END;
-    *--to.plus = CQ_END;
-    *--to.plus2 = CQ_END;
-    *to.others++ = CQ_END;
-    row->segments = (uint16_t)(row->segments + 1u);
-    row->magnitude += magnitude;
-    /* lanes start with 255 for each unit below zero, and every input has 128 in excess */
-    row->correction -= 255 * below + 128 * sum;
-    return to;
-}
-
-/* Each stack keeps room for what closes its lists. */
-static CQ_INLINE void cq_row_push(struct cq_row_writer *writer, int32_t entry, int32_t weight)
-{
-    struct cq_stacks *const to = &writer->to;
     if (weight == 1) {
         CQ_ASSERT(to->plus - to->minus > 2);
         *--to->plus = (uint16_t)entry;
@@ -110,138 +87,199 @@ static CQ_INLINE void cq_row_push(struct cq_row_writer *writer, int32_t entry, i
         CQ_ASSERT(to->plus - to->minus > 2);
         *to->minus++ = (uint16_t)entry;
     } else {
-        writer->sum += weight;
-        writer->magnitude += weight < 0 ? -weight : weight;
-        if (weight == 2) {
-            CQ_ASSERT(to->plus2 - to->minus2 > 2);
-            *--to->plus2 = (uint16_t)entry;
-        } else if (weight == -2) {
-            CQ_ASSERT(to->plus2 - to->minus2 > 2);
-            *to->minus2++ = (uint16_t)entry;
-        } else {
-            CQ_ASSERT(to->end - to->others > 2);
-            to->others[0] = (uint16_t)entry;
-            to->others[1] = (uint16_t)weight;
-            to->others += 2;
-        }
+        cq_stacks_push_other(to, entry, weight);
     }
 }
 
-/* The tap that the next weights of a row belong to. */
+/* The tap that a place belongs to. */
 struct cq_tap {
     const int32_t *next; /* origin of the next one */
-    int32_t end;         /* its weights, counted from the chunk's first on */
-    int32_t origin;      /* what is added to the offset of the chunk's weights */
+    int32_t place;       /* a weight's: its tap is this one, or one behind it */
+    int32_t end;         /* what is behind the tap's last place */
 };
 
-/* The entry of a weight, which is not before those that were asked for earlier. */
-static CQ_INLINE int32_t cq_tap_entry(struct cq_tap *tap, int32_t channels, int32_t pitch,
-                                      int32_t place)
+/* Chunks begin at multiples of CQ_CHUNK weights from here. */
+static inline struct cq_tap cq_tap_first(const struct cq_taps_reader *reader)
 {
-    while (place >= tap->end) {
-        tap->origin = *tap->next++ - tap->end * pitch;
-        tap->end += channels;
-    }
-    return tap->origin + place * pitch;
+    const int32_t origin = reader->origins[0];
+    const struct cq_tap tap = {reader->origins + 1, origin, origin + reader->span};
+    return tap;
 }
 
-/* A weight of the row, in a segment of its own if it does not fit into the open one. */
-static CQ_INLINE void cq_row_add(struct cq_row_writer *writer, struct cq_row_lists *row,
-                                 int32_t entry, int32_t weight, int is_split)
+/* Move on to the tap of the place. */
+static CQ_INLINE void cq_tap_find(struct cq_tap *tap, const struct cq_taps_reader *reader,
+                                  int32_t span)
 {
-    if (is_split && writer->magnitude + cq_segment_ones(writer) + (weight < 0 ? -weight : weight) >
-                        CQ_LANE_BUDGET) {
-        writer->to = cq_segment_close(*writer, row);
-        cq_segment_open(writer);
+    while (tap->place >= tap->end) {
+        CQ_ASSERT(tap->next != reader->origins_end);
+        tap->place += *tap->next - tap->end;
+        tap->end = *tap->next++ + span;
     }
-    cq_row_push(writer, entry, weight);
 }
 
-/*
- * Decode the next row onto the stacks, which begin at `base`; without `is_split` every row is one
- * segment.  Gaps are not worth a list of their own: they are read as they stand.
- */
-static CQ_INLINE void cq_row_read(struct cq_row_lists *row, struct cq_taps_reader *reader,
-                                  const struct cq_stacks *base, struct cq_stacks *stacks,
-                                  int is_split, int is_gap)
+/* Records of one chunk, on which `tap` has not met any: 15 instructions for a weight of 1
+ * (Cortex-M4, gcc 12). */
+CQ_FAST_CODE CQ_NOINLINE static void cq_gaps_read(const int8_t *record, const int8_t *end,
+                                                  struct cq_tap tap,
+                                                  const struct cq_taps_reader *reader,
+                                                  struct cq_stacks *stacks)
 {
-    struct cq_row_writer writer;
-    const int32_t pitch = reader->pitch;
-    const int32_t channels = reader->channels;
     const uint32_t code_at = 8u - reader->cursor.map.width;
-    struct cq_tap tap = {reader->origins + 1, channels, reader->origins[0]};
-    writer.to = *stacks;
-    cq_segment_open(&writer);
-    row->minus = (uint16_t)(writer.start.minus - base->minus);
-    row->plus = (uint16_t)(writer.start.plus - base->minus);
-    row->minus2 = (uint16_t)(writer.start.minus2 - base->minus2);
-    row->plus2 = (uint16_t)(writer.start.plus2 - base->minus2);
-    row->others = (uint16_t)(writer.start.others - base->others);
-    row->segments = 0u;
-    row->magnitude = 0;
-    row->correction = 0;
-    for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
-        if (is_gap) {
-            int32_t place = -1;
-            int32_t records;
-            const uint8_t *record = cq_gap_records(&reader->cursor.codes, &records);
-            for (const uint8_t *const end = record + records; record != end; ++record) {
-                const int32_t weight = cq_shift_right((int8_t)*record, code_at);
-                const uint32_t distance = *record & ((1u << code_at) - 1u);
-                CQ_ASSERT(distance != 0u);
-                place += (int32_t)distance;
-                if (weight != 0) {
-                    CQ_ASSERT(place < cq_limit(left, 1, CQ_CHUNK));
-                    cq_row_add(&writer, row, cq_tap_entry(&tap, channels, pitch, place), weight,
-                               is_split);
-                }
-            }
-        } else {
-            const struct cq_chunk chunk =
-                reader->decoder->next(&reader->cursor, cq_limit(left, 1, CQ_CHUNK), reader->chunk);
-            const struct cq_nonzero *nonzero = chunk.data;
-            for (const struct cq_nonzero *const end = nonzero + chunk.count; nonzero != end;
-                 ++nonzero) {
-                cq_row_add(&writer, row, cq_tap_entry(&tap, channels, pitch, nonzero->offset),
-                           nonzero->weight, is_split);
+    const int32_t distances = (1 << code_at) - 1;
+    const int32_t pitch = reader->pitch;
+    uint16_t *minus = stacks->minus;
+    uint16_t *plus = stacks->plus;
+    tap.place -= pitch;
+    while (record != end) {
+        const int32_t both = *record++;
+        const int32_t weight = cq_shift_right(both, code_at);
+        CQ_ASSERT((both & distances) != 0);
+        tap.place += (both & distances) * pitch;
+        if (weight != 0) {
+            cq_tap_find(&tap, reader, reader->span);
+            if (weight == 1) {
+                CQ_ASSERT(plus - minus > 2);
+                *--plus = (uint16_t)tap.place;
+            } else if (weight == -1) {
+                CQ_ASSERT(plus - minus > 2);
+                *minus++ = (uint16_t)tap.place;
+            } else {
+                cq_stacks_push_other(stacks, tap.place, weight);
             }
         }
-        tap.end -= CQ_CHUNK;
-        tap.origin += CQ_CHUNK * pitch;
     }
-    *stacks = cq_segment_close(writer, row);
+    stacks->minus = minus;
+    stacks->plus = plus;
 }
 
-CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_whole(struct cq_row_lists *row,
-                                                       struct cq_taps_reader *reader,
-                                                       const struct cq_stacks *base,
-                                                       struct cq_stacks *stacks)
+/* A row of one segment whose gaps are read as they stand. */
+static void cq_row_read_gaps(struct cq_taps_reader *reader, struct cq_stacks *stacks)
 {
-    cq_row_read(row, reader, base, stacks, 0, 0);
+    struct cq_tap tap = cq_tap_first(reader);
+    for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
+        int32_t count;
+        const int8_t *const record = (const int8_t *)cq_gap_records(&reader->cursor.codes, &count);
+        cq_gaps_read(record, record + count, tap, reader, stacks);
+        tap.place += CQ_CHUNK * reader->pitch;
+    }
 }
 
-CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_whole_gap(struct cq_row_lists *row,
-                                                           struct cq_taps_reader *reader,
-                                                           const struct cq_stacks *base,
-                                                           struct cq_stacks *stacks)
+/* A row that is being read. */
+struct cq_row_writer {
+    struct cq_stacks start; /* of the open segment */
+    struct cq_stacks to;
+    int32_t segments;
+    struct cq_row_sums sums;
+};
+
+static inline void cq_segment_open(struct cq_row_writer *writer)
 {
-    cq_row_read(row, reader, base, stacks, 0, 1);
+    CQ_ASSERT(writer->to.end - writer->to.others > 2);
+    writer->start = writer->to;
+    writer->to.others += 2;
 }
 
-CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_split(struct cq_row_lists *row,
-                                                       struct cq_taps_reader *reader,
-                                                       const struct cq_stacks *base,
-                                                       struct cq_stacks *stacks)
+/* Put the sums of the open segment in front of its others, and close its lists. */
+CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
 {
-    cq_row_read(row, reader, base, stacks, 1, 0);
+    const struct cq_stacks start = writer->start;
+    struct cq_stacks to = writer->to;
+    const int32_t plus2 = (int32_t)(start.plus2 - to.plus2);
+    int32_t below = (int32_t)((to.minus - start.minus) + 2 * (to.minus2 - start.minus2));
+    int32_t above = (int32_t)(start.plus - to.plus) + 2 * plus2;
+    for (const uint16_t *other = start.others + 2; other != to.others; other += 2) {
+        const int32_t weight = (int16_t)other[1];
+        if (weight < 0) {
+            below -= weight;
+        } else {
+            above += weight;
+        }
+    }
+    CQ_ASSERT(above + below <= CQ_LANE_BUDGET);
+    CQ_ASSERT(to.plus - to.minus >= 2 && to.plus2 - to.minus2 >= 2 && to.others != to.end);
+    start.others[0] = (uint16_t)(255 * (below + 2 * plus2));
+    start.others[1] = (uint16_t)(255 * plus2);
+    *to.minus++ = CQ_END;
+    *to.minus2++ = CQ_END;
+    *--to.plus = CQ_END;
+    *--to.plus2 = CQ_END;
+    *to.others++ = CQ_END;
+    writer->to = to;
+    writer->segments += 1;
+    writer->sums.magnitude += above + below;
+    /* lanes start with 255 for each unit below zero, and every input has 128 in excess */
+    writer->sums.correction -= 255 * below + 128 * (above - below);
 }
 
-static inline struct cq_taps cq_row_taps(const struct cq_row_lists *row,
-                                         const struct cq_stacks *base)
+/* A row of any packing, in as many segments as it needs. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_pairs(struct cq_taps_reader *reader,
+                                                       struct cq_row_writer *writer)
 {
-    const struct cq_taps taps = {base->minus + row->minus,   base->minus + row->plus,
-                                 base->minus2 + row->minus2, base->minus2 + row->plus2,
-                                 base->others + row->others, row->segments};
+    struct cq_tap first = cq_tap_first(reader);
+    int32_t held = 0;
+    for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
+        const struct cq_chunk chunk =
+            reader->decoder->next(&reader->cursor, cq_limit(left, 1, CQ_CHUNK), reader->chunk);
+        const struct cq_nonzero *nonzero = chunk.data;
+        struct cq_tap tap = first;
+        int32_t offset = 0;
+        for (const struct cq_nonzero *const end = nonzero + chunk.count; nonzero != end;
+             ++nonzero) {
+            const int32_t weight = nonzero->weight;
+            if (reader->is_split) {
+                const int32_t magnitude = weight < 0 ? -weight : weight;
+                held += magnitude;
+                if (held > CQ_LANE_BUDGET) {
+                    cq_segment_close(writer);
+                    cq_segment_open(writer);
+                    held = magnitude;
+                }
+            }
+            tap.place += (nonzero->offset - offset) * reader->pitch;
+            offset = nonzero->offset;
+            cq_tap_find(&tap, reader, reader->span);
+            cq_stacks_push(&writer->to, tap.place, weight);
+        }
+        first.place += CQ_CHUNK * reader->pitch;
+    }
+}
+
+/* How far a stack has been filled. */
+static inline uint16_t cq_stack_at(const struct cq_stacks *base, const uint16_t *at)
+{
+    return (uint16_t)(2 * (at - base->minus));
+}
+
+/* Lists of the next row, which is output channel `channel`, onto the stacks, which begin at `base`;
+ * lanes count multiples of `unit`. */
+static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
+                        const struct cq_stacks *base, struct cq_stacks *stacks,
+                        const struct cq_requant *requant, int32_t channel)
+{
+    struct cq_row_writer writer = {.to = *stacks};
+    cq_segment_open(&writer);
+    row->minus = cq_stack_at(base, writer.to.minus);
+    row->plus = cq_stack_at(base, writer.to.plus);
+    row->minus2 = cq_stack_at(base, writer.to.minus2);
+    row->plus2 = cq_stack_at(base, writer.to.plus2);
+    row->others = cq_stack_at(base, writer.start.others);
+    if (reader->decoder == &cq_gap && !reader->is_split) {
+        cq_row_read_gaps(reader, &writer.to);
+    } else {
+        cq_row_read_pairs(reader, &writer);
+    }
+    cq_segment_close(&writer);
+    *stacks = writer.to;
+    row->segments = (uint16_t)writer.segments;
+    row->output = cq_output_of(cq_load_channel(requant, channel), reader->unit,
+                               writer.sums.correction, writer.sums.magnitude, writer.segments > 1);
+}
+
+static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct cq_stacks *base)
+{
+    const uint16_t *const at = base->minus;
+    const struct cq_taps taps = {at + row->minus / 2, at + row->plus / 2,   at + row->minus2 / 2,
+                                 at + row->plus2 / 2, at + row->others / 2, row->segments};
     return taps;
 }
 

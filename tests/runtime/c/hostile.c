@@ -138,7 +138,7 @@ static uint32_t convolve(const struct cq_decoder *decoder)
     const int32_t list_bytes = 2 * (params.sparse.ones + params.sparse.twos + params.sparse.others);
     const int32_t chunk_bytes = (2 * cq_limit(taps * channels, 1, CQ_CHUNK) + 3) / 4 * 4;
     void *const scratch = block((size_t)(strip_bytes + (channels + 3) / 4 * 4 + chunk_bytes +
-                                         4 * taps + 20 * params.sparse.kept + list_bytes));
+                                         4 * taps + 32 * params.sparse.kept + list_bytes));
     int8_t *const in = block((size_t)(6 * 7 * channels));
     int8_t *const out = block((size_t)(6 * 7 * filters));
     volatile uint32_t stopped = 1u;
