@@ -263,8 +263,22 @@ def plan(
     smallest = plain if is_roomy else _in_place(plain)
     if stream == "auto":
         smallest = _flowing(plain, smallest, ram)
-    roomy = _replan(smallest, _layers_with_room(smallest))
-    return roomy if roomy.arena_bytes <= smallest.arena_bytes else smallest
+    for extra in (_extra_bytes(smallest, ram), 0):
+        roomy = _replan(smallest, _layers_with_room(smallest, extra))
+        if roomy.arena_bytes <= smallest.arena_bytes + extra:
+            return roomy
+    return smallest
+
+
+def _extra_bytes(plan: Plan, ram: int | None) -> int:
+    """By how much scratch may make the arena longer where that saves instructions.
+
+    Up to the bytes that are enough for the caller; `fast` without such a number takes as much again
+    as the largest tensor.
+    """
+    if ram is not None:
+        return max(0, ram - plan.ram_bytes)
+    return max(kind.bytes for kind in plan.graph.tensors.values()) if plan.packing == FAST else 0
 
 
 def _shrunk(graph: Graph, target: Target, layers: list[Layer], limit: int) -> list[Layer]:
@@ -412,12 +426,12 @@ def _plan(
     )
 
 
-def _layers_with_room(plan: Plan) -> Iterator[Layer]:
-    """Each layer, using what the arena has left while it is executed."""
+def _layers_with_room(plan: Plan, extra: int) -> Iterator[Layer]:
+    """Each layer, using what the arena has left while it is executed, and so many bytes more."""
     position = {node.name: position for position, node in enumerate(plan.graph.nodes)}
     for layer in plan.layers:
         node = layer.node
-        room = plan.memory.room(position[node.name])
+        room = plan.memory.room(position[node.name]) + extra
         yield _with_params(plan.graph, layer, node.op.with_scratch(node.params, room))
 
 
