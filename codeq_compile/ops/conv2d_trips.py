@@ -142,7 +142,7 @@ def dsp_patches(
         }
     )
     return total(
-        times(windows.gathered(channels, channels * groups, at_any_address=True), groups),
+        times(_dsp_gathered(windows, channels, channels * groups, patch), groups),
         times(cached_rows(of_group, turns * QUAD * quads * pieces), groups)
         if pieces == 1
         else times(cached_rows(of_group, turns * QUAD * quads), groups),
@@ -156,6 +156,25 @@ def dsp_patches(
             "steps": vectors * patch // STEP,
         },
     )
+
+
+def _dsp_gathered(windows: Windows, channels: int, pixel: int, patch: int) -> Trips:
+    """gather_dsp.h: pieces in words, and padding before them where a window leaves the image."""
+    is_in_one_piece = windows.dilation[1] == 1 and channels == pixel
+    rows = int(windows.rows_inside.sum())
+    inside = windows.columns_inside
+    bytes_ = inside * channels if is_in_one_piece else np.full(int(inside.sum()), channels)
+    border = windows.output[1] - windows.whole_columns
+    return {
+        "rows of patches": windows.output[0],
+        "patches alike": windows.output[0] * (border + (windows.whole_columns > 0)),
+        "patches": windows.pixels,
+        "rows gathered": 0 if is_in_one_piece else rows * windows.output[1],
+        "pieces": rows * len(bytes_),
+        "words behind the third": rows * int(np.ceil((bytes_ - 12).clip(0) / 4).sum()),
+        "bytes copied": rows * int(bytes_[bytes_ < 4].sum()),
+        "words of padding": (windows.pixels - windows.whole) * patch // 4,
+    }
 
 
 def helium(

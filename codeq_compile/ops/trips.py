@@ -485,22 +485,20 @@ class Windows:
         """Output pixels whose windows lie inside."""
         return self.whole_rows * self.whole_columns
 
-    def gathered(self, channels: int, pixel: int, *, at_any_address: bool = False) -> Trips:
+    def gathered(self, channels: int, pixel: int) -> Trips:
         """Patches of all pixels: runtime_c/src/conv2d/gather.h.
 
         Parameters
         ----------
         channels, pixel : int
             Of the group, and of the image.
-        at_any_address : bool
-            Words are copied wherever they stand.
         """
         kh, kw = self.kernel
         is_in_one_piece = self.dilation[1] == 1 and channels == pixel
         rows = int(self.rows_inside.sum()) * self.output[1]
         at_borders = rows - self.whole * kh * is_in_one_piece
         run = kw * channels if is_in_one_piece else channels
-        aligned = 1.0 if at_any_address else at_words(pixel) * at_words(run)
+        aligned = at_words(pixel) * at_words(run)
         words = self.taps_inside * channels / WORD * aligned * (run >= WORD)
         inside = self.taps_inside * channels
         return {

@@ -596,27 +596,4 @@ static inline void cq_store4(int8_t *to, uint32_t word)
 #endif
 }
 
-/**
- * @brief Copy `count` >= 0 bytes between any addresses; returns the byte behind them.
- *
- * In words and in place: most copies here are of a few pixels, for which a call is too long.  The
- * last word may overlap the one before.
- */
-static inline int8_t *cq_copy_dsp(int8_t *to, const int8_t *from, int32_t count)
-{
-    if (count < 4) {
-        for (; count > 0; --count) {
-            *to++ = *from++;
-        }
-        return to;
-    }
-    const int8_t *const last = from + count - 4;
-    int8_t *const end = to + count;
-    for (; from < last; to += 4) {
-        cq_store4(to, cq_next4(&from));
-    }
-    cq_store4(end - 4, cq_load4(last));
-    return end;
-}
-
 #endif

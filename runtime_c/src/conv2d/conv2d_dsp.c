@@ -3,9 +3,7 @@
 #include "../conv2d_1x1/pointwise.h"
 #include "../product_dsp.h"
 #include "../window.h"
-
-#define CQ_COPY cq_copy_dsp
-#include "gather.h"
+#include "gather_dsp.h"
 
 /* What all channels of a convolution share that reads its windows from the image. */
 struct cq_conv2d_image {
@@ -66,18 +64,6 @@ static void cq_conv2d_start(const struct cq_conv2d_params *params, const int32_t
             }
         }
     }
-}
-
-/* Output columns from `ox` on whose windows have the same taps inside. */
-static int32_t cq_conv2d_alike(const struct cq_conv2d_params *params, int32_t ox,
-                               struct cq_window columns)
-{
-    const int32_t width = params->kernel.w;
-    if (columns.first != 0 || columns.end != width) {
-        return 1;
-    }
-    const int32_t steps = (params->in.w - width - columns.start) / params->stride.w;
-    return cq_limit(steps + 1, 1, params->out.w - ox);
 }
 
 /* The pixels of one row of outputs from `ox` on that meet the same taps; returns their number. */
@@ -244,12 +230,10 @@ static void cq_conv2d_patches(const struct cq_conv2d_params *params, const struc
                            out,     params->out.c};
     for (int32_t group = 0; group < params->groups; ++group) {
         const int32_t first_channel = group * out_channels;
+        const struct cq_patches gathered = {params, in + group * in_channels, in_channels, patch};
         for (int32_t pixel = 0; pixel < pixels; pixel += tile) {
             span.count = cq_limit(pixels - pixel, 1, tile);
-            for (int32_t v = 0; v < span.count; ++v) {
-                cq_conv2d_gather(params, in + group * in_channels, pixel + v, in_channels,
-                                 patches + v * patch);
-            }
+            cq_gather_patches(&gathered, pixel, span.count, patches);
             span.out = out + pixel * params->out.c + first_channel;
             cq_conv2d_tile(rows, &span, &params->requant, first_channel, out_channels, decoded,
                            cache);

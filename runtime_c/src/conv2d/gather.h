@@ -8,11 +8,6 @@
 #include "../bytes.h"
 #include "../numerics.h"
 
-/* How a kernel copies a few pixels. */
-#ifndef CQ_COPY
-#define CQ_COPY cq_copy
-#endif
-
 /* One row of a patch: kernel.w pixels of `channels` values from column x on. */
 static int8_t *cq_conv2d_gather_row(const struct cq_conv2d_params *params, const int8_t *in_row,
                                     int32_t x, int32_t channels, int8_t *to)
@@ -25,13 +20,13 @@ static int8_t *cq_conv2d_gather_row(const struct cq_conv2d_params *params, const
         const int32_t right = cq_limit(x + width - params->in.w, 0, width);
         to = cq_fill(to, params->in_zero, left * pixel);
         if (left + right < width) {
-            to = CQ_COPY(to, in_row + (x + left) * pixel, (width - left - right) * pixel);
+            to = cq_copy(to, in_row + (x + left) * pixel, (width - left - right) * pixel);
         }
         return cq_fill(to, params->in_zero, right * pixel);
     }
     for (int32_t kx = 0; kx < width; ++kx, x += params->dilation.w) {
         if (x >= 0 && x < params->in.w) {
-            to = CQ_COPY(to, in_row + x * pixel, channels);
+            to = cq_copy(to, in_row + x * pixel, channels);
         } else {
             to = cq_fill(to, params->in_zero, channels);
         }
@@ -52,7 +47,7 @@ static void cq_conv2d_gather(const struct cq_conv2d_params *params, const int8_t
     if (channels == params->in.c && params->dilation.w == 1 && x >= 0 &&
         x + params->kernel.w <= params->in.w && y >= 0 && last_y < params->in.h) {
         for (int32_t ky = params->kernel.h; ky > 0; --ky, in_row += row_step) {
-            to = CQ_COPY(to, in_row + x * channels, run);
+            to = cq_copy(to, in_row + x * channels, run);
         }
         return;
     }

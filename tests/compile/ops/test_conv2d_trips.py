@@ -44,6 +44,24 @@ def test_dsp_steps_are_the_taps_inside(
     assert found["steps"] == 3 * (inside if channels == 8 else oh * ow * 7)
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_dsp_pieces_hold_the_taps_inside(rng: np.random.Generator, dilation: int) -> None:
+    """Rows of pixels side by side are one piece; whatever is outside is padding of whole words."""
+    op = Conv2D(stride=(2, 1), padding=(1, 1, 2, 1), dilation=(1, dilation))
+    weights = random_weights(rng, (10, 3, 3, 3))
+    layer, found = trips(op, (9, 8, 3), weights, "mps2_an386", "dense")
+    oh, ow = layer.node.params.output
+    rows = [sum(0 <= 2 * y + k - 1 < 9 for k in range(3)) for y in range(oh)]
+    columns = [sum(0 <= x + dilation * k - 2 < 8 for k in range(3)) for x in range(ow)]
+    border = sum(r < 3 or c < 3 for r in rows for c in columns)
+
+    assert found["pieces"] == sum(rows) * (len(columns) if dilation == 1 else sum(columns))
+    assert found["words of padding"] == border * 8
+    # a piece of three or more bytes is copied in words that overlap
+    alone = [3 * c for c in columns if 3 * c < 4] if dilation == 1 else [3] * sum(columns)
+    assert found["bytes copied"] == sum(rows) * sum(alone) if alone else "bytes copied" not in found
+
+
 @pytest.mark.parametrize("image", [(9, 8, 8), (4, 4, 3), (1, 30, 5)])
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3)])
 def test_sparse_kernels_store_every_output(

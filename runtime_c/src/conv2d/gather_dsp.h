@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inputs of output pixels, each in one piece, in words at any address. */
+#ifndef CODEQ_SRC_CONV2D_GATHER_DSP_H
+#define CODEQ_SRC_CONV2D_GATHER_DSP_H
+
+#include <codeq/conv2d.h>
+
+#include "../attributes.h"
+#include "../dsp.h"
+#include "../window.h"
+
+/*
+ * Pieces of as many bytes, one every `to_step` and `from_step`.  Words of a piece overlap where
+ * they do not fill it; three are enough for a row of a first layer: 10 instructions (Cortex-M4,
+ * gcc 12).
+ */
+CQ_FAST_CODE CQ_NOINLINE static void cq_copy_pieces(int8_t *to, int32_t to_step, const int8_t *from,
+                                                    int32_t from_step, int32_t bytes, int32_t count)
+{
+    const int32_t last = bytes - 4;
+    const int32_t second = last < 4 ? last : 4;
+    for (; count > 0; --count, to += to_step, from += from_step) {
+        if (last < 0) {
+            for (int32_t i = 0; i < bytes; ++i) {
+                to[i] = from[i];
+            }
+        } else {
+            cq_store4(to, cq_load4(from));
+            for (int32_t i = 8; i < last; i += 4) {
+                cq_store4(to + i, cq_load4(from + i));
+            }
+            cq_store4(to + second, cq_load4(from + second));
+            cq_store4(to + last, cq_load4(from + last));
+        }
+    }
+}
+
+/* What all patches of a group have in common. */
+struct cq_patches {
+    const struct cq_conv2d_params *params;
+    const int8_t *in; /* the group's first input */
+    int32_t channels; /* of the group */
+    int32_t bytes;    /* of a patch, filled up to words */
+};
+
+/* The inputs of `count` neighbouring pixels, whose windows have the same taps inside, in the order
+ * of the weights: kh, kw, channel of the group. */
+static void cq_gather_alike(const struct cq_patches *patches, struct cq_window rows,
+                            struct cq_window columns, int32_t count, int8_t *to)
+{
+    const struct cq_conv2d_params *const params = patches->params;
+    const int32_t channels = patches->channels;
+    const int32_t pixel = params->in.c;
+    const int32_t row_step = params->dilation.h * params->in.w * pixel;
+    const int32_t to_step = params->kernel.w * channels;
+    const int32_t height = rows.end - rows.first;
+    const int32_t width = columns.end - columns.first;
+    const int32_t y = rows.start + rows.first * params->dilation.h;
+    const int32_t x = columns.start + columns.first * params->dilation.w;
+    const int8_t *from = patches->in + (y * params->in.w + x) * pixel;
+    if (height < params->kernel.h || width < params->kernel.w) {
+        const uint32_t padding = (uint8_t)params->in_zero * UINT32_C(0x01010101);
+        for (int32_t i = 0; i < count * patches->bytes; i += 4) {
+            cq_store4(to + i, padding);
+        }
+    }
+    to += rows.first * to_step + columns.first * channels;
+    for (; count > 0; --count, to += patches->bytes, from += params->stride.w * pixel) {
+        if (params->dilation.w == 1 && channels == pixel) {
+            cq_copy_pieces(to, to_step, from, row_step, width * pixel, height);
+            continue;
+        }
+        for (int32_t row = 0; row < height; ++row) {
+            cq_copy_pieces(to + row * to_step, channels, from + row * row_step,
+                           params->dilation.w * pixel, channels, width);
+        }
+    }
+}
+
+/* Output columns from `ox` on whose windows have the same taps inside. */
+static int32_t cq_conv2d_alike(const struct cq_conv2d_params *params, int32_t ox,
+                               struct cq_window columns)
+{
+    const int32_t reach = (params->kernel.w - 1) * params->dilation.w + 1;
+    if (columns.first != 0 || columns.end != params->kernel.w) {
+        return 1;
+    }
+    const int32_t steps = (params->in.w - reach - columns.start) / params->stride.w;
+    return cq_limit(steps + 1, 1, params->out.w - ox);
+}
+
+/* Patches of `count` output pixels from `pixel` on. */
+static void cq_gather_patches(const struct cq_patches *patches, int32_t pixel, int32_t count,
+                              int8_t *to)
+{
+    const struct cq_conv2d_params *const params = patches->params;
+    int32_t oy = pixel / params->out.w;
+    int32_t ox = pixel % params->out.w;
+    for (; count > 0; ++oy, ox = 0) {
+        const struct cq_window rows =
+            cq_window_at(oy, params->stride.h, params->pad.h, params->kernel.h, params->dilation.h,
+                         params->in.h);
+        while (count > 0 && ox < params->out.w) {
+            const struct cq_window columns =
+                cq_window_at(ox, params->stride.w, params->pad.w, params->kernel.w,
+                             params->dilation.w, params->in.w);
+            const int32_t alike = cq_limit(cq_conv2d_alike(params, ox, columns), 1, count);
+            cq_gather_alike(patches, rows, columns, alike, to);
+            to += alike * patches->bytes;
+            ox += alike;
+            count -= alike;
+        }
+    }
+}
+
+#endif
