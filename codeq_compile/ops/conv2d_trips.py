@@ -9,6 +9,7 @@ from codeq_compile.ops import swar
 from codeq_compile.ops.base import ROW_CACHE, Requant
 from codeq_compile.ops.lanes import GROUP, LANE_BUDGET, LANES, Cut, Geometry, magnitudes
 from codeq_compile.ops.trips import (
+    FRACTION,
     QUAD,
     STEP,
     Trips,
@@ -33,9 +34,6 @@ from codeq_compile.ops.trips import (
     total,
     widened,
 )
-
-FRACTION = 12
-"""Bits below the output in the rectifying form; CQ_FRACTION of runtime_c."""
 
 
 def portable(

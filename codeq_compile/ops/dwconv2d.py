@@ -262,6 +262,8 @@ class DWConv2D(Op[DWConv2DParams]):
         rows = WeightRows.of(packed, params.weights)
         if (family, isa) == ("dwconv2d_3x3", "dsp"):
             band = self._band_rows(output)
+            if self._is_turned(output):
+                windows = windows.turned()
             return dwconv2d_trips.dsp_bands(windows, rows, params.requant, band=band)
         multiplier = len(params.weights) // params.in_channels
         if isa == "dsp":
@@ -330,17 +332,30 @@ class DWConv2D(Op[DWConv2DParams]):
     def _band_bytes(self, output: TensorType) -> int:
         """A band of rows of four channels, 16 bits a pixel. [dwconv2d-C7]"""
         out_rows = self._band_rows(output)
-        return 16 * self._band_words(output) * ((out_rows - 1) * self.stride[0] + 3)
+        stride = 1 if self._is_turned(output) else self.stride[0]
+        return 16 * self._band_words(output) * ((out_rows - 1) * stride + 3)
+
+    def _is_turned(self, output: TensorType) -> bool:
+        """A dsp kernel takes columns for rows, where fewer outputs are left over behind fours."""
+        h, w = output.shape[:2]
+        return self.stride == (1, 1) and w * _left_over(h) < h * _left_over(w)
 
     def _band_words(self, output: TensorType) -> int:
         """Of a row of a band."""
-        width = output.shape[1]
+        width = output.shape[0 if self._is_turned(output) else 1]
         return -(-width // 2) + 1 if self.stride[1] == 1 else width + 1
 
     def _band_rows(self, output: TensorType) -> int:
         """Rows of outputs that a dsp kernel computes at a time."""
-        fitting = (BAND_BYTES // (16 * self._band_words(output)) - 3) // self.stride[0] + 1
-        return min(output.shape[0], max(fitting, MIN_BAND))
+        is_turned = self._is_turned(output)
+        height, stride = (output.shape[1], 1) if is_turned else (output.shape[0], self.stride[0])
+        fitting = (BAND_BYTES // (16 * self._band_words(output)) - 3) // stride + 1
+        return min(height, max(fitting, MIN_BAND))
+
+
+def _left_over(width: int) -> int:
+    """Instructions of a row for outputs behind its last four, beyond those that four would take."""
+    return width % 4 // 2 * 5 + width % 2 * 10
 
 
 def _taps(params: DWConv2DParams) -> int:

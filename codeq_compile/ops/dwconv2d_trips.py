@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trip counts of the depthwise kernels: one function a loop nest of runtime_c/src/dwconv2d*."""
 
+import numpy as np
+
+from codeq_compile.numerics import INT32_MAX
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import Requant
 from codeq_compile.ops.trips import (
+    FRACTION,
     QUAD,
     Trips,
     WeightRows,
     Windows,
     ceil,
     clamped,
+    factors,
     is_short,
     loaded,
     short_quads,
@@ -21,6 +26,8 @@ from codeq_compile.ops.trips import (
 
 LANES = 16
 """Channels that an mve kernel takes at a time."""
+MAX_LEFT = 8
+"""Bits by which a dsp kernel shifts 8-bit weights to the left."""
 
 
 def portable(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
@@ -132,14 +139,22 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     widened = (oh - 1) * sh + 3 if sh <= 3 else 3 * oh
     # outside the image a row is filled, and so are the pixels beside it
     inside = min(widened, windows.size[0])
-    starts = [min(start, rows.count - QUAD) for start in range(0, rows.count, QUAD)]
-    of_channel = is_short(requant)
-    short = sum(int(of_channel[start : start + QUAD].sum()) for start in starts)
-    slow = QUAD * quads - short
-    is_relu = requant.clamp_min >= requant.zero_point
+    # the only band of an image keeps its padding
+    padded = (widened - inside) * columns * (1 if bands == 1 else quads)
+    rectified, short = _forms(requant, rows.count)
+    slow = QUAD * (quads - rectified - short)
     at_once = 4 if sw == 1 else 2
     left = ow % at_once
-    form = f"by {at_once}" + (" rectified" if is_relu and sw == 1 else "")
+    stored: dict[str, float] = {}
+    for form, count in {" rectified": QUAD * rectified, "": QUAD * short}.items():
+        stored |= {
+            f"columns by {at_once}{form}": count * bands * (ow // at_once),
+            f"outputs by {at_once}{form}": count * oh * (ow // at_once) * at_once,
+            f"columns of pairs{form}": count * bands * (left >= 2),
+            f"outputs in pairs{form}": count * oh * 2 * (left >= 2),
+            f"columns alone{form}": count * bands * (left % 2),
+            f"outputs alone{form}": count * oh * (left % 2),
+        }
     return total(
         times(rows.decoded(), QUAD * quads / rows.count),
         loaded(requant, QUAD * quads),
@@ -149,18 +164,25 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
             ("rows met" if rows.are_bytes else "rows read"): QUAD * quads,
             "columns widened": quads * bands * columns,
             "words widened": quads * inside * columns,
-            "words filled": quads * (widened - inside) * columns,
+            "words filled": padded,
             "bands": quads * bands * QUAD,
             "words scrolled": quads * (bands - 1) * shared * columns * QUAD,
-            f"columns {form}": short * bands * (ow // at_once),
-            f"outputs {form}": short * oh * (ow // at_once) * at_once,
-            "columns of pairs": short * bands * (left >= 2),
-            "outputs in pairs": short * oh * 2 * (left >= 2),
-            "columns alone": short * bands * (left % 2),
-            "outputs alone": short * oh * (left % 2),
             "slow outputs": slow * windows.pixels,
         },
+        stored,
     )
+
+
+def _forms(requant: Requant, channels: int) -> tuple[int, int]:
+    """Groups of four channels that are stored in the rectifying form, and in the short one."""
+    left = FRACTION + 1 + factors(requant)[1]
+    bias = np.abs(requant.bias.astype(np.int64))
+    is_relu = requant.clamp_min >= requant.zero_point
+    can = is_relu & (left >= 2) & (left <= MAX_LEFT) & (bias < (INT32_MAX >> 8) - 9 * 128 * 128)
+    starts = [min(start, channels - QUAD) for start in range(0, channels, QUAD)]
+    rectified = [bool(can[start : start + QUAD].all()) for start in starts]
+    short = [bool(is_short(requant)[start : start + QUAD].all()) for start in starts]
+    return sum(rectified), sum(s and not r for r, s in zip(rectified, short, strict=True))
 
 
 def helium_strips(

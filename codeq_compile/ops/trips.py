@@ -31,6 +31,8 @@ QUAD = 4
 """Weight rows at a time."""
 MAX_TILE = 8
 """Vectors that a `ref` kernel keeps sums of; CQ_MAX_TILE of runtime_c."""
+FRACTION = 12
+"""Bits below the output in the rectifying form; CQ_FRACTION of runtime_c."""
 WINDOW_MIN = 4
 """Outputs of a channel from which on a window pays; CQ_WINDOW_MIN of runtime_c."""
 
@@ -454,6 +456,18 @@ class Windows:
             dilation=dilation,
             rows_inside=rows.sum(axis=1),
             columns_inside=columns.sum(axis=1),
+        )
+
+    def turned(self) -> "Windows":
+        """The same with columns for rows."""
+        return Windows(
+            size=self.size[::-1],
+            output=self.output[::-1],
+            kernel=self.kernel[::-1],
+            stride=self.stride[::-1],
+            dilation=self.dilation[::-1],
+            rows_inside=self.columns_inside,
+            columns_inside=self.rows_inside,
         )
 
     @property

@@ -5,6 +5,7 @@
 
 #include "../attributes.h"
 #include "../dsp.h"
+#include "../rectify_dsp.h"
 #include "../requant.h"
 #include "lanes.h"
 
@@ -27,23 +28,14 @@ struct cq_output {
     uint8_t form;
 };
 
-#define CQ_FRACTION 12     /* right, in the rectifying form */
-#define CQ_SIGNED   32768u /* what lanes lack that were made signed */
+#define CQ_SIGNED 32768u /* what lanes lack that were made signed */
 
 /*
  * Short: t is twice the accumulator, so that the upper half of t m, rounded, is [N2.4].  Ties
  * go away from zero [N2.5] because results below zero lose 1.  Only for t = -2 the sign of t may
  * not be that of the result: then the result is 0, and the 1 is lost in the shift.
  *
- * Rectifying: where the result of the first rounding is not negative, both roundings add a half and
- * round down, which is rounding down once after adding both halves.  With t = 2^left acc, r the
- * right shift of the channel and left + r = CQ_FRACTION + 1:
- *
- *   floor((floor((acc m + 2^30) / 2^31) + 2^(r-1)) / 2^r)
- *     = floor((floor(t m / 2^32) + 2^(left-2) + 2^(CQ_FRACTION-1)) / 2^CQ_FRACTION),  left >= 2
- *
- * Where it is negative, neither side is above 0, and the limit is what is seen.  Without a right
- * shift there is no second half; a left shift is part of t.
+ * Rectifying: rectify_dsp.h.
  */
 
 /* True where 2^left times any sum is an int32. */
@@ -68,7 +60,7 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
                                             int32_t correction, int32_t magnitude, int is_split)
 {
     const int32_t right = -channel.exponent;
-    const int32_t left = CQ_FRACTION + 1 - right;
+    const int32_t left = cq_rectify_left(right);
     const uint32_t bias = (uint32_t)channel.bias + (uint32_t)correction * (uint32_t)unit;
     struct cq_output output = {
         (uint32_t)unit, cq_to_signed(bias),        channel.multiplier,        channel.zero_point,
@@ -80,8 +72,7 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
     if (channel.clamp_min == -128 && channel.clamp_max == 127 && channel.zero_point == -128 &&
         left >= 2 && cq_output_fits(channel, unit, magnitude, left)) {
         output.form = CQ_RECTIFYING;
-        output.rounding = (INT32_C(1) << (CQ_FRACTION - 1)) - (INT32_C(128) << CQ_FRACTION) +
-                          (right > 0 ? INT32_C(1) << (left - 2) : 0);
+        output.rounding = cq_rectify_rounding(right, channel.zero_point);
         shift = left;
     } else if (right >= 1 && right <= 20 && cq_output_fits(channel, unit, magnitude, 2)) {
         output.form = CQ_SHORT;
@@ -109,7 +100,7 @@ struct cq_place {
 static CQ_INLINE int8_t cq_scale(int32_t t, const struct cq_output *output, int is_rectifying)
 {
     if (is_rectifying) {
-        return (int8_t)cq_ssat8_asr12(cq_smmla(t, output->multiplier, output->rounding));
+        return (int8_t)cq_rectify(t, output->multiplier, output->rounding);
     }
     const int32_t rounded = cq_smmlar(t, output->multiplier, output->rounding) - (t < 0);
     return cq_clamp_to_int8(cq_shift_right(rounded, (uint32_t)output->right), output->clamp_min,

@@ -106,6 +106,7 @@ CASES = [
         for h, w, stride, padding, c in [
             (23, 9, (1, 1), SAME, 4),
             (24, 8, (1, 1), SAME, 6),
+            (24, 10, (1, 1), (2, 0, 0, 2), 8),
             (40, 3, (2, 1), SAME, 4),
             (25, 14, (2, 2), (0, 1, 0, 1), 5),
             (21, 13, (2, 2), SAME, 4),
@@ -283,10 +284,10 @@ def test_dsp_kernels_have_room_for_weights_of_four_channels(bits, expected):
 @pytest.mark.parametrize(
     ("name", "rows", "words"),
     [
-        ("band-23x9-s11-c4", 10, 6),  # 960 bytes hold ten rows of 96
+        ("band-23x9-s11-c4", 10, 13),  # turned: eight of nine columns of outputs
         ("band-24x8-s11-c6", 12, 5),
         ("band-25x14-s22-c5", 17, 8),  # eight rows of outputs are more than 960 bytes
-        ("band-3x1-s11-c8", 5, 2),
+        ("band-3x1-s11-c8", 3, 3),  # turned: a row of three pixels
     ],
 )
 def test_dsp_kernels_have_room_for_a_band_of_rows(name, rows, words):
