@@ -201,7 +201,7 @@ class Conv2D(Op[Conv2DParams]):
         kh, kw = params.weights.shape[1:3]
         cut = None
         if packed is not None and packed.packing in SPARSE and self._fills_lanes(params):
-            cut = self._cut(params)
+            cut = self._cut(params, packed)
         return {
             "in": inputs[0].shape,
             "out": output.shape,
@@ -250,7 +250,7 @@ class Conv2D(Op[Conv2DParams]):
         Sparse kernels gather strips. [conv2d-C7]
         """
         if family == "conv2d_sparse":
-            cut = self._cut(params)
+            cut = self._cut(params, packed)
             assert cut is not None, "families() offers only what can be cut"
             return cut.scratch_bytes
         if isa == "dsp":
@@ -297,9 +297,11 @@ class Conv2D(Op[Conv2DParams]):
         requant, groups = params.requant, self.groups
         shape = {"groups": groups, "channels": channels}
         if family == "conv2d_sparse":
-            cut = self._cut(params)
+            cut = self._cut(params, packed)
             assert cut is not None, "families() offers only what can be cut"
             geometry, unit = self._geometry(params), params.unit
+            if cut.kept == 0:
+                return conv2d_trips.sparse_direct(geometry, rows, cut, requant, groups, unit)
             return conv2d_trips.sparse(
                 geometry, rows, cut, params.weights, requant, groups=groups, unit=unit
             )
@@ -400,7 +402,7 @@ class Conv2D(Op[Conv2DParams]):
             is_flat=plain,
         )
 
-    def _cut(self, params: Conv2DParams) -> Cut | None:
+    def _cut(self, params: Conv2DParams, packed: Packed | None = None) -> Cut | None:
         """Strips and lists of a sparse kernel. [conv2d-C7]"""
         return best_cut(
             self._geometry(params),
@@ -408,6 +410,7 @@ class Conv2D(Op[Conv2DParams]):
             groups=self.groups,
             unit=params.unit,
             limit=params.sparse_bytes,
+            has_gaps=packed is not None and packed.packing == "gap",
         )
 
     def _fills_lanes(self, params: Conv2DParams) -> bool:

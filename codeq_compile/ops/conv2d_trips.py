@@ -6,8 +6,8 @@ import numpy as np
 from codeq_compile.ir.op import Array
 from codeq_compile.numerics import INT32_MAX, Int8Array
 from codeq_compile.ops import swar
-from codeq_compile.ops.base import ROW_CACHE, Requant
-from codeq_compile.ops.lanes import GROUP, LANE_BUDGET, LANES, Cut, Geometry, magnitudes
+from codeq_compile.ops.base import CHUNK, ROW_CACHE, Requant
+from codeq_compile.ops.lanes import DIRECT, GROUP, LANE_BUDGET, LANES, Cut, Geometry, magnitudes
 from codeq_compile.ops.trips import (
     FRACTION,
     QUAD,
@@ -251,14 +251,12 @@ def sparse(
     split = sums > LANE_BUDGET
     segments = np.ones(len(units), np.int64)
     segments[split] = [_segments(row) for row in units[split]]
-    fours, alone, computed = _stored(geometry)
-    rectified, short = _store_forms(requant, sums, unit)
-    rectified, short = rectified & ~split, short & ~split
-    slow = ~(rectified | short)
+    computed = _stored(geometry)[2]
     has_twos = (units == 2).any(axis=1)
     return total(
         times(rows.decoded(), reads),
-        loaded(requant, rows.count * strips),
+        loaded(requant, rows.count * reads),
+        _stores(geometry, requant, np.where(split, 0, sums), unit),
         {
             "strips": groups * strips,
             "words gathered": groups * strips * words,
@@ -276,14 +274,49 @@ def sparse(
             "segments behind the first": int((segments - 1).sum()) * computed,
             "nonzeros added": int((units == 1).sum() + (units == 2).sum()) * computed,
             "nonzeros multiplied": int((units > 2).sum()) * computed,
-            "fours rectified": int(rectified.sum()) * fours,
-            "fours short": int(short.sum()) * fours,
-            "outputs rectified": int(rectified.sum()) * alone,
-            "outputs short": int(short.sum()) * alone,
-            "groups slow": int(slow.sum()) * computed,
-            "outputs slow": int(slow.sum()) * (4 * fours + alone),
         },
     )
+
+
+def sparse_direct(
+    geometry: Geometry, rows: WeightRows, cut: Cut, requant: Requant, groups: int, unit: int
+) -> Trips:
+    """conv2d_sparse without lists: each weight is used for the whole image as it is read."""
+    times_read = cut.size[1] // DIRECT
+    chunks = rows.count * ceil(rows.length, CHUNK)
+    words = geometry.strip_words(cut.size) // geometry.channels
+    return total(
+        loaded(requant, rows.count),
+        _stores(geometry, requant, np.full(rows.count, LANE_BUDGET), unit),
+        {
+            "strips": groups,
+            "words gathered": groups * words,
+            "channels gathered": groups * words * (geometry.channels // 4),
+            "channels left": groups * words * (geometry.channels % 4),
+            "rows direct": rows.count,
+            "words begun": rows.count * cut.size[1],
+            "chunks direct": chunks * times_read,
+            "nonzeros direct": rows.nonzeros * times_read,
+            "skips direct": (rows.stream_bytes - chunks - rows.nonzeros) * times_read,
+        },
+    )
+
+
+def _stores(geometry: Geometry, requant: Requant, sums: Array, unit: int) -> Trips:
+    """Outputs of channels whose lanes hold up to `sums`; 0 stands for rows of several segments."""
+    fours, alone, computed = _stored(geometry)
+    is_whole = sums > 0
+    rectified, short = _store_forms(requant, sums, unit)
+    rectified, short = rectified & is_whole, short & is_whole
+    slow = ~(rectified | short)
+    return {
+        "fours rectified": int(rectified.sum()) * fours,
+        "fours short": int(short.sum()) * fours,
+        "outputs rectified": int(rectified.sum()) * alone,
+        "outputs short": int(short.sum()) * alone,
+        "groups slow": int(slow.sum()) * computed,
+        "outputs slow": int(slow.sum()) * (4 * fours + alone),
+    }
 
 
 def _segments(row: Array) -> int:

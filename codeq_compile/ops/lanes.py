@@ -21,9 +21,15 @@ ROW_BYTES = 32
 """Of `struct cq_row`."""
 MAX_ENTRIES = 0xFFFF
 """Of a stack."""
-_ADD, _GROUP, _DECODE, _READ, _USE, _GATHER = 15, 220, 55, 250, 200, 9
+_ADD, _GROUP, _DECODE, _READ, _USE, _GATHER = 15, 165, 20, 330, 100, 9
 """Instructions on Cortex-M4, rounded: a weight for a group of sixteen pixels; an output channel of
 a group; a weight and a row that are decoded; a row that is used for a strip; a gathered word."""
+DIRECT = 3
+"""Words that are computed together where weights are used as they are read."""
+RUN = 16
+"""Words that are stored together."""
+_DIRECT, _DIRECT_ROW, _DIRECT_WORD = 23, 170, 27
+"""The same of twelve pixels: a weight; a row, and a word of its outputs."""
 _NEAR = 1.06
 """A cut that costs so many times the least is as good, if it needs less scratch."""
 
@@ -112,8 +118,8 @@ class Cut:
     ----------
     size : tuple of int (rows, columns)
     kept : int
-        Weight rows whose lists are kept: all of a group, decoded once; or 1, decoded anew for each
-        strip.
+        Weight rows whose lists are kept: all of a group, decoded once; 1, decoded anew for each
+        strip; or 0, each weight being used for the whole image as it is read.
     lists : Lists
         Room for the lists of these rows.
     is_split : bool
@@ -176,8 +182,7 @@ def cuts(geometry: Geometry, rows: Array, groups: int) -> Iterator[Cut]:
     groups : int
         Of output channels, one after the other.
     """
-    taps = geometry.kernel[0] * geometry.kernel[1]
-    fixed = align4(geometry.channels) + align4(2 * min(taps * geometry.channels, CHUNK)) + 4 * taps
+    fixed = _fixed_bytes(geometry)
     in_group = len(rows) // groups
     sizes = list_sizes(rows)
     one = sizes.max(axis=0)
@@ -200,14 +205,48 @@ def cuts(geometry: Geometry, rows: Array, groups: int) -> Iterator[Cut]:
                 )
 
 
+def direct_cut(geometry: Geometry, weights: Int8Array, unit: int) -> Cut | None:
+    """A small image without lists; None where it is not small, or lanes might overflow."""
+    columns = DIRECT * -(-geometry.words[1] // DIRECT)
+    signed = weights.reshape(len(weights), -1).astype(np.int64) // unit
+    most = max(signed.clip(0).sum(axis=1).max(), -signed.clip(max=0).sum(axis=1).min())
+    # half a lane on either side of its middle
+    if not geometry.is_flat or columns > RUN or most > (LANE_BUDGET - 1) // 2:
+        return None
+    size = (1, columns)
+    return Cut(
+        size=size,
+        kept=0,
+        lists=Lists(ones=0, twos=0, others=0),
+        is_split=False,
+        scratch_bytes=4 * geometry.strip_words(size) + _fixed_bytes(geometry),
+    )
+
+
+def _fixed_bytes(geometry: Geometry) -> int:
+    """Of scratch beside the strip and the lists."""
+    taps = geometry.kernel[0] * geometry.kernel[1]
+    chunk = min(taps * geometry.channels, CHUNK)
+    return align4(geometry.channels) + align4(2 * chunk) + 4 * taps
+
+
 def best_cut(
-    geometry: Geometry, weights: Int8Array, *, groups: int, unit: int, limit: int
+    geometry: Geometry,
+    weights: Int8Array,
+    *,
+    groups: int,
+    unit: int,
+    limit: int,
+    has_gaps: bool = False,
 ) -> Cut | None:
     """Of the cuts with at most `limit` bytes of scratch that are about the fastest, the smallest.
 
     Where no cut is so small, the smallest; None if every strip is too long for 16-bit offsets.
+    With `has_gaps` weights are in the packing that can be used as it is read.
     """
     possible = list(cuts(geometry, magnitudes(weights, unit), groups))
+    if has_gaps and (direct := direct_cut(geometry, weights, unit)):
+        possible.append(direct)
     if not possible:
         return None
     in_group = len(weights) // groups
@@ -217,6 +256,11 @@ def best_cut(
     computed = rows * -(-columns // GROUP) * (_ADD * nonzeros + _GROUP * in_group)
 
     def cost(cut: Cut) -> int:
+        if cut.kept == 0:
+            words = cut.size[1]
+            added = words // DIRECT * _DIRECT * nonzeros
+            gathered = _GATHER * geometry.strip_words(cut.size)
+            return added + in_group * (_DIRECT_ROW + _DIRECT_WORD * words) + gathered
         strips = geometry.strips(cut.size)
         times = 1 if cut.kept == in_group else strips
         used = _USE * in_group + _GATHER * geometry.strip_words(cut.size)

@@ -99,6 +99,30 @@ def test_sums_at_the_limit_of_a_lane_are_exact(runtime, rng, total, signs):
     check(runtime, graph, extreme_inputs((1, 16, length), rng), f"{total} {signs}")
 
 
+@pytest.mark.parametrize("bits", range(2, 7))
+@pytest.mark.parametrize("pixels", [7, 9, 36])
+def test_small_images_need_no_lists(runtime, rng, pixels, bits):
+    """Lanes begin in their middle: half of the limit on either side must not reach the next one."""
+    length = 520
+    largest = 2 ** (bits - 1) - 1
+    half = [largest] * (128 // largest) + [1] * (128 % largest)
+    rows = [row_of(half, "plus", length), row_of(half, "minus", length)]
+    rows += [row_of(half + half[::-1], "alternating", length), row_of([largest], "plus", length)]
+    x = s8(1, pixels, length, zero_point=0)
+    for more in (0, 1):
+        rows[0][-1] = more
+        codes = np.stack(rows).reshape(len(rows), 1, 1, length)
+        weights = Weights(codes=codes, bits=bits, scale=np.full(len(rows), 0.01, np.float32))
+        graph = lowered(one_op_graph(Conv2D(), [x], grid(5.0, -128), weights=weights))
+        graph = with_room(graph, 1 << 15)
+        (node,) = graph.nodes
+        types = graph.input_types(node), graph.output_type(node)
+        cut = node.op.c_params(node.params, *types, pack(node.weights, "gap"))["sparse"]
+
+        assert (cut["kept"] == 0) == (more == 0)
+        check(runtime, graph, extreme_inputs((1, pixels, length), rng), f"{pixels} {bits} {more}")
+
+
 @pytest.mark.parametrize("gap", [0, 9, 126])
 def test_a_sign_grid_counts_in_units_of_its_magnitude(runtime, rng, gap):
     """Ternary weights of any magnitude are additions; 257 of them fill a lane."""

@@ -8,7 +8,7 @@
 /** @brief How conv2d_sparse is cut into strips, and room for its lists. [conv2d-C7] */
 struct cq_sparse {
     int16_t rows, columns;       /**< output words gathered at a time; columns a multiple of 4 */
-    int16_t kept;                /**< weight rows kept as lists: all of a group, or 1 */
+    int16_t kept;                /**< weight rows kept as lists: all of a group, or 1; or 0: none */
     uint16_t ones, twos, others; /**< entries of the lists of these rows */
     uint8_t is_split;            /**< 1 if some row needs several segments */
 };

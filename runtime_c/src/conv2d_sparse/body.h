@@ -71,7 +71,16 @@ static inline void cq_add_registers(int32_t *sums, const uint32_t *registers, in
     }
 }
 
-/* Rows of several segments, and other requantizations. */
+/* Other requantizations. */
+CQ_SELDOM static void cq_store_registers(const struct cq_output *output, const uint32_t *registers,
+                                         const struct cq_place *place, int8_t *out)
+{
+    int32_t sums[2 * CQ_REGISTERS * CQ_RUN] = {0};
+    cq_add_registers(sums, registers, place->groups);
+    cq_store_sums(output, sums, place, out);
+}
+
+/* Rows of several segments as well. */
 CQ_SELDOM static void cq_run_sums(const uint8_t *x, struct cq_taps taps,
                                   const struct cq_output *output, const struct cq_place *place,
                                   uint32_t *registers, int8_t *out)
@@ -219,6 +228,119 @@ static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse
     }
 }
 
+/* Lanes that may fall below 0 begin in the middle. */
+#define CQ_MIDDLE_LANE 0x8000
+#define CQ_MIDDLE      0x80008000u
+
+/*
+ * Records of gaps, as they stand, times twelve pixels: 22 instructions a weight, whatever it is
+ * (Cortex-M4, gcc 12).  `x` is a pitch before the first channel; returns the sum of the weights.
+ */
+typedef int32_t cq_direct_fn(uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end,
+                             uint32_t *registers);
+
+static CQ_INLINE int32_t cq_direct(uintptr_t x, int32_t pitch, const int8_t *record,
+                                   const int8_t *end, uint32_t *registers, uint32_t code_at)
+{
+    uint32_t r0 = registers[0];
+    uint32_t r1 = registers[1];
+    uint32_t r2 = registers[2];
+    uint32_t r3 = registers[3];
+    uint32_t r4 = registers[4];
+    uint32_t r5 = registers[5];
+    int32_t sum = 0;
+    while (record != end) {
+        const int32_t both = *record++;
+        const int32_t code = cq_shift_right(both, code_at);
+        const uint32_t weight = (uint32_t)code;
+        uint32_t first;
+        uint32_t second;
+        x += (uintptr_t)((both & ((1 << code_at) - 1)) * pitch);
+        sum += code;
+        const uint32_t *const words = (const uint32_t *)x;
+        first = words[2];
+        r4 += cq_uxtb16(first) * weight;
+        r5 += cq_uxtb16_ror8(first) * weight;
+        cq_load_words01(words, &first, &second);
+        r0 += cq_uxtb16(first) * weight;
+        r1 += cq_uxtb16_ror8(first) * weight;
+        r2 += cq_uxtb16(second) * weight;
+        r3 += cq_uxtb16_ror8(second) * weight;
+    }
+    registers[0] = r0;
+    registers[1] = r1;
+    registers[2] = r2;
+    registers[3] = r3;
+    registers[4] = r4;
+    registers[5] = r5;
+    return sum;
+}
+
+/* True where records lead on, and not out of `channels` channels. */
+static inline int cq_direct_fits(const int8_t *record, const int8_t *end, uint32_t code_at,
+                                 int32_t channels)
+{
+    int32_t at = 0;
+    for (; record != end; ++record) {
+        const int32_t distance = *record & ((1 << code_at) - 1);
+        at = distance > 0 ? at + distance : channels + 1;
+    }
+    return at <= channels;
+}
+
+/* Lanes of the next row of a small pointwise convolution, without lists: each weight is used for
+ * the whole image as it is read.  Returns what they lack. */
+static struct cq_row_sums cq_row_direct(struct cq_taps_reader *reader, const struct cq_strip *strip,
+                                        cq_direct_fn *direct, uint32_t *registers)
+{
+    struct cq_row_sums sums = {CQ_LANE_BUDGET, -CQ_MIDDLE_LANE};
+    uintptr_t x = (uintptr_t)strip->words - (uintptr_t)reader->pitch;
+    for (int32_t i = 0; i < 2 * strip->size.w; ++i) {
+        registers[i] = CQ_MIDDLE;
+    }
+    for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
+        int32_t count;
+        int32_t sum = 0;
+        const int8_t *const record = (const int8_t *)cq_gap_records(&reader->cursor.codes, &count);
+        CQ_ASSERT(count == 0 ||
+                  cq_direct_fits(record, record + count, 8u - reader->cursor.map.width,
+                                 cq_limit(left, 1, CQ_CHUNK)));
+        for (int32_t column = 0; column < strip->size.w; column += CQ_DIRECT_WORDS) {
+            sum = direct(x + 4u * (uintptr_t)column, reader->pitch, record, record + count,
+                         registers + 2 * column);
+        }
+        sums.correction -= 128 * sum;
+        x += (uintptr_t)(CQ_CHUNK * reader->pitch);
+    }
+    return sums;
+}
+
+/* One group of channels of a small image. */
+static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct cq_strip *strip,
+                                   const struct cq_conv2d_params *params, cq_direct_fn *direct,
+                                   const int8_t *in, int32_t first_channel, int8_t *out)
+{
+    const struct cq_pair from = {0, 0};
+    struct cq_frame frame = cq_frame_of(strip, from);
+    const struct cq_place *const place = cq_frame_cut(&frame, strip, 0, 0);
+    uint32_t registers[CQ_REGISTERS * CQ_RUN];
+    CQ_ASSERT(strip->size.w % CQ_DIRECT_WORDS == 0 && strip->size.w <= CQ_RUN_WORDS);
+    cq_strip_gather(strip, params, in, from);
+    for (int32_t i = 0; i < params->out.c / params->groups; ++i) {
+        const int32_t channel = first_channel + i;
+        struct cq_output output;
+        cq_row_output(&output, &params->requant, channel, reader->unit,
+                      cq_row_direct(reader, strip, direct, registers), 0);
+        if (output.form == CQ_RECTIFYING) {
+            cq_store_rectified(&output, registers, place, out + channel);
+        } else if (output.form == CQ_SHORT) {
+            cq_store_rounded(&output, registers, place, out + channel);
+        } else {
+            cq_store_registers(&output, registers, place, out + channel);
+        }
+    }
+}
+
 /* One group of channels.  Either all its rows are kept as lists, or each is read again for each
  * strip. */
 static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip *strip,
@@ -253,9 +375,9 @@ static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip
     }
 }
 
-static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, uint32_t bits,
-                                       const struct cq_conv2d_params *params, const int8_t *in,
-                                       int8_t *out, void *memory)
+static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, cq_direct_fn *direct,
+                                       uint32_t bits, const struct cq_conv2d_params *params,
+                                       const int8_t *in, int8_t *out, void *memory)
 {
     const struct cq_strip strip = cq_strip_of(params, memory);
     const struct cq_sparse_scratch scratch = cq_sparse_scratch_of(&strip, params);
@@ -279,8 +401,13 @@ static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, uint32_
     cq_fill(strip.padding, params->in_zero, strip.channels);
     cq_strip_origins(&strip, params, scratch.origins);
     for (int32_t group = 0; group < params->groups; ++group) {
-        cq_sparse_group(&reader, &strip, params, &scratch, in + group * strip.channels,
-                        group * (params->out.c / params->groups), out);
+        const int32_t first_channel = group * (params->out.c / params->groups);
+        const int8_t *const group_in = in + group * strip.channels;
+        if (params->sparse.kept == 0) {
+            cq_sparse_group_direct(&reader, &strip, params, direct, group_in, first_channel, out);
+        } else {
+            cq_sparse_group(&reader, &strip, params, &scratch, group_in, first_channel, out);
+        }
     }
     return CQ_OK;
 }

@@ -250,6 +250,15 @@ static inline uint16_t cq_stack_at(const struct cq_stacks *base, const uint16_t 
     return (uint16_t)(2 * (at - base->minus));
 }
 
+/* What the sums of an output channel become, which lack `sums`; cq_output_of(). */
+CQ_NOINLINE static void cq_row_output(struct cq_output *output, const struct cq_requant *requant,
+                                      int32_t channel, int32_t unit, struct cq_row_sums sums,
+                                      int is_split)
+{
+    *output = cq_output_of(cq_load_channel(requant, channel), unit, sums.correction, sums.magnitude,
+                           is_split);
+}
+
 /* Lists of the next row, which is output channel `channel`, onto the stacks, which begin at `base`;
  * lanes count multiples of `unit`. */
 static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
@@ -271,8 +280,7 @@ static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
     cq_segment_close(&writer);
     *stacks = writer.to;
     row->segments = (uint16_t)writer.segments;
-    row->output = cq_output_of(cq_load_channel(requant, channel), reader->unit,
-                               writer.sums.correction, writer.sums.magnitude, writer.segments > 1);
+    cq_row_output(&row->output, requant, channel, reader->unit, writer.sums, writer.segments > 1);
 }
 
 static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct cq_stacks *base)

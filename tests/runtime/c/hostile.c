@@ -143,7 +143,53 @@ static uint32_t convolve(const struct cq_decoder *decoder)
     int8_t *const out = block((size_t)(6 * 7 * filters));
     volatile uint32_t stopped = 1u;
     if (setjmp(refused) == 0) {
-        (void)cq_conv2d_sparse(decoder, bits, &params, in, out, scratch);
+        (void)cq_conv2d_sparse(decoder, NULL, bits, &params, in, out, scratch);
+        stopped = 0u;
+    }
+    free((uint8_t *)(uintptr_t)weights.data);
+    free(scratch);
+    free(in);
+    free(out);
+    return stopped;
+}
+
+/* A pointwise convolution from records as they stand. */
+static uint32_t convolve_directly(void)
+{
+    static cq_direct_fn *const direct[] = {cq_direct_w2, cq_direct_w3, cq_direct_w4, cq_direct_w5,
+                                           cq_direct_w6};
+    static const int32_t bias[8];
+    static const int32_t multiplier[8] = {INT32_C(1) << 30};
+    static const int8_t exponent[8];
+    int8_t levels[256];
+    const uint32_t bits = 2u + draw(5u);
+    const int32_t channels = 1 + (int32_t)draw(300u);
+    const int32_t filters = 1 + (int32_t)draw(4u);
+    struct cq_weights weights = noise(draw(400u), 8u, levels);
+    const struct cq_conv2d_params params = {
+        .in = {3, 3, channels},
+        .out = {3, 3, filters},
+        .kernel = {1, 1},
+        .stride = {1, 1},
+        .dilation = {1, 1},
+        .groups = 1,
+        .sparse = {.rows = 1, .columns = 3},
+        .weights = weights,
+        .requant = {.bias = bias,
+                    .multiplier = multiplier,
+                    .exponent = exponent,
+                    .bias_bytes = 4,
+                    .multiplier_bytes = 4,
+                    .clamp_min = -128,
+                    .clamp_max = 127},
+    };
+    const int32_t chunk_bytes = (2 * cq_limit(channels, 1, CQ_CHUNK) + 3) / 4 * 4;
+    void *const scratch = block((size_t)(12 * channels + (channels + 3) / 4 * 4 + chunk_bytes + 4));
+    int8_t *const in = block((size_t)(9 * channels));
+    int8_t *const out = block((size_t)(9 * filters));
+    volatile uint32_t stopped = 1u;
+    if (setjmp(refused) == 0) {
+        (void)cq_conv2d_sparse(&cq_gap, direct[bits - 2u], bits, &params, in, out, scratch);
         stopped = 0u;
     }
     free((uint8_t *)(uintptr_t)weights.data);
@@ -203,8 +249,8 @@ int main(int argc, char **argv)
             ++calls;
         }
         stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
-        stopped += multiply();
-        calls += 4u;
+        stopped += convolve_directly() + multiply();
+        calls += 5u;
     }
     printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);
     return 0;
