@@ -101,6 +101,7 @@ struct cq_frame {
     struct cq_pair from, end; /* output words */
     int32_t first;            /* bytes from the output's first pixel to the strip's */
     int32_t row_step;         /* bytes to the next row */
+    int32_t run;              /* words that are computed in turn */
     struct cq_pair whole;     /* runs from rows and columns below these on are in all parts */
     struct cq_place full;     /* place of such a run */
     struct cq_place cut;      /* of the run of fewer pixels that was met last, */
@@ -113,18 +114,15 @@ static struct cq_frame cq_frame_of(const struct cq_strip *strip, struct cq_pair 
     const int32_t next = (strip->part.h * strip->out.w + strip->part.w) * step;
     const struct cq_pair end = {cq_limit(from.h + strip->size.h, 0, strip->rows),
                                 cq_limit(from.w + strip->size.w, 0, strip->columns)};
+    const int32_t run = cq_limit(strip->size.w, 0, CQ_RUN_WORDS);
     const struct cq_frame frame = {
         .from = from,
         .end = end,
         .first = (from.h * strip->out.w + from.w) * step,
         .row_step = strip->out.w * step,
-        .whole = {strip->whole.h, cq_limit(strip->whole.w, 0, end.w) - (CQ_RUN_WORDS - 1)},
-        .full = {step,
-                 next,
-                 CQ_RUN_WORDS,
-                 CQ_RUN_WORDS,
-                 {CQ_RUN_WORDS, CQ_RUN_WORDS, CQ_RUN_WORDS, CQ_RUN_WORDS},
-                 CQ_RUN},
+        .run = run,
+        .whole = {strip->whole.h, cq_limit(strip->whole.w, 0, end.w) - (run - 1)},
+        .full = {step, next, run, run, {run, run, run, run}, cq_divide_up(run, CQ_GROUP)},
         .cut = {.step = step, .next = next},
         .cut_at = {-1, -1},
     };
@@ -137,7 +135,7 @@ CQ_NOINLINE static const struct cq_place *
 cq_frame_cut(struct cq_frame *frame, const struct cq_strip *strip, int32_t row, int32_t column)
 {
     struct cq_place *const place = &frame->cut;
-    const int32_t most = cq_limit(frame->end.w - column, 0, CQ_RUN_WORDS);
+    const int32_t most = cq_limit(frame->end.w - column, 0, frame->run);
     if (row < strip->whole.h) {
         row = 0; /* all alike */
     }
@@ -171,7 +169,7 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *str
     for (int32_t row = frame->from.h; row < frame->end.h; ++row) {
         const uint8_t *x = (const uint8_t *)row_words;
         int8_t *to = out;
-        for (int32_t column = frame->from.w; column < frame->end.w; column += CQ_RUN_WORDS) {
+        for (int32_t column = frame->from.w; column < frame->end.w; column += frame->run) {
             const int is_full = row < frame->whole.h && column < frame->whole.w;
             const struct cq_place *const place =
                 is_full ? &frame->full : cq_frame_cut(frame, strip, row, column);
@@ -185,8 +183,8 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *str
                     cq_store_rounded(output, registers, place, to);
                 }
             }
-            to += CQ_RUN_WORDS * place->step;
-            x += 4 * CQ_RUN_WORDS;
+            to += frame->run * place->step;
+            x += 4 * frame->run;
         }
         row_words += strip->row;
         out += frame->row_step;
