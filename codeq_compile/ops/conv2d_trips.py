@@ -7,7 +7,16 @@ from codeq_compile.ir.op import Array
 from codeq_compile.numerics import INT32_MAX, Int8Array
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import CHUNK, ROW_CACHE, Requant
-from codeq_compile.ops.lanes import DIRECT, GROUP, LANE_BUDGET, LANES, Cut, Geometry, magnitudes
+from codeq_compile.ops.lanes import (
+    DIRECT,
+    DIRECT_BUDGET,
+    GROUP,
+    LANE_BUDGET,
+    LANES,
+    Cut,
+    Geometry,
+    magnitudes,
+)
 from codeq_compile.ops.trips import (
     FRACTION,
     QUAD,
@@ -287,7 +296,7 @@ def sparse_direct(
     words = geometry.strip_words(cut.size) // geometry.channels
     return total(
         loaded(requant, rows.count),
-        _stores(geometry, requant, np.full(rows.count, LANE_BUDGET), unit),
+        _stores(geometry, requant, np.full(rows.count, DIRECT_BUDGET), unit),
         {
             "strips": groups,
             "words gathered": groups * words,

@@ -26,9 +26,11 @@ _ADD, _GROUP, _DECODE, _READ, _USE, _GATHER = 15, 165, 20, 330, 100, 9
 a group; a weight and a row that are decoded; a row that is used for a strip; a gathered word."""
 DIRECT = 3
 """Words that are computed together where weights are used as they are read."""
+DIRECT_BUDGET = ((1 << 15) - 1) // 128
+"""Largest sum of magnitudes that a signed lane holds; CQ_DIRECT_BUDGET of runtime_c."""
 RUN = 16
 """Words that are stored together."""
-_DIRECT, _DIRECT_ROW, _DIRECT_WORD = 23, 170, 27
+_DIRECT, _DIRECT_ROW, _DIRECT_WORD = 15, 200, 35
 """The same of twelve pixels: a weight; a row, and a word of its outputs."""
 _NEAR = 1.06
 """A cut that costs so many times the least is as good, if it needs less scratch."""
@@ -208,10 +210,8 @@ def cuts(geometry: Geometry, rows: Array, groups: int) -> Iterator[Cut]:
 def direct_cut(geometry: Geometry, weights: Int8Array, unit: int) -> Cut | None:
     """A small image without lists; None where it is not small, or lanes might overflow."""
     columns = DIRECT * -(-geometry.words[1] // DIRECT)
-    signed = weights.reshape(len(weights), -1).astype(np.int64) // unit
-    most = max(signed.clip(0).sum(axis=1).max(), -signed.clip(max=0).sum(axis=1).min())
-    # half a lane on either side of its middle
-    if not geometry.is_flat or columns > RUN or most > (LANE_BUDGET - 1) // 2:
+    most = int(magnitudes(weights, unit).sum(axis=1).max())
+    if not geometry.is_flat or columns > RUN or most > DIRECT_BUDGET:
         return None
     size = (1, columns)
     return Cut(
@@ -219,7 +219,7 @@ def direct_cut(geometry: Geometry, weights: Int8Array, unit: int) -> Cut | None:
         kept=0,
         lists=Lists(ones=0, twos=0, others=0),
         is_split=False,
-        scratch_bytes=4 * geometry.strip_words(size) + _fixed_bytes(geometry),
+        scratch_bytes=8 * geometry.strip_words(size) + _fixed_bytes(geometry),
     )
 
 

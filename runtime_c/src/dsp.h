@@ -337,6 +337,12 @@ static inline void cq_load_words23(const uint32_t *from, uint32_t *first, uint32
     __asm__ volatile("ldrd %0, %1, [%2, #8]" : "=r"(*first), "=r"(*second) : "r"(from) : "memory");
 }
 
+/** @brief Words 4 and 5. */
+static inline void cq_load_words45(const uint32_t *from, uint32_t *first, uint32_t *second)
+{
+    __asm__ volatile("ldrd %0, %1, [%2, #16]" : "=r"(*first), "=r"(*second) : "r"(from) : "memory");
+}
+
 #else
 
 static inline int32_t cq_low_lane(uint32_t lanes)
@@ -557,6 +563,12 @@ static inline void cq_load_words23(const uint32_t *from, uint32_t *first, uint32
 {
     *first = from[2];
     *second = from[3];
+}
+
+static inline void cq_load_words45(const uint32_t *from, uint32_t *first, uint32_t *second)
+{
+    *first = from[4];
+    *second = from[5];
 }
 
 #endif

@@ -15,6 +15,7 @@ from codeq_compile.ir.op import Array
 from codeq_compile.kernels import Kernel, rows
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import Conv2D
+from codeq_compile.ops.lanes import DIRECT_BUDGET
 from codeq_compile.ops.linear import Linear
 from codeq_compile.packing import CODECS, pack
 from codeq_compile.simulate import simulate
@@ -102,19 +103,19 @@ def test_sums_at_the_limit_of_a_lane_are_exact(runtime, rng, total, signs):
 @pytest.mark.parametrize("bits", range(2, 7))
 @pytest.mark.parametrize("pixels", [7, 9, 36])
 def test_small_images_need_no_lists(runtime, rng, pixels, bits):
-    """Lanes begin in their middle: half of the limit on either side must not reach the next one."""
+    """A sum of the lower lane that left it would be one too many in the upper one."""
     length = 520
     largest = 2 ** (bits - 1) - 1
-    half = [largest] * (128 // largest) + [1] * (128 % largest)
-    rows = [row_of(half, "plus", length), row_of(half, "minus", length)]
-    rows += [row_of(half + half[::-1], "alternating", length), row_of([largest], "plus", length)]
+    most = [largest] * (DIRECT_BUDGET // largest) + [1] * (DIRECT_BUDGET % largest)
+    rows = [row_of(most, signs, length) for signs in ("plus", "minus", "alternating")]
+    rows.append(row_of([largest], "plus", length))
     x = s8(1, pixels, length, zero_point=0)
     for more in (0, 1):
         rows[0][-1] = more
         codes = np.stack(rows).reshape(len(rows), 1, 1, length)
         weights = Weights(codes=codes, bits=bits, scale=np.full(len(rows), 0.01, np.float32))
         graph = lowered(one_op_graph(Conv2D(), [x], grid(5.0, -128), weights=weights))
-        graph = with_room(graph, 1 << 15)
+        graph = with_room(graph, 1 << 16)
         (node,) = graph.nodes
         types = graph.input_types(node), graph.output_type(node)
         cut = node.op.c_params(node.params, *types, pack(node.weights, "gap"))["sparse"]

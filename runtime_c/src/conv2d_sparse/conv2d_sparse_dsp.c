@@ -13,10 +13,11 @@
     }
 
 #define CQ_CONV2D_SPARSE_GAP_DSP(width)                                                            \
-    CQ_FAST_CODE static int32_t cq_direct_w##width(                                                \
-        uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end, uint32_t *registers)  \
+    CQ_FAST_CODE static void cq_direct_w##width(uintptr_t x, int32_t pitch, const int8_t *record,  \
+                                                const int8_t *end, uint32_t *registers,            \
+                                                const uint32_t *registers_end)                     \
     {                                                                                              \
-        return cq_direct(x, pitch, record, end, registers, 8u - (width));                          \
+        cq_direct(x, pitch, record, end, registers, registers_end, 8u - (width));                  \
     }                                                                                              \
     CQ_CONV2D_SPARSE_DSP(width, gap, cq_direct_w##width)
 

@@ -7,13 +7,16 @@
 
 #include "../dsp.h"
 
-#define CQ_LANES        4   /* pixels a word */
-#define CQ_GROUP        4   /* words that are computed together */
-#define CQ_REGISTERS    8   /* of a group, two pixels each */
-#define CQ_RUN          4   /* groups side by side, at most, */
-#define CQ_RUN_WORDS    16  /* and their words */
-#define CQ_DIRECT_WORDS 3   /* that are computed together without lists */
-#define CQ_LANE_BUDGET  257 /* sum |w| that a lane holds: (2^16 - 1) / 255 */
+#define CQ_LANES       4   /* pixels a word */
+#define CQ_GROUP       4   /* words that are computed together */
+#define CQ_REGISTERS   8   /* of a group, two pixels each */
+#define CQ_RUN         4   /* groups side by side, at most, */
+#define CQ_RUN_WORDS   16  /* and their words */
+#define CQ_LANE_BUDGET 257 /* sum |w| that a lane holds: (2^16 - 1) / 255 */
+
+/* Without lists, where lanes are signed: */
+#define CQ_DIRECT_WORDS  3   /* that are computed together, */
+#define CQ_DIRECT_BUDGET 255 /* and sum |w| that a lane holds: (2^15 - 1) / 128 */
 
 /*
  * Word i of a group becomes registers 2 i (its pixels 0 and 2) and 2 i + 1 (pixels 1 and 3).  Bytes

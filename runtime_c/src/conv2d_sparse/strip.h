@@ -29,6 +29,7 @@ struct cq_strip {
     int32_t tap_step;        /* slots from a row of the window to the next */
     int32_t phases;          /* columns whose number has the same remainder by stride.w: */
     int32_t phase;           /* words a phase */
+    int32_t width;           /* words for four pixels: 1, or 2 without lists */
     int32_t pitch;           /* words of a channel */
     int32_t row;             /* words from a row of outputs to the next */
     uint32_t *words;
@@ -89,7 +90,8 @@ static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params,
         (strip.size.h - 1) * params->stride.h + (params->kernel.h - 1) * strip.tap_step + 1;
     strip.phases = reach < params->stride.w ? reach : params->stride.w;
     strip.phase = cq_divide_up(span, params->stride.w);
-    strip.pitch = strip.phases * strip.phase;
+    strip.width = params->sparse.kept == 0 ? 2 : 1;
+    strip.pitch = strip.phases * strip.phase * strip.width;
     strip.row = params->stride.h * strip.channels * strip.pitch;
     strip.words = scratch;
     strip.padding = (int8_t *)(strip.words + strip.slots * strip.channels * strip.pitch);
@@ -156,6 +158,28 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_column(const int8_t *const pixel[C
     }
 }
 
+/* Two signed pixels in a number, whose multiples are those of both as long as no sum of the lower
+ * one leaves its 16 bits. */
+static inline uint32_t cq_lanes_of(int32_t low, int32_t high)
+{
+    return (uint32_t)low + ((uint32_t)high << 16);
+}
+
+/* The same as pairs of signed pixels: 0 and 2, then 1 and 3. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_strip_column_wide(const int8_t *const pixel[CQ_LANES],
+                                                          int32_t channels, int32_t pitch,
+                                                          uint32_t *to)
+{
+    const int8_t *pixel0 = pixel[0];
+    const int8_t *pixel1 = pixel[1];
+    const int8_t *pixel2 = pixel[2];
+    const int8_t *pixel3 = pixel[3];
+    for (; channels > 0; --channels, to += pitch) {
+        to[0] = cq_lanes_of(*pixel0++, *pixel2++);
+        to[1] = cq_lanes_of(*pixel1++, *pixel3++);
+    }
+}
+
 /* The inputs of the output words from `from` on, of the group whose channels begin at `in`.
  */
 CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *strip,
@@ -180,8 +204,12 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *stri
                     pixel[lane] =
                         is_inside ? in + (at_y * strip->in.w + at_x) * strip->in.c : strip->padding;
                 }
-                cq_strip_column(pixel, strip->channels, strip->pitch,
-                                to + phase * strip->phase + i);
+                uint32_t *const column = to + (phase * strip->phase + i) * strip->width;
+                if (strip->width == 1) {
+                    cq_strip_column(pixel, strip->channels, strip->pitch, column);
+                } else {
+                    cq_strip_column_wide(pixel, strip->channels, strip->pitch, column);
+                }
             }
         }
     }

@@ -184,7 +184,7 @@ static uint32_t convolve_directly(void)
                     .clamp_max = 127},
     };
     const int32_t chunk_bytes = (2 * cq_limit(channels, 1, CQ_CHUNK) + 3) / 4 * 4;
-    void *const scratch = block((size_t)(12 * channels + (channels + 3) / 4 * 4 + chunk_bytes + 4));
+    void *const scratch = block((size_t)(24 * channels + (channels + 3) / 4 * 4 + chunk_bytes + 4));
     int8_t *const in = block((size_t)(9 * channels));
     int8_t *const out = block((size_t)(9 * filters));
     volatile uint32_t stopped = 1u;
