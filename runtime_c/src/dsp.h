@@ -91,6 +91,14 @@ static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
     return acc;
 }
 
+/** @brief The same of an accumulator that is still needed. */
+static inline int32_t cq_smlad_from(uint32_t a, uint32_t b, int32_t acc)
+{
+    int32_t sum;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(acc));
+    return sum;
+}
+
 /** @brief acc plus lower lane of a times upper lane of b. */
 static inline int32_t cq_smlabt(uint32_t a, uint32_t b, int32_t acc)
 {
@@ -395,6 +403,11 @@ static inline uint32_t cq_pkhtb(uint32_t low, uint32_t high)
 static inline int32_t cq_smlad(uint32_t a, uint32_t b, int32_t acc)
 {
     return acc + cq_low_lane(a) * cq_low_lane(b) + cq_high_lane(a) * cq_high_lane(b);
+}
+
+static inline int32_t cq_smlad_from(uint32_t a, uint32_t b, int32_t acc)
+{
+    return cq_smlad(a, b, acc);
 }
 
 static inline int32_t cq_smlabt(uint32_t a, uint32_t b, int32_t acc)

@@ -114,9 +114,9 @@ struct cq_two {
 static inline struct cq_two cq_dwconv2d_left(struct cq_three_words x, struct cq_three_words w,
                                              int32_t start)
 {
-    struct cq_two two = {start, start};
-    two.acc0 = cq_smlad(x.w0, w.w0, two.acc0);
-    two.acc1 = cq_smlatb(x.w0, w.w0, two.acc1);
+    struct cq_two two;
+    two.acc0 = cq_smlad_from(x.w0, w.w0, start);
+    two.acc1 = cq_smlatb(x.w0, w.w0, start);
     two.acc0 = cq_smlad(x.w1, w.w1, two.acc0);
     two.acc1 = cq_smlatb(x.w1, w.w1, two.acc1);
     two.acc0 = cq_smlad(x.w2, w.w2, two.acc0);
@@ -145,7 +145,7 @@ static inline struct cq_two cq_dwconv2d_right(struct cq_three_words x, struct cq
 static inline int32_t cq_dwconv2d_lower(struct cq_three_words x, struct cq_three_words w,
                                         int32_t acc)
 {
-    acc = cq_smlad(x.w0, w.w0, acc);
+    acc = cq_smlad_from(x.w0, w.w0, acc);
     acc = cq_smlad(x.w1, w.w1, acc);
     acc = cq_smlad(x.w2, w.w2, acc);
     cq_complete(&acc);
