@@ -219,15 +219,36 @@ class Linear(Op[LinearParams]):
         return weighted_bound(params.requant, params.weights)
 
 
+def _reads_fields(packed: Packed | None, length: int) -> bool:
+    """Whether a dsp kernel multiplies with fields where they stand: linear_dsp.c."""
+    assert packed is not None, "an op with weights is emitted after packing"
+    if packed.packing != "dense" or packed.bits == 8 or length * packed.bits % 8:
+        return False
+    if packed.levels is not None:
+        return packed.bits == 1
+    return packed.gap == 0 or packed.bits == 2
+
+
+def _field_step(bits: int) -> int:
+    """Weights of a step of such a kernel; CQ_FIELD_STEP of runtime_c."""
+    return 32 if bits == 1 else 16
+
+
 def _dsp_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
     """A vector of 16 bits a value, then four decoded chunks. [linear-C6]"""
-    return 2 * align4(int(params.weights.shape[1])) + (CHUNK * 4 if decoded_bytes(packed, 1) else 0)
+    length = int(params.weights.shape[1])
+    if packed is not None and _reads_fields(packed, length):
+        step = _field_step(packed.bits)
+        return 2 * step * ceil(length, step)
+    return 2 * align4(length) + (CHUNK * 4 if decoded_bytes(packed, 1) else 0)
 
 
 def _dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     """linear_dsp.c: four rows where they stand, or a chunk of each decoded."""
     quads = ceil(rows.count, QUAD)
     is_whole = rows.count >= QUAD
+    if _reads_fields(rows.packed, rows.length):
+        return times(_dsp_fields_trips(rows, requant), vectors)
     read = QUAD * quads if is_whole else rows.count
     pieces = 1 if rows.are_bytes and is_whole else ceil(rows.length, CHUNK)
     dots = quads if is_whole else rows.count
@@ -255,6 +276,30 @@ def _dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
             },
         ),
         vectors,
+    )
+
+
+def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
+    """fields_dsp.h: four rows of fields where they stand."""
+    bits, step = rows.packed.bits, _field_step(rows.packed.bits)
+    quads = ceil(rows.count, QUAD)
+    short = short_quads(requant, 0, rows.count)
+    # fewer than four rows are read four times each
+    dots = quads if rows.count >= QUAD else rows.count
+    full, rest = divmod(rows.length, step)
+    return total(
+        clamped(requant, rows.count),
+        loaded(requant, quads, once=1),
+        slow_quads(requant, quads - short, rows.count),
+        {
+            "vectors of fields": 1,
+            "steps widened": ceil(rows.length, step) * step // 16,
+            "quads": quads,
+            "dots of fields": dots * ceil(full * step, CHUNK),
+            f"steps of {bits} bits": dots * (full + (rest > 0)),
+            "ends of fields": dots * (rest > 0),
+            "quads short": short,
+        },
     )
 
 

@@ -20,7 +20,8 @@ struct cq_linear_params {
  * @param out      rows * out_features values; must not overlap `in`
  * @param scratch  one decoded chunk: min(in_features, CQ_CHUNK) weights of one byte (dense,
  *                 ternary) or two (bitmask, rle), rounded up to 4; none for 8-bit dense with gap 0.
- *                 For dsp kernels [linear-C6]: a widened vector, then four decoded chunks.
+ *                 For dsp kernels [linear-C6]: a widened vector, then four decoded chunks
+ *                 unless weights are used where they stand.
  *                 For mve kernels: a panel instead of a chunk [F3].
  *                 For swar kernels [linear-C7]: vectors as pairs, and what multiplies them
  */

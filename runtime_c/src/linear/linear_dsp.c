@@ -4,6 +4,7 @@
 
 #include "../quad_dsp.h"
 #include "../rows.h"
+#include "fields_dsp.h"
 
 /* A vector in scratch, 16 bits a value in the order that SXTB16 makes of four bytes. */
 static void cq_linear_widen(const int8_t *x, int32_t length, uint32_t *to)
@@ -95,26 +96,59 @@ CQ_SELDOM static void cq_linear_rows(const struct cq_rows *rows, const uint32_t 
     }
 }
 
-/* All outputs of one vector. */
-static void cq_linear_vector(const struct cq_rows *rows, const struct cq_requant *requant,
-                             const uint32_t *x, int32_t features, int8_t *decoded, int8_t *out)
+/* Fewer than four rows of fields, one by one. */
+CQ_SELDOM static void cq_linear_few_fields(const struct cq_fields *fields, const uint32_t *x,
+                                           int32_t length, const int8_t *row, struct cq_quad *quad)
 {
+    for (int32_t i = 0; i < quad->channels; ++i, row += length * fields->bits / 8) {
+        int32_t acc[4] = {quad->start[i], 0, 0, 0};
+        cq_fields_rows(fields, x, length, row, 0, acc);
+        quad->start[i] = acc[0];
+    }
+}
+
+/* The sums of four features, or fewer. */
+static void cq_linear_quad(const struct cq_rows *rows, const struct cq_fields *fields,
+                           const uint32_t *x, struct cq_quad *quad, int8_t *decoded)
+{
+    const int32_t length = rows->length;
+    const int32_t row_bytes = length * (int32_t)rows->bits / 8;
+    const int8_t *const row = (const int8_t *)rows->weights->data + quad->first * row_bytes;
+    if (fields->dot != NULL && quad->channels == 4) {
+        cq_fields_rows(fields, x, length, row, row_bytes, quad->start);
+    } else if (fields->dot != NULL) {
+        cq_linear_few_fields(fields, x, length, row, quad);
+    } else if (cq_rows_are_bytes(rows) && quad->channels == 4) {
+        cq_linear_dot(x, row, length, length, quad->start);
+    } else {
+        cq_linear_rows(rows, x, quad, decoded);
+    }
+}
+
+/* All outputs of one vector. */
+static void cq_linear_vector(const struct cq_rows *rows, const struct cq_fields *fields,
+                             const struct cq_linear_params *params, const int8_t *in, uint32_t *x,
+                             int8_t *out)
+{
+    const int32_t features = params->out_features;
     const int32_t channels = cq_limit(features, 1, 4);
-    const int8_t *const bytes =
-        cq_rows_are_bytes(rows) && channels == 4 ? (const int8_t *)rows->weights->data : NULL;
+    int8_t *const decoded = (int8_t *)(x + (rows->length + 3) / 4 * 2);
+    int32_t base = 0;
     struct cq_quad quad;
     quad.requant = NULL;
+    if (fields->dot != NULL) {
+        base = cq_fields_widen(fields, in, rows->length, x);
+    } else {
+        cq_linear_widen(in, rows->length, x);
+    }
     for (int32_t feature = 0; feature < features; feature += 4) {
         const int32_t first = cq_quad_at(feature, features);
-        cq_load_quad(&quad, requant, first, channels);
-        if (bytes != NULL) {
-            cq_linear_dot(x, bytes + first * rows->length, rows->length, rows->length, quad.start);
-        } else {
-            cq_linear_rows(rows, x, &quad, decoded);
-        }
-        const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2], quad.start[3]};
+        cq_load_quad(&quad, &params->requant, first, channels);
+        cq_linear_quad(rows, fields, x, &quad, decoded);
+        const struct cq_sums sums = {quad.start[0] + base, quad.start[1] + base,
+                                     quad.start[2] + base, quad.start[3] + base};
         if (quad.is_short) {
-            cq_store_short(sums, quad.factor, requant->zero_point, out + first);
+            cq_store_short(sums, quad.factor, params->requant.zero_point, out + first);
         } else {
             cq_finish_slowly(&quad, sums, out + first);
         }
@@ -122,16 +156,15 @@ static void cq_linear_vector(const struct cq_rows *rows, const struct cq_requant
 }
 
 static enum cq_status cq_linear_dsp(const struct cq_row_reader *reader, uint32_t bits,
-                                    const struct cq_linear_params *params, const int8_t *in,
-                                    int8_t *out, void *scratch)
+                                    cq_fields_fn *dot, const struct cq_linear_params *params,
+                                    const int8_t *in, int8_t *out, void *scratch)
 {
-    const int32_t length = params->in_features;
-    const struct cq_rows rows = {reader, &params->weights, bits, length};
-    uint32_t *const x = scratch;
-    int8_t *const decoded = (int8_t *)(x + (length + 3) / 4 * 2);
+    const struct cq_rows rows = {reader, &params->weights, bits, params->in_features};
+    const struct cq_fields fields = cq_fields_of(&rows, dot);
+    CQ_ASSERT((uint32_t)(rows.length * params->out_features) * bits <= 8u * params->weights.bytes ||
+              reader != &cq_dense_rows);
     for (int32_t r = 0; r < params->rows; ++r) {
-        cq_linear_widen(in + r * length, length, x);
-        cq_linear_vector(&rows, &params->requant, x, params->out_features, decoded,
+        cq_linear_vector(&rows, &fields, params, in + r * params->in_features, scratch,
                          out + r * params->out_features);
     }
     cq_clamp_dsp(out, params->rows * params->out_features, params->requant.clamp_min,
@@ -139,19 +172,28 @@ static enum cq_status cq_linear_dsp(const struct cq_row_reader *reader, uint32_t
     return CQ_OK;
 }
 
-#define CQ_LINEAR_DSP(width, packing)                                                              \
+#define CQ_LINEAR_DSP(width, packing, dot)                                                         \
     enum cq_status cq_linear_s8_w##width##_##packing##_dsp(                                        \
         const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
-        return cq_linear_dsp(&cq_##packing##_rows, width, params, in, out, scratch);               \
+        return cq_linear_dsp(&cq_##packing##_rows, width, dot, params, in, out, scratch);          \
     }
 
-CQ_LINEAR_DSP(1, dense)
-CQ_LINEAR_DSP(2, dense)
-CQ_LINEAR_DSP(3, dense)
-CQ_LINEAR_DSP(4, dense)
-CQ_LINEAR_DSP(5, dense)
-CQ_LINEAR_DSP(6, dense)
-CQ_LINEAR_DSP(7, dense)
-CQ_LINEAR_DSP(8, dense)
-CQ_LINEAR_DSP(2, ternary)
+#define CQ_LINEAR_FIELDS(width)                                                                    \
+    CQ_FAST_CODE static void cq_fields_dot_w##width(const uint32_t *x, int32_t count,              \
+                                                    const int8_t *rows, int32_t row_step,          \
+                                                    int32_t unit, int32_t *sums)                   \
+    {                                                                                              \
+        cq_fields_dot(width, x, count, rows, row_step, unit, sums);                                \
+    }                                                                                              \
+    CQ_LINEAR_DSP(width, dense, cq_fields_dot_w##width)
+
+CQ_LINEAR_FIELDS(1)
+CQ_LINEAR_FIELDS(2)
+CQ_LINEAR_FIELDS(3)
+CQ_LINEAR_FIELDS(4)
+CQ_LINEAR_FIELDS(5)
+CQ_LINEAR_FIELDS(6)
+CQ_LINEAR_FIELDS(7)
+CQ_LINEAR_DSP(8, dense, NULL)
+CQ_LINEAR_DSP(2, ternary, NULL)

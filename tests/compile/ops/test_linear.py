@@ -30,6 +30,7 @@ def _features(inputs: int, outputs: int, bits: int = 8) -> Case:
 CASES = [
     *(_features(i, o) for i, o in [(1, 1), (1, 9), (2, 2), (3, 4), (4, 3), (7, 1), (64, 12)]),
     *(_features(i, 3) for i in (15, 16, 17, 31, 32, 33, 127, 128, 129)),
+    *(_features(i, o) for i, o in [(8, 5), (24, 4), (264, 6)]),  # rows of whole bytes, not of steps
     _features(513, 9),  # more rows than a Helium kernel decodes at a time
     # the chunk of decoded weights
     *(_features(i, 3, bits) for i in (255, 256, 257, 511, 512, 513) for bits in (2, 3, 5)),
@@ -174,19 +175,23 @@ def test_scratch_holds_one_decoded_chunk(rng, packing, bits, inputs, expected):
     assert 2 * inputs == node.op.macs(node.params, graph.tensors["y"])
 
 
-def test_dsp_kernels_have_room_for_a_widened_vector():
+def test_dsp_kernels_have_room_for_a_widened_vector(rng):
     """Too little scratch is a buffer overflow on the device. [linear-C6]"""
-    case = next(case for case in CASES if case.name == "relu")
-    graph = lowered(case.graph())
-    (node,) = graph.nodes
 
-    def scratch(bits: int) -> int:
-        packed = Packed(packing="dense", bits=bits, data=b"")
+    def scratch(bits: int, features: int = 37, gap: int = 0) -> int:
+        weights = random_weights(rng, (2, features))
+        graph = lowered(one_op_graph(Linear(), [s8(features)], weights=weights))
+        (node,) = graph.nodes
+        packed = Packed(packing="dense", bits=bits, data=b"", gap=gap)
         args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
         return int(node.op.scratch_bytes(*args, "linear", "dsp"))
 
     assert 2 * 40 == scratch(8)
     assert 2 * 40 + 4 * CHUNK == scratch(4)
+    assert 2 * 48 == scratch(4, features=40)
+    assert 2 * 64 == scratch(1, features=40)
+    assert 2 * 48 == scratch(2, features=40, gap=3)
+    assert 2 * 40 + 4 * CHUNK == scratch(4, features=40, gap=3)
 
 
 @pytest.mark.parametrize(
