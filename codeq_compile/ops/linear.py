@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fully connected layer along the last axis.  Spec: NUMERICS.md §linear."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -304,10 +304,10 @@ def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
 
 
 def _sparse_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
-    """linear_sparse_dsp.c: the records of a chunk eight at a time."""
+    """linear_sparse_dsp.c: the records of a chunk two words at a time."""
     quads, left = divmod(rows.count, QUAD)
     short = int(is_short(requant)[: QUAD * quads].reshape(-1, QUAD).all(axis=1).sum())
-    records = np.array(list(_records(rows)))
+    words = _block_words(rows.packed)
     slow = slow_quads(requant, quads - short, QUAD), slow_quads(requant, left > 0, left)
     return total(
         loaded(requant, vectors * (quads + (left > 0)), once=1),
@@ -320,10 +320,9 @@ def _sparse_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
                     "quads": quads + (left > 0),
                     "quads short": short,
                     "rows": rows.count,
-                    "chunks": len(records),
-                    "stream bytes by eight": int((records & ~7).sum()),
-                    "stream bytes by four": int((records & 4).sum()),
-                    "stream bytes alone": int((records & 3).sum()),
+                    "chunks": len(words),
+                    "chunks of odd words": int((words % 2).sum()),
+                    "stream bytes": 4 * int(words.sum()),
                 },
             ),
             vectors,
@@ -331,12 +330,14 @@ def _sparse_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     )
 
 
-def _records(rows: WeightRows) -> Iterator[int]:
-    """Records of each chunk of a gap stream, whose number is its first byte. [F10]"""
-    at, data = 0, rows.packed.data
-    while at < len(data):
-        yield data[at]
-        at += 1 + data[at]
+def _block_words(packed: Packed) -> Array:
+    """Words of each block of a gap stream, whose number stands at its end. [F10]"""
+    words: list[int] = []
+    left = len(packed.data)
+    while left > 0:
+        words.append(packed.data[-1 - len(words)])
+        left -= 1 + 4 * words[-1]
+    return np.array(words)
 
 
 def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:

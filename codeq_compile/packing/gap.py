@@ -13,30 +13,30 @@ from codeq_compile.packing.bits import Fields
 
 CHUNK = 256
 """Weights of a block; CQ_CHUNK of runtime_c. [F3]"""
-MAX_RECORDS = 255
-"""Of a block: their number is a byte."""
+WORD = 4
+"""Records that a kernel reads at once."""
 WIDTHS = range(2, 7)
 
 
 class Gap(Codec):
-    """Blocks of one chunk each: the number of records, and the records. [F10]"""
+    """Blocks of records from the front, one for each chunk; their sizes from the back. [F10]"""
 
     name = "gap"
     label = "F10"
-    needs = "a grid of 2 bits, or of 3 to 6 with gap 0, and at most 255 records a chunk"
+    needs = "a grid of 2 bits, or of 3 to 6 with gap 0"
 
     def applies(self, weights: Weights) -> bool:
         if weights.levels is not None or weights.bits not in WIDTHS:
             return False
-        if weights.gap != 0 and not weights.is_sign:
-            return False
-        return max(len(block) - 1 for block in _blocks(weights)) <= MAX_RECORDS
+        return weights.gap == 0 or weights.is_sign
 
     def pack(self, weights: Weights) -> Packed:
+        blocks = _blocks(weights)
+        sizes = bytes(len(block) // WORD for block in blocks)
         return Packed(
             packing=self.name,
             bits=weights.bits,
-            data=b"".join(bytes(block) for block in _blocks(weights)),
+            data=b"".join(blocks) + sizes[::-1],
             gap=weights.gap,
         )
 
@@ -46,16 +46,17 @@ class Gap(Codec):
         reach = _reach(packed.bits)
         rows, length = shape[0], math.prod(shape[1:])
         codes = np.zeros((rows, length), np.uint8)
-        data, at = packed.data, 0
+        data, at, end = packed.data, 0, len(packed.data)
         for row in codes:
             for first in range(0, length, CHUNK):
-                if at >= len(data) or at + 1 + data[at] > len(data):
+                end -= 1
+                if end < at or at + WORD * data[end] > end:
                     raise ModelError("packed weights are truncated: a block of gaps is not whole")
-                records = data[at + 1 : at + 1 + data[at]]
-                at += 1 + len(records)
+                records = data[at : at + WORD * data[end]]
+                at += len(records)
                 _place(row[first : first + CHUNK], records, reach)
-        if at != len(data):
-            raise ModelError(f"packed weights are followed by {len(data) - at} more bytes")
+        if at != end:
+            raise ModelError(f"packed weights hold {end - at} bytes that belong to no block")
         return from_value_fields(codes.ravel(), packed)
 
 
@@ -64,8 +65,8 @@ def _reach(bits: int) -> int:
     return (1 << (8 - bits)) - 1
 
 
-def _blocks(weights: Weights) -> list[list[int]]:
-    """Bytes of every block, the number of records first."""
+def _blocks(weights: Weights) -> list[bytes]:
+    """Records of every block, filled up to words."""
     reach, shift = _reach(weights.bits), 8 - weights.bits
     fields = value_fields(weights).reshape(len(weights.codes), -1)
     mask = np.uint8((1 << weights.bits) - 1)
@@ -74,24 +75,26 @@ def _blocks(weights: Weights) -> list[list[int]]:
         for first in range(0, len(row), CHUNK):
             chunk = row[first : first + CHUNK]
             places = np.flatnonzero(chunk)
-            block = [0]
+            block = bytearray()
             for place, distance in zip(places, np.diff(places, prepend=-1), strict=True):
                 skips, rest = divmod(int(distance) - 1, reach)
-                block += [reach] * skips
+                block += bytes([reach] * skips)
                 block.append(rest + 1 | int(chunk[place]) << shift)
-            block[0] = len(block) - 1
-            blocks.append(block)
+            blocks.append(bytes(block) + bytes(-len(block) % WORD))
     return blocks
 
 
 def _place(chunk: Fields, records: bytes, reach: int) -> None:
     """Codes of one block, each at its place."""
     place, shift = -1, reach.bit_length()
-    for number, record in enumerate(records):
+    used = records.rstrip(b"\0")
+    if len(records) - len(used) >= WORD:
+        raise ModelError("packed weights are damaged: a block of gaps is filled up with a word")
+    for number, record in enumerate(used):
         distance, code = record & reach, record >> shift
         place += distance
         if place >= len(chunk) or not distance:
             raise ModelError("packed weights are damaged: a gap leaves its chunk")
-        if not code and (distance < reach or number + 1 == len(records)):
+        if not code and (distance < reach or number + 1 == len(used)):
             raise ModelError("packed weights are damaged: a record skips less than it could")
         chunk[place] = code

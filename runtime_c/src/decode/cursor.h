@@ -22,7 +22,7 @@ struct cq_code_map {
  * decoder.
  */
 struct cq_cursor {
-    struct cq_bits codes;          /* value fields; in rle the run fields too */
+    struct cq_bits codes;          /* value fields; in rle the run fields too; in gap records */
     struct cq_bits mask;           /* bitmask */
     struct cq_code_map map;        /* what codes stand for */
     uint32_t run_width;            /* rle: bits of a run field */

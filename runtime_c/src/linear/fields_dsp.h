@@ -116,7 +116,7 @@ CQ_STEP_OF_LOOP static inline void cq_fields_dot(int bits, const uint32_t *first
 
 /* Weights that are read as fields. */
 struct cq_fields {
-    cq_fields_fn *dot; /* NULL: these are not */
+    cq_fields_fn *dot;
     int32_t bits;
     int32_t step;  /* weights, a power of two */
     int32_t apart; /* weights of a pair */
@@ -125,25 +125,28 @@ struct cq_fields {
 };
 
 /*
- * What weights are of their codes, if that is linear and every row begins at a byte.  The code of
- * one bit is its sign, 0 or -1.
+ * False where these weights are no such fields: every row begins at a byte, and a weight is linear
+ * in its code.  The code of one bit is its sign, 0 or -1.
  */
-static struct cq_fields cq_fields_of(const struct cq_rows *rows, cq_fields_fn *dot)
+static int cq_fields_open(struct cq_fields *fields, const struct cq_rows *rows, cq_fields_fn *dot)
 {
     const struct cq_weights *const weights = rows->weights;
     const int32_t bits = (int32_t)rows->bits;
-    struct cq_fields fields = {
-        dot, bits, CQ_FIELD_STEP(bits), CQ_FIELD_APART(bits), weights->gap + 1, 0};
-    if (rows->bits == 1u && weights->levels != NULL) {
-        fields.unit = weights->levels[0] - weights->levels[1];
-        fields.offset = weights->levels[0];
-    } else if (weights->levels != NULL || (weights->gap != 0u && rows->bits != 2u)) {
-        fields.dot = NULL;
-    }
+    fields->dot = dot;
+    fields->bits = bits;
+    fields->step = CQ_FIELD_STEP(bits);
+    fields->apart = CQ_FIELD_APART(bits);
+    fields->unit = weights->gap + 1;
+    fields->offset = 0;
     if (rows->length * bits % 8 != 0) {
-        fields.dot = NULL;
+        return 0;
     }
-    return fields;
+    if (bits == 1 && weights->levels != NULL) {
+        fields->unit = weights->levels[0] - weights->levels[1];
+        fields->offset = weights->levels[0];
+        return 1;
+    }
+    return weights->levels == NULL && (weights->gap == 0u || bits == 2);
 }
 
 /* A vector, 16 bits a value, in such pairs as the weights are; the last step is filled up with

@@ -12,12 +12,13 @@
 struct cq_gap_masks {
     uint32_t distances; /* in every byte */
     uint32_t codes;     /* in the upper byte of each half */
+    uint32_t shift;     /* of codes there */
 };
 
 /*
  * Four records: 16 instructions, 34 for eight with the loop (Cortex-M4, gcc 12).  Codes stand in
  * the upper bits of 16, so that the sum is 2^(16 - bits) times what it should be; a record that
- * only skips adds nothing.
+ * only skips or fills up adds nothing.
  */
 static inline int32_t cq_gap_word(uint32_t word, struct cq_gap_masks masks, const int8_t *x,
                                   int32_t length, uint32_t *place, int32_t sum)
@@ -38,42 +39,32 @@ static inline int32_t cq_gap_word(uint32_t word, struct cq_gap_masks masks, cons
     return cq_smlabt((uint32_t)x[place3], odd, sum);
 }
 
-/* One block: the records of a chunk times its inputs; at most 255 products of 23 bits. */
-CQ_FAST_CODE static int32_t cq_gap_dot(struct cq_bits *stream, struct cq_gap_masks masks,
-                                       const int8_t *x, int32_t length)
+/* Adds `unit` times the products of a vector with the next rows to sums.  Of a block at most 256
+ * products of 22 bits are added before they are brought down. */
+CQ_FAST_CODE static void cq_gap_rows(struct cq_bits *stream, struct cq_gap_masks masks,
+                                     const int8_t *in, int32_t length, int32_t unit,
+                                     int32_t channels, int32_t *sums)
 {
-    int32_t records;
-    const int8_t *at = (const int8_t *)cq_gap_records(stream, &records);
-    const int8_t *const eights_end = at + (records & ~7);
-    const int8_t *const end = at + records;
-    uint32_t place = UINT32_MAX; /* one before the first */
-    int32_t sum = 0;
-    while (at != eights_end) {
-        sum = cq_gap_word(cq_next4(&at), masks, x, length, &place, sum);
-        sum = cq_gap_word(cq_next4(&at), masks, x, length, &place, sum);
+    const int32_t *const sums_end = sums + channels;
+    for (; sums != sums_end; ++sums) {
+        for (int32_t k = 0; k < length; k += CQ_CHUNK) {
+            int32_t words;
+            const int8_t *at = (const int8_t *)cq_gap_block(stream, &words);
+            const int8_t *const end = at + 4 * words;
+            const int8_t *const x = in + k;
+            const int32_t count = cq_limit(length - k, 1, CQ_CHUNK);
+            uint32_t place = UINT32_MAX; /* one before the first */
+            int32_t sum = 0;
+            if ((words & 1) != 0) {
+                sum = cq_gap_word(cq_next4(&at), masks, x, count, &place, sum);
+            }
+            while (at != end) {
+                sum = cq_gap_word(cq_next4(&at), masks, x, count, &place, sum);
+                sum = cq_gap_word(cq_next4(&at), masks, x, count, &place, sum);
+            }
+            *sums += cq_shift_right(sum, masks.shift) * unit;
+        }
     }
-    if ((records & 4) != 0) {
-        sum = cq_gap_word(cq_next4(&at), masks, x, length, &place, sum);
-    }
-    for (; at != end; ++at) {
-        const uint32_t record = (uint8_t)*at;
-        place += record & (masks.distances & 0xffu);
-        CQ_ASSERT(place < (uint32_t)length);
-        sum = cq_smlabb((uint32_t)x[place], record << 8 & masks.codes, sum);
-    }
-    return sum;
-}
-
-/* All chunks of a row. */
-static inline int32_t cq_gap_row(struct cq_bits *stream, struct cq_gap_masks masks,
-                                 uint32_t code_at, const int8_t *x, int32_t length)
-{
-    int32_t sum = 0;
-    for (int32_t k = 0; k < length; k += CQ_CHUNK) {
-        const int32_t dot = cq_gap_dot(stream, masks, x + k, cq_limit(length - k, 1, CQ_CHUNK));
-        sum += cq_shift_right(dot, 8u + code_at);
-    }
-    return sum;
 }
 
 static enum cq_status cq_linear_gap(uint32_t bits, const struct cq_linear_params *params,
@@ -81,9 +72,9 @@ static enum cq_status cq_linear_gap(uint32_t bits, const struct cq_linear_params
 {
     int8_t *const outputs = out;
     const struct cq_weights *const weights = &params->weights;
-    const uint32_t code_at = 8u - bits;
-    const uint32_t reach = (1u << code_at) - 1u;
-    const struct cq_gap_masks masks = {reach * 0x01010101u, (0xffu - reach) * 0x01000100u};
+    const uint32_t reach = (1u << (8u - bits)) - 1u;
+    const struct cq_gap_masks masks = {reach * 0x01010101u, (0xffu - reach) * 0x01000100u,
+                                       16u - bits};
     const int32_t unit = weights->gap + 1; /* a grid with a gap has one magnitude here */
     struct cq_quad quad;
     quad.requant = NULL;
@@ -92,10 +83,7 @@ static enum cq_status cq_linear_gap(uint32_t bits, const struct cq_linear_params
         for (int32_t first = 0; first < params->out_features; first += 4, out += quad.channels) {
             cq_load_quad(&quad, &params->requant, first,
                          cq_limit(params->out_features - first, 1, 4));
-            for (int32_t i = 0; i < quad.channels; ++i) {
-                quad.start[i] +=
-                    cq_gap_row(&stream, masks, code_at, in, params->in_features) * unit;
-            }
+            cq_gap_rows(&stream, masks, in, params->in_features, unit, quad.channels, quad.start);
             const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2],
                                          quad.start[3]};
             if (quad.is_short != 0u) {

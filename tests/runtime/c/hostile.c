@@ -21,7 +21,14 @@ static jmp_buf refused;
 #include "../../../runtime_c/src/decode/huffman.c"
 #include "../../../runtime_c/src/decode/rle.c"
 #include "../../../runtime_c/src/decode/ternary.c"
+#include "../../../runtime_c/src/linear/linear_dsp.c"
 #include "../../../runtime_c/src/linear_sparse/linear_sparse_dsp.c"
+
+static cq_linear_fn *const dense_kernels[] = {
+    cq_linear_s8_w1_dense_dsp, cq_linear_s8_w2_dense_dsp, cq_linear_s8_w3_dense_dsp,
+    cq_linear_s8_w4_dense_dsp, cq_linear_s8_w5_dense_dsp, cq_linear_s8_w6_dense_dsp,
+    cq_linear_s8_w7_dense_dsp,
+};
 
 static uint32_t state;
 
@@ -44,21 +51,17 @@ static void *block(size_t bytes)
     return data;
 }
 
-/* A stream: noise, few bits set, or many; or short blocks of gaps, which lead anywhere. */
+/* A stream: noise, few bits set, or many; or short blocks of gaps, whose sizes are at the end, and
+ * which lead anywhere. */
 static struct cq_weights noise(uint32_t bytes, uint32_t bits, int8_t *levels)
 {
     const uint32_t kind = draw(4u);
     uint8_t *const data = block(bytes);
-    uint32_t records = 0u;
     for (uint32_t i = 0u; i < bytes; ++i) {
         const uint32_t byte = draw(256u);
         data[i] = (uint8_t)(kind == 1u ? byte & draw(256u) : kind == 2u ? byte | draw(256u) : byte);
-        if (kind == 3u) {
-            if (records == 0u) {
-                records = 1u + draw(8u);
-                data[i] = (uint8_t)(records - 1u);
-            }
-            --records;
+        if (kind == 3u && i >= bytes - bytes / 8u) {
+            data[i] = (uint8_t)draw(4u);
         }
     }
     for (uint32_t i = 0u; i < 256u; ++i) {
@@ -199,8 +202,9 @@ static uint32_t convolve_directly(void)
     return stopped;
 }
 
-/* A fully connected layer from records as they stand. */
-static uint32_t multiply(void)
+/* A fully connected layer: from records as they stand, or from fields of a stream that is as long
+ * as its weights or shorter. */
+static uint32_t multiply(int is_sparse)
 {
     static const int32_t bias[9];
     static const int32_t multiplier[1] = {INT32_C(1) << 30};
@@ -208,7 +212,12 @@ static uint32_t multiply(void)
     int8_t levels[256];
     const int32_t in_features = 1 + (int32_t)draw(600u);
     const int32_t out_features = 1 + (int32_t)draw(9u);
-    struct cq_weights weights = noise(draw(400u), 8u, levels);
+    const uint32_t bits = is_sparse ? 2u + draw(5u) : 1u + draw(7u);
+    const uint32_t bytes = ((uint32_t)(in_features * out_features) * bits + 7u) / 8u;
+    struct cq_weights weights = noise(is_sparse ? draw(400u) : bytes - draw(2u), 8u, levels);
+    if (!is_sparse) {
+        weights.levels = bits == 1u ? levels : NULL;
+    }
     const struct cq_linear_params params = {
         .rows = 1 + (int32_t)draw(2u),
         .in_features = in_features,
@@ -224,12 +233,19 @@ static uint32_t multiply(void)
     };
     int8_t *const in = block((size_t)(params.rows * in_features));
     int8_t *const out = block((size_t)(params.rows * out_features));
+    /* as codeq_compile/ops/linear.py has it for rows that are decoded; never less */
+    void *const scratch = block((size_t)(2 * (in_features + 31) / 32 * 32 + 4 * CQ_CHUNK));
     volatile uint32_t stopped = 1u;
     if (setjmp(refused) == 0) {
-        (void)cq_linear_gap(2u + draw(5u), &params, in, out);
+        if (is_sparse) {
+            (void)cq_linear_gap(bits, &params, in, out);
+        } else {
+            (void)dense_kernels[bits - 1u](&params, in, out, scratch);
+        }
         stopped = 0u;
     }
     free((uint8_t *)(uintptr_t)weights.data);
+    free(scratch);
     free(in);
     free(out);
     return stopped;
@@ -249,7 +265,7 @@ int main(int argc, char **argv)
             ++calls;
         }
         stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
-        stopped += convolve_directly() + multiply();
+        stopped += convolve_directly() + multiply(0) + multiply(1);
         calls += 5u;
     }
     printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);

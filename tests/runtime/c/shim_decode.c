@@ -46,8 +46,10 @@ static int32_t decode(const struct cq_decoder *decoder, const struct cq_weights 
             out += count;
         }
     }
-    /* bytes that were read ahead hold nothing that was used */
-    return (int32_t)(cursor.codes.at - weights->data) - (int32_t)(cursor.codes.count / 8u);
+    /* from the front and from the back; bytes that were read ahead hold nothing that was used */
+    const uint8_t *const end = weights->data + weights->bytes;
+    return (int32_t)(cursor.codes.at - weights->data) - (int32_t)(cursor.codes.count / 8u) +
+           (int32_t)(end - cursor.codes.end);
 }
 
 #define DECODE(packing, store)                                                                     \
