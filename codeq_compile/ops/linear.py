@@ -29,8 +29,10 @@ from codeq_compile.ops.base import (
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.products import blas_dtype, blocks
 from codeq_compile.ops.trips import (
+    LANES,
     MAX_TILE,
     QUAD,
+    WORD,
     Trips,
     WeightRows,
     at_words,
@@ -191,7 +193,7 @@ class Linear(Op[LinearParams]):
         rows = WeightRows.of(packed, params.weights)
         vectors = inputs[0].elements // rows.length
         if family == "linear_sparse":
-            return _sparse_trips(rows, vectors, params.requant)
+            return _SPARSE_TRIPS[isa](rows, vectors, params.requant)
         if isa == "dsp":
             return _dsp_trips(rows, vectors, params.requant)
         if isa == "mve":
@@ -303,31 +305,56 @@ def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
     )
 
 
-def _sparse_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
+def _sparse_dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     """linear_sparse_dsp.c: the records of a chunk two words at a time."""
     quads, left = divmod(rows.count, QUAD)
     short = int(is_short(requant)[: QUAD * quads].reshape(-1, QUAD).all(axis=1).sum())
-    words = _block_words(rows.packed)
     slow = slow_quads(requant, quads - short, QUAD), slow_quads(requant, left > 0, left)
+    own = {
+        "quads": quads + (left > 0),
+        "quads short": short,
+        "chunks of odd words": int((_block_words(rows.packed) % 2).sum()),
+    }
     return total(
         loaded(requant, vectors * (quads + (left > 0)), once=1),
         clamped(requant, vectors * rows.count),
-        times(
-            total(
-                *slow,
-                {
-                    "vectors": 1,
-                    "quads": quads + (left > 0),
-                    "quads short": short,
-                    "rows": rows.count,
-                    "chunks": len(words),
-                    "chunks of odd words": int((words % 2).sum()),
-                    "stream bytes": 4 * int(words.sum()),
-                },
-            ),
-            vectors,
-        ),
+        times(total(*slow, _records(rows), own), vectors),
     )
+
+
+def _sparse_swar_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
+    """linear_sparse_swar.c: the records of a chunk a word at a time."""
+    return total(
+        loaded(requant, vectors * rows.count, once=1),
+        times(total(_swar_outputs(requant, rows.count), _records(rows)), vectors),
+    )
+
+
+def _sparse_mve_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
+    """linear_sparse_mve.c: 16 records at a time."""
+    fours, left = divmod(rows.count, QUAD)
+    own = {
+        "fours": fours,
+        "outputs left": left,
+        "turns": int(-(-_block_words(rows.packed) * WORD // LANES).sum()),
+    }
+    return total(
+        loaded(requant, vectors * fours, once=1), times(total(_records(rows), own), vectors)
+    )
+
+
+_SPARSE_TRIPS = {"dsp": _sparse_dsp_trips, "swar": _sparse_swar_trips, "mve": _sparse_mve_trips}
+
+
+def _records(rows: WeightRows) -> Trips:
+    """What every kernel does with a gap stream for one vector."""
+    words = _block_words(rows.packed)
+    return {
+        "vectors": 1,
+        "rows": rows.count,
+        "chunks": len(words),
+        "stream bytes": WORD * int(words.sum()),
+    }
 
 
 def _block_words(packed: Packed) -> Array:
@@ -340,6 +367,13 @@ def _block_words(packed: Packed) -> Array:
     return np.array(words)
 
 
+def _swar_outputs(requant: Requant, features: int) -> Trips:
+    """outputs_swar.h: the outputs of one vector."""
+    if len(requant.multiplier) == 1:
+        return windowed(requant, 0, 1, features)
+    return {"outputs computed": features}
+
+
 def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
     """linear_swar.c with one vector: every weight meets one input."""
     piece = rows.length if rows.are_bytes else CHUNK
@@ -347,14 +381,9 @@ def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
     aligned = at_words(rows.length) if rows.are_bytes else 1.0
     sixteens = sum(length // 16 for length in lengths) * aligned
     words = sum(length // 4 for length in lengths)
-    outputs = (
-        windowed(requant, 0, 1, rows.count)
-        if len(requant.multiplier) == 1
-        else {"outputs computed": rows.count}
-    )
     own = total(
         loaded(requant, rows.count, once=1),
-        outputs,
+        _swar_outputs(requant, rows.count),
         {
             "rows": rows.count,
             "pieces": 0 if rows.are_bytes else rows.count * len(lengths),

@@ -10,29 +10,6 @@
 /* Decoded weights that are held at a time, where four rows are not more. */
 #define CQ_PANEL 2048
 
-/* How four channels end. */
-struct cq_ending {
-    struct cq_factors factors;
-    int32x4_t low, high;
-    int32_t zero_point;
-};
-
-/* All but the factors, which are the channels' own. */
-static inline void cq_set_ending(struct cq_ending *ending, const struct cq_requant *requant)
-{
-    ending->low = vdupq_n_s32(requant->clamp_min);
-    ending->high = vdupq_n_s32(requant->clamp_max);
-    ending->zero_point = requant->zero_point;
-}
-
-CQ_INLINE int32x4_t cq_end_quad(int32x4_t acc, const struct cq_ending *ending, int rounds_up)
-{
-    const int32x4_t scaled = rounds_up ? cq_requantize_up(acc, ending->factors)
-                                       : cq_requantize_lanes(acc, ending->factors);
-    const int32x4_t placed = vqaddq_n_s32(scaled, ending->zero_point);
-    return vminq_s32(vmaxq_s32(placed, ending->low), ending->high);
-}
-
 /* Rows 0 and 1 of a pass, which start at bias0 and bias1, against the first three vectors. */
 static inline void cq_set_pass(struct cq_dot_pass *pass, const struct cq_tile *tile,
                                const int8_t *row0, const int8_t *row1, int32_t bias0, int32_t bias1)

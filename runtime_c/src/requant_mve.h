@@ -98,4 +98,27 @@ static inline int32x4_t cq_requantize_up(int32x4_t acc, struct cq_factors factor
     return vrshlq_s32(vqrdmulhq_s32(acc, factors.multiplier), factors.exponent);
 }
 
+/* How four channels end. */
+struct cq_ending {
+    struct cq_factors factors;
+    int32x4_t low, high;
+    int32_t zero_point;
+};
+
+/* All but the factors, which are the channels' own. */
+static inline void cq_set_ending(struct cq_ending *ending, const struct cq_requant *requant)
+{
+    ending->low = vdupq_n_s32(requant->clamp_min);
+    ending->high = vdupq_n_s32(requant->clamp_max);
+    ending->zero_point = requant->zero_point;
+}
+
+CQ_INLINE int32x4_t cq_end_quad(int32x4_t acc, const struct cq_ending *ending, int rounds_up)
+{
+    const int32x4_t scaled = rounds_up ? cq_requantize_up(acc, ending->factors)
+                                       : cq_requantize_lanes(acc, ending->factors);
+    const int32x4_t placed = vqaddq_n_s32(scaled, ending->zero_point);
+    return vminq_s32(vmaxq_s32(placed, ending->low), ending->high);
+}
+
 #endif

@@ -3,9 +3,7 @@
 #include <codeq/linear.h>
 
 #include "../product_swar.h"
-
-/* Sums that are collected before they are requantized. */
-#define CQ_LINEAR_BLOCK 16
+#include "outputs_swar.h"
 
 /* Four products with weights that are used once: they go into registers and not into the cache. */
 static CQ_MERGED int32_t cq_linear_add_four(int32_t sum, const uint32_t *x, struct cq_lanes bytes,
@@ -86,31 +84,19 @@ static int32_t cq_linear_row(const struct cq_rows *rows, int32_t row, const uint
     return sum;
 }
 
-/* One vector: every weight meets one input.  A factor that serves all rows is prepared once. */
+/* One vector: every weight meets one input. */
 static void cq_linear_vector(const struct cq_rows *rows, const struct cq_linear_params *params,
                              int8_t *out, const uint32_t *pairs, int8_t *decoded)
 {
-    const struct cq_requant *const requant = &params->requant;
-    const int has_one_factor = requant->per_channel == 0u;
     struct cq_outputs outputs;
     int32_t sums[CQ_LINEAR_BLOCK];
-    outputs.channel = cq_load_channel(requant, 0);
-    outputs.channel.bias = 0; /* it is in the sums */
-    cq_prepare_outputs(&outputs, has_one_factor ? params->out_features : 1);
+    cq_linear_open(&outputs, &params->requant, params->out_features);
     for (int32_t row = 0; row < params->out_features; row += CQ_LINEAR_BLOCK) {
         const int32_t count = cq_limit(params->out_features - row, 1, CQ_LINEAR_BLOCK);
         for (int32_t i = 0; i < count; ++i) {
             sums[i] = cq_linear_row(rows, row + i, pairs, decoded);
-            sums[i] -= cq_load_bias(requant, row + i);
         }
-        if (has_one_factor) {
-            cq_store_outputs(&outputs, sums, 1, count, out + row, 1);
-            continue;
-        }
-        for (int32_t i = 0; i < count; ++i) {
-            cq_load_factor(requant, row + i, &outputs.channel);
-            out[row + i] = (int8_t)cq_exact_output(-sums[i], &outputs.channel);
-        }
+        cq_linear_store(&outputs, &params->requant, row, count, sums, out);
     }
 }
 
