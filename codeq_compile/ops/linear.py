@@ -197,7 +197,7 @@ class Linear(Op[LinearParams]):
         if isa == "dsp":
             return _dsp_trips(rows, vectors, params.requant)
         if isa == "mve":
-            return helium_product(rows, vectors, params.requant)
+            return _decoded_by_lanes(rows, helium_product(rows, vectors, params.requant))
         if isa == "swar":
             tiling = tiles(vectors, swar.tile_vectors(rows.length, vectors))
             product = (
@@ -365,6 +365,18 @@ def _block_words(packed: Packed) -> Array:
         words.append(packed.data[-1 - len(words)])
         left -= 1 + 4 * words[-1]
     return np.array(words)
+
+
+def _decoded_by_lanes(rows: WeightRows, trips: Trips) -> Trips:
+    """decode_mve.h: dense fields of 2 and of 4 bits are quicker than those of other widths."""
+    if rows.packed.packing != "dense":
+        return trips
+    bits = rows.packed.bits
+    width = f"of {bits} bits" if bits in (2, 4) else "of other widths"
+    return {
+        f"{name}, {width}" if name.endswith("decoded, dense") else name: each
+        for name, each in trips.items()
+    }
 
 
 def _swar_outputs(requant: Requant, features: int) -> Trips:

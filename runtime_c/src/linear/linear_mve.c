@@ -6,10 +6,9 @@
 
 #ifdef CQ_HAS_MVE
 
-#include "../decode/dense.h"
 #include "../decode/huffman.h"
 #include "../decode/rows.h"
-#include "../decode/ternary.h"
+#include "../decode_mve.h"
 #include "../product_mve.h"
 
 static enum cq_status cq_linear_mve(const struct cq_decoder *decoder, uint32_t bits,
@@ -36,15 +35,15 @@ static enum cq_status cq_linear_mve(const struct cq_decoder *decoder, uint32_t b
         return cq_linear_mve(&decoder, width, params, in, out, scratch);                           \
     }
 
-CQ_LINEAR_MVE(1, dense, cq_dense)
-CQ_LINEAR_MVE(2, dense, cq_dense)
-CQ_LINEAR_MVE(3, dense, cq_dense)
-CQ_LINEAR_MVE(4, dense, cq_dense)
-CQ_LINEAR_MVE(5, dense, cq_dense)
-CQ_LINEAR_MVE(6, dense, cq_dense)
-CQ_LINEAR_MVE(7, dense, cq_dense)
+CQ_LINEAR_MVE(1, dense, cq_dense_lanes)
+CQ_LINEAR_MVE(2, dense, cq_dense_lanes)
+CQ_LINEAR_MVE(3, dense, cq_dense_lanes)
+CQ_LINEAR_MVE(4, dense, cq_dense_lanes)
+CQ_LINEAR_MVE(5, dense, cq_dense_lanes)
+CQ_LINEAR_MVE(6, dense, cq_dense_lanes)
+CQ_LINEAR_MVE(7, dense, cq_dense_lanes)
 CQ_LINEAR_MVE(8, dense, cq_dense)
-CQ_LINEAR_MVE(2, ternary, cq_ternary)
+CQ_LINEAR_MVE(2, ternary, cq_ternary_lanes)
 CQ_LINEAR_MVE(1, bitmask, cq_bitmask_rows)
 CQ_LINEAR_MVE(2, bitmask, cq_bitmask_rows)
 CQ_LINEAR_MVE(3, bitmask, cq_bitmask_rows)
