@@ -176,6 +176,8 @@ class Linear(Op[LinearParams]):
             return panel_bytes(packed, in_features, out_features)
         if isa == "swar":
             rows = inputs[0].elements // in_features
+            if rows == 1 and _reads_fields(packed, in_features):
+                return _fields_bytes(packed, in_features) + CHUNK
             if rows == 1:  # [linear-C7]
                 return swar.pair_bytes(in_features) + row_bytes(packed, in_features)
             return swar.product_bytes(packed, in_features, rows)
@@ -199,6 +201,8 @@ class Linear(Op[LinearParams]):
         if isa == "mve":
             return _decoded_by_lanes(rows, helium_product(rows, vectors, params.requant))
         if isa == "swar":
+            if vectors == 1 and _reads_fields(rows.packed, rows.length):
+                return _swar_fields_trips(rows, params.requant)
             tiling = tiles(vectors, swar.tile_vectors(rows.length, vectors))
             product = (
                 swar_product(rows, tiling, params.requant)
@@ -231,6 +235,13 @@ def _reads_fields(packed: Packed | None, length: int) -> bool:
     return packed.gap == 0 or packed.bits == 2
 
 
+def _fields_bytes(packed: Packed | None, length: int) -> int:
+    """A vector of 16 bits a value, filled up to steps of fields."""
+    assert packed is not None, "an op with weights is emitted after packing"
+    step = _field_step(packed.bits)
+    return 2 * step * ceil(length, step)
+
+
 def _field_step(bits: int) -> int:
     """Weights of a step of such a kernel; CQ_FIELD_STEP of runtime_c."""
     return 32 if bits == 1 else 16
@@ -239,9 +250,8 @@ def _field_step(bits: int) -> int:
 def _dsp_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
     """A vector of 16 bits a value, then four decoded chunks. [linear-C6]"""
     length = int(params.weights.shape[1])
-    if packed is not None and _reads_fields(packed, length):
-        step = _field_step(packed.bits)
-        return 2 * step * ceil(length, step)
+    if _reads_fields(packed, length):
+        return _fields_bytes(packed, length)
     return 2 * align4(length) + (CHUNK * 4 if decoded_bytes(packed, 1) else 0)
 
 
@@ -365,6 +375,29 @@ def _block_words(packed: Packed) -> Array:
         words.append(packed.data[-1 - len(words)])
         left -= 1 + 4 * words[-1]
     return np.array(words)
+
+
+def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
+    """fields_swar.h: rows at words from where they stand, ends and other rows from a copy."""
+    bits, step = rows.packed.bits, _field_step(rows.packed.bits)
+    row_bytes = rows.length * bits // 8
+    aligned = at_words(row_bytes)
+    full, rest = divmod(rows.length, step)
+    copies = aligned * (rest > 0) + (1.0 - aligned) * ceil(rows.length, CHUNK)
+    copied = aligned * rest * bits / 8 + (1.0 - aligned) * row_bytes
+    steps = full + (rest > 0)
+    return total(
+        loaded(requant, rows.count, once=1),
+        _swar_outputs(requant, rows.count),
+        {
+            "vectors of fields": 1,
+            "steps widened": steps * step // 16,
+            "rows of fields": rows.count,
+            f"steps of {bits} bits": rows.count * steps,
+            "pieces copied": rows.count * copies,
+            "bytes copied": rows.count * copied,
+        },
+    )
 
 
 def _decoded_by_lanes(rows: WeightRows, trips: Trips) -> Trips:

@@ -233,7 +233,8 @@ def test_a_pointwise_convolution_may_replace_its_input(runtime, rng, pixels, lim
 
 
 @pytest.mark.slow
-def test_damaged_streams_leave_no_buffer(tmp_path: Path):
+@pytest.mark.parametrize("kernels", ["-DHOSTILE_DSP", "-DHOSTILE_SWAR"])
+def test_damaged_streams_leave_no_buffer(kernels: str, tmp_path: Path):
     """A checked build stops at the weight that is not there, before it touches foreign memory."""
     compiler = host_cc()
     if compiler.name != "gcc":
@@ -241,7 +242,7 @@ def test_damaged_streams_leave_no_buffer(tmp_path: Path):
     program = compile_c(
         tmp_path / "hostile",
         [Path(__file__).parent / "c" / "hostile.c"],
-        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+        [kernels, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     )
 
     for seed in range(3):

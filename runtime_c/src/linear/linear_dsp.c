@@ -18,9 +18,10 @@ struct cq_linear_way {
 struct cq_linear_layer {
     struct cq_rows rows;
     struct cq_fields fields;
-    uint32_t *x;     /* the vector */
-    int8_t *decoded; /* four chunks */
-    int32_t base;    /* what fields add to every sum */
+    cq_fields_fn *dot; /* of these */
+    uint32_t *x;       /* the vector */
+    int8_t *decoded;   /* four chunks */
+    int32_t base;      /* what fields add to every sum */
 };
 
 /* 16 bits a value, in the order that SXTB16 makes of four bytes. */
@@ -140,19 +141,19 @@ static void cq_linear_fields(const struct cq_linear_layer *layer, struct cq_quad
         quad->start[i] += layer->base;
     }
     if (quad->channels == 4) {
-        cq_fields_rows(fields, layer->x, length, row, row_bytes, quad->start);
+        cq_fields_rows(fields, layer->dot, layer->x, length, row, row_bytes, quad->start);
         return;
     }
     for (int32_t i = 0; i < quad->channels; ++i, row += row_bytes) {
         int32_t sums[4] = {quad->start[i], 0, 0, 0};
-        cq_fields_rows(fields, layer->x, length, row, 0, sums);
+        cq_fields_rows(fields, layer->dot, layer->x, length, row, 0, sums);
         quad->start[i] = sums[0];
     }
 }
 
 static void cq_linear_pair(struct cq_linear_layer *layer, const int8_t *x)
 {
-    layer->base = cq_fields_widen(&layer->fields, x, layer->rows.length, layer->x);
+    layer->base = cq_fields_widen(&layer->fields, x, layer->rows.length, cq_fields_pair, layer->x);
 }
 
 static const struct cq_linear_way cq_linear_by_chunks = {cq_linear_widen, cq_linear_decoded};
@@ -209,8 +210,9 @@ static enum cq_status cq_linear_dsp(struct cq_linear_layer *layer, const struct 
                                                      const int8_t *in, int8_t *out, void *scratch) \
     {                                                                                              \
         struct cq_linear_layer layer = {                                                           \
-            .rows = {&cq_dense_rows, &params->weights, width, params->in_features}};               \
-        const int is_direct = cq_fields_open(&layer.fields, &layer.rows, cq_fields_dot_w##width);  \
+            .rows = {&cq_dense_rows, &params->weights, width, params->in_features},                \
+            .dot = cq_fields_dot_w##width};                                                        \
+        const int is_direct = cq_fields_open(&layer.fields, &layer.rows);                          \
         return cq_linear_dsp(&layer, is_direct ? &cq_linear_by_fields : &cq_linear_by_chunks,      \
                              params, in, out, scratch);                                            \
     }

@@ -3,6 +3,7 @@
 #include <codeq/linear.h>
 
 #include "../product_swar.h"
+#include "fields_swar.h"
 #include "outputs_swar.h"
 
 /* Four products with weights that are used once: they go into registers and not into the cache. */
@@ -100,6 +101,28 @@ static void cq_linear_vector(const struct cq_rows *rows, const struct cq_linear_
     }
 }
 
+/* The same for fields where they stand. */
+static void cq_linear_vector_of_fields(const struct cq_rows *rows, const struct cq_fields *fields,
+                                       cq_fields_fn *dot, const struct cq_linear_params *params,
+                                       const int8_t *in, int8_t *out, uint32_t *x)
+{
+    const int32_t row_bytes = rows->length * fields->bits / 8;
+    const int8_t *row = (const int8_t *)rows->weights->data;
+    const int32_t base = cq_fields_widen(fields, in, rows->length, cq_fields_pair, x);
+    int8_t *const copy =
+        (int8_t *)(x + (rows->length + fields->step - 1) / fields->step * fields->step / 2);
+    struct cq_outputs outputs;
+    int32_t sums[CQ_LINEAR_BLOCK];
+    cq_linear_open(&outputs, &params->requant, params->out_features);
+    for (int32_t first = 0; first < params->out_features; first += CQ_LINEAR_BLOCK) {
+        const int32_t count = cq_limit(params->out_features - first, 1, CQ_LINEAR_BLOCK);
+        for (int32_t i = 0; i < count; ++i, row += row_bytes) {
+            sums[i] = -base - cq_fields_row(fields, dot, x, rows->length, row, copy);
+        }
+        cq_linear_store(&outputs, &params->requant, first, count, sums, out);
+    }
+}
+
 static enum cq_status cq_linear_swar(const struct cq_row_reader *reader, uint32_t bits,
                                      const struct cq_linear_params *params, const int8_t *in,
                                      int8_t *out, void *scratch)
@@ -125,6 +148,23 @@ static enum cq_status cq_linear_swar(const struct cq_row_reader *reader, uint32_
     return CQ_OK;
 }
 
+static enum cq_status cq_linear_fields(uint32_t bits, cq_fields_fn *dot,
+                                       const struct cq_linear_params *params, const int8_t *in,
+                                       int8_t *out, void *scratch)
+{
+    const struct cq_rows rows = {&cq_dense_rows, &params->weights, bits, params->in_features};
+    struct cq_fields fields;
+    if (params->rows > 1 || !cq_fields_open(&fields, &rows)) {
+        return cq_linear_swar(&cq_dense_rows, bits, params, in, out, scratch);
+    }
+    CQ_ASSERT((uint32_t)(params->in_features * params->out_features) * bits <=
+              8u * params->weights.bytes);
+    /* codes from 0 on */
+    fields.offset -= fields.unit * (INT32_C(1) << (bits - 1u));
+    cq_linear_vector_of_fields(&rows, &fields, dot, params, in, out, scratch);
+    return CQ_OK;
+}
+
 #define CQ_LINEAR_SWAR(width, packing)                                                             \
     enum cq_status cq_linear_s8_w##width##_##packing##_swar(                                       \
         const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch)       \
@@ -132,12 +172,24 @@ static enum cq_status cq_linear_swar(const struct cq_row_reader *reader, uint32_
         return cq_linear_swar(&cq_##packing##_rows, width, params, in, out, scratch);              \
     }
 
-CQ_LINEAR_SWAR(1, dense)
-CQ_LINEAR_SWAR(2, dense)
-CQ_LINEAR_SWAR(3, dense)
-CQ_LINEAR_SWAR(4, dense)
-CQ_LINEAR_SWAR(5, dense)
-CQ_LINEAR_SWAR(6, dense)
-CQ_LINEAR_SWAR(7, dense)
+#define CQ_LINEAR_FIELDS(width)                                                                    \
+    CQ_FAST_CODE CQ_ALONE static int32_t cq_fields_dot_w##width(const uint32_t *x, int32_t count,  \
+                                                                const int8_t *at)                  \
+    {                                                                                              \
+        return cq_fields_dot(width, x, count, at);                                                 \
+    }                                                                                              \
+    enum cq_status cq_linear_s8_w##width##_dense_swar(                                             \
+        const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch)       \
+    {                                                                                              \
+        return cq_linear_fields(width, cq_fields_dot_w##width, params, in, out, scratch);          \
+    }
+
+CQ_LINEAR_FIELDS(1)
+CQ_LINEAR_FIELDS(2)
+CQ_LINEAR_FIELDS(3)
+CQ_LINEAR_FIELDS(4)
+CQ_LINEAR_FIELDS(5)
+CQ_LINEAR_FIELDS(6)
+CQ_LINEAR_FIELDS(7)
 CQ_LINEAR_SWAR(8, dense)
 CQ_LINEAR_SWAR(2, ternary)

@@ -194,6 +194,17 @@ def test_dsp_kernels_have_room_for_a_widened_vector(rng):
     assert 2 * 40 + 4 * CHUNK == scratch(4, features=40, gap=3)
 
 
+def test_swar_kernels_have_room_for_a_row_that_is_not_at_words(rng):
+    """Too little scratch is a buffer overflow on the device. [linear-C7]"""
+    weights = random_weights(rng, (2, 40), bits=4)
+    graph = lowered(one_op_graph(Linear(), [s8(40)], weights=weights))
+    (node,) = graph.nodes
+    packed = Packed(packing="dense", bits=4, data=b"")
+    args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+
+    assert 2 * 48 + CHUNK == node.op.scratch_bytes(*args, "linear", "swar")
+
+
 @pytest.mark.parametrize(
     ("packing", "bits", "inputs", "outputs", "expected"),
     [

@@ -3,6 +3,9 @@
  * not there, and neither reads nor writes outside its buffers before.  Meant for AddressSanitizer.
  *
  *   hostile SEED ROUNDS
+ *
+ * With HOSTILE_SWAR the kernels for cores without SIMD instructions, else those for cores with
+ * them.
  */
 #include <setjmp.h>
 #include <stdint.h>
@@ -14,20 +17,37 @@
 static jmp_buf refused;
 #define CQ_ASSERT(condition) ((condition) ? (void)0 : longjmp(refused, 1))
 
+#ifdef HOSTILE_SWAR
+#include "../../../runtime_c/src/linear/linear_swar.c"
+#include "../../../runtime_c/src/linear_sparse/linear_sparse_swar.c"
+#define ISA(kernel) kernel##_swar
+#else
 #include "../../../runtime_c/src/conv2d_sparse/conv2d_sparse_dsp.c"
+#include "../../../runtime_c/src/linear/linear_dsp.c"
+#include "../../../runtime_c/src/linear_sparse/linear_sparse_dsp.c"
+#define ISA(kernel) kernel##_dsp
+#endif
+
 #include "../../../runtime_c/src/decode/bitmask.c"
 #include "../../../runtime_c/src/decode/dense.c"
 #include "../../../runtime_c/src/decode/gap.c"
 #include "../../../runtime_c/src/decode/huffman.c"
 #include "../../../runtime_c/src/decode/rle.c"
 #include "../../../runtime_c/src/decode/ternary.c"
-#include "../../../runtime_c/src/linear/linear_dsp.c"
-#include "../../../runtime_c/src/linear_sparse/linear_sparse_dsp.c"
+
+/* Bytes of scratch that are enough for any of them here. */
+#define LINEAR_SCRATCH 16384
 
 static cq_linear_fn *const dense_kernels[] = {
-    cq_linear_s8_w1_dense_dsp, cq_linear_s8_w2_dense_dsp, cq_linear_s8_w3_dense_dsp,
-    cq_linear_s8_w4_dense_dsp, cq_linear_s8_w5_dense_dsp, cq_linear_s8_w6_dense_dsp,
-    cq_linear_s8_w7_dense_dsp,
+    ISA(cq_linear_s8_w1_dense), ISA(cq_linear_s8_w2_dense), ISA(cq_linear_s8_w3_dense),
+    ISA(cq_linear_s8_w4_dense), ISA(cq_linear_s8_w5_dense), ISA(cq_linear_s8_w6_dense),
+    ISA(cq_linear_s8_w7_dense),
+};
+
+static cq_linear_fn *const gap_kernels[] = {
+    ISA(cq_linear_sparse_s8_w2_gap), ISA(cq_linear_sparse_s8_w3_gap),
+    ISA(cq_linear_sparse_s8_w4_gap), ISA(cq_linear_sparse_s8_w5_gap),
+    ISA(cq_linear_sparse_s8_w6_gap),
 };
 
 static uint32_t state;
@@ -104,6 +124,12 @@ static uint32_t decode(const struct cq_decoder *decoder, int32_t each)
     return stopped;
 }
 
+#ifdef HOSTILE_SWAR
+static uint32_t convolve(const struct cq_decoder *decoder)
+{
+    return decode(decoder, 2);
+}
+#else
 /* A convolution whose lists have room for a part of its weights only. */
 static uint32_t convolve(const struct cq_decoder *decoder)
 {
@@ -202,6 +228,8 @@ static uint32_t convolve_directly(void)
     return stopped;
 }
 
+#endif
+
 /* A fully connected layer: from records as they stand, or from fields of a stream that is as long
  * as its weights or shorter. */
 static uint32_t multiply(int is_sparse)
@@ -233,15 +261,11 @@ static uint32_t multiply(int is_sparse)
     };
     int8_t *const in = block((size_t)(params.rows * in_features));
     int8_t *const out = block((size_t)(params.rows * out_features));
-    /* as codeq_compile/ops/linear.py has it for rows that are decoded; never less */
-    void *const scratch = block((size_t)(2 * (in_features + 31) / 32 * 32 + 4 * CQ_CHUNK));
+    void *const scratch = block(LINEAR_SCRATCH);
     volatile uint32_t stopped = 1u;
     if (setjmp(refused) == 0) {
-        if (is_sparse) {
-            (void)cq_linear_gap(bits, &params, in, out);
-        } else {
-            (void)dense_kernels[bits - 1u](&params, in, out, scratch);
-        }
+        cq_linear_fn *const kernel = is_sparse ? gap_kernels[bits - 2u] : dense_kernels[bits - 1u];
+        (void)kernel(&params, in, out, scratch);
         stopped = 0u;
     }
     free((uint8_t *)(uintptr_t)weights.data);
