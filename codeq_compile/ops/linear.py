@@ -296,20 +296,26 @@ def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
     bits, step = rows.packed.bits, _field_step(rows.packed.bits)
     quads = ceil(rows.count, QUAD)
     short = short_quads(requant, 0, rows.count)
-    # fewer than four rows are read four times each
-    dots = quads if rows.count >= QUAD else rows.count
     full, rest = divmod(rows.length, step)
+    filled = full + (rest > 0)
+    # fewer than four rows are read one by one, and each four times
+    is_whole = rows.count >= QUAD
+    firsts = [min(row, rows.count - QUAD) for row in range(0, rows.count, QUAD)]
+    last = [row + QUAD - 1 for row in firsts] if is_whole else list(range(rows.count))
+    row_bits = rows.length * bits
+    ends = sum(row * row_bits + filled * step * bits > rows.count * row_bits for row in last)
     return total(
         clamped(requant, rows.count),
         loaded(requant, quads, once=1),
         slow_quads(requant, quads - short, rows.count),
         {
             "vectors of fields": 1,
-            "steps widened": ceil(rows.length, step) * step // 16,
+            "steps widened": filled * step // 16,
             "quads": quads,
-            "dots of fields": dots * ceil(full * step, CHUNK),
-            f"steps of {bits} bits": dots * (full + (rest > 0)),
-            "ends of fields": dots * (rest > 0),
+            "dots of fields": (len(last) - ends) * ceil(filled * step, CHUNK)
+            + ends * ceil(full * step, CHUNK),
+            f"steps of {bits} bits": len(last) * filled,
+            "ends of fields": ends,
             "quads short": short,
         },
     )

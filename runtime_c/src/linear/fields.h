@@ -26,10 +26,16 @@
  * group, and none behind the group. */
 #define CQ_FIELD_BYTE(bits, bit) ((bit) / 8 < (bits) - 2 ? (bit) / 8 : (bits) - 2)
 
-/* Two bytes from any address: one load on cores that have it, as compilers see. */
+/* Two bytes from any address. */
 static inline uint32_t cq_load2(const int8_t *from)
 {
+#if defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED)
+    uint16_t half;
+    __builtin_memcpy(&half, from, sizeof half); /* one load even in a freestanding build */
+    return half;
+#else
     return (uint32_t)(uint8_t)from[0] | (uint32_t)(uint8_t)from[1] << 8;
+#endif
 }
 
 /* The bytes there of both groups of a step, one in each half. */
@@ -40,10 +46,13 @@ static inline uint32_t cq_field_halves(const int8_t *at, int32_t bits)
 
 /* A layer's weights as fields. */
 struct cq_fields {
+    const int8_t *stream_end;
     int32_t bits;
-    int32_t step;  /* weights, a power of two */
-    int32_t apart; /* weights of a pair */
-    int32_t unit;  /* a weight is unit * code + offset */
+    int32_t step;   /* weights, a power of two */
+    int32_t apart;  /* weights of a pair */
+    uint32_t whole; /* weights of a row in whole steps */
+    uint32_t rest;  /* and behind them */
+    int32_t unit;   /* a weight is unit * code + offset */
     int32_t offset;
 };
 
@@ -55,9 +64,12 @@ static int cq_fields_open(struct cq_fields *fields, const struct cq_rows *rows)
 {
     const struct cq_weights *const weights = rows->weights;
     const int32_t bits = (int32_t)rows->bits;
+    fields->stream_end = (const int8_t *)weights->data + weights->bytes;
     fields->bits = bits;
     fields->step = CQ_FIELD_STEP(bits);
     fields->apart = CQ_FIELD_APART(bits);
+    fields->whole = (uint32_t)(rows->length & -fields->step);
+    fields->rest = (uint32_t)rows->length - fields->whole;
     fields->unit = weights->gap + 1;
     fields->offset = 0;
     if (rows->length * bits % 8 != 0) {

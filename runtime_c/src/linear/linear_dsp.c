@@ -134,19 +134,20 @@ static void cq_linear_bytes(const struct cq_linear_layer *layer, struct cq_quad 
 static void cq_linear_fields(const struct cq_linear_layer *layer, struct cq_quad *quad)
 {
     const struct cq_fields *const fields = &layer->fields;
-    const int32_t length = layer->rows.length;
-    const int32_t row_bytes = length * fields->bits / 8;
+    const int32_t row_bytes = (int32_t)((uint32_t)(layer->rows.length * fields->bits) / 8u);
     const int8_t *row = (const int8_t *)layer->rows.weights->data + quad->first * row_bytes;
-    for (int32_t i = 0; i < 4; ++i) {
-        quad->start[i] += layer->base;
+    if (layer->base != 0) {
+        for (int32_t i = 0; i < 4; ++i) {
+            quad->start[i] += layer->base;
+        }
     }
     if (quad->channels == 4) {
-        cq_fields_rows(fields, layer->dot, layer->x, length, row, row_bytes, quad->start);
+        cq_fields_rows(fields, layer->dot, layer->x, row, row_bytes, quad->start);
         return;
     }
     for (int32_t i = 0; i < quad->channels; ++i, row += row_bytes) {
         int32_t sums[4] = {quad->start[i], 0, 0, 0};
-        cq_fields_rows(fields, layer->dot, layer->x, length, row, 0, sums);
+        cq_fields_rows(fields, layer->dot, layer->x, row, 0, sums);
         quad->start[i] = sums[0];
     }
 }
@@ -200,7 +201,7 @@ static enum cq_status cq_linear_dsp(struct cq_linear_layer *layer, const struct 
 }
 
 #define CQ_LINEAR_FIELDS(width)                                                                    \
-    CQ_FAST_CODE static void cq_fields_dot_w##width(const uint32_t *x, int32_t count,              \
+    CQ_FAST_CODE static void cq_fields_dot_w##width(const uint32_t *x, uint32_t count,             \
                                                     const int8_t *rows, int32_t row_step,          \
                                                     int32_t unit, int32_t *sums)                   \
     {                                                                                              \
