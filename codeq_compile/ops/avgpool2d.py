@@ -22,6 +22,9 @@ from codeq_compile.ops.base import (
 )
 from codeq_compile.ops.trips import Trips, Windows
 
+LANE_PIXELS = 256
+"""Taps whose sum dsp kernels keep in 16 bits; CQ_LANE_PIXELS of runtime_c."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvgPool2DParams:
@@ -130,8 +133,13 @@ class AvgPool2D(Op[AvgPool2DParams]):
         isa: str,
     ) -> Trips:
         windows = Windows.of(inputs[0], self.kernel, self.stride, padding=self.padding)
-        lanes = 1 if isa == "ref" else 4
-        return windows.pooled(output.shape[2], lanes, in_lanes_only=isa == "dsp")
+        if isa == "dsp":
+            is_clamped = self.clamp != (-128, 127)
+            return {
+                **windows.pooled_in_runs(output.shape[2], LANE_PIXELS),
+                "outputs clamped": output.elements * is_clamped,
+            }
+        return windows.pooled(output.shape[2], 4 if isa == "mve" else 1)
 
     def output_range(
         self,

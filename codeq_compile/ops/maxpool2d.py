@@ -129,6 +129,12 @@ class MaxPool2D(Op[MaxPool2DParams]):
         windows = Windows.of(
             inputs[0], self.kernel, self.stride, self.dilation, padding=self.padding
         )
+        if isa == "dsp":
+            is_clamped = self.clamp != (-128, 127)
+            return {
+                **windows.pooled_in_runs(output.shape[2]),
+                "outputs clamped": output.elements * is_clamped,
+            }
         return windows.pooled(output.shape[2], 16 if isa == "mve" else 1)
 
     def output_range(

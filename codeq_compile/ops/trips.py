@@ -526,13 +526,9 @@ class Windows:
             "bytes filled": self.pixels * self.taps * channels - inside,
         }
 
-    def pooled(self, channels: int, lanes: int, *, in_lanes_only: bool = False) -> Trips:
-        """Windows of which each channel is reduced, `lanes` channels at a time.
-
-        With `in_lanes_only` channels that do not fill the lanes are reduced one by one.
-        """
-        alone = channels % lanes if in_lanes_only else 0
-        blocks = channels // lanes if in_lanes_only else ceil(channels, lanes)
+    def pooled(self, channels: int, lanes: int) -> Trips:
+        """Windows of which each channel is reduced, `lanes` channels at a time."""
+        blocks = ceil(channels, lanes)
         rows = int(self.rows_inside.sum()) * self.output[1]
         return {
             "windows": self.pixels,
@@ -540,10 +536,42 @@ class Windows:
             "blocks": self.pixels * blocks,
             "rows of windows": rows * blocks,
             "taps": self.taps_inside * blocks,
-            "channels alone": self.pixels * alone,
-            "rows alone": rows * alone,
-            "taps alone": self.taps_inside * alone,
             "outputs": self.pixels * channels,
+        }
+
+    def pooled_in_runs(self, channels: int, most: int | None = None) -> Trips:
+        """Windows side by side, eight channels at a time: runtime_c/src/pool_dsp.h.
+
+        Parameters
+        ----------
+        channels : int
+        most : int, optional
+            Taps of a window beyond which its channels are reduced one by one, as fewer than four
+            channels are.
+        """
+        rows, columns, kernel = self.rows_inside, self.columns_inside, self.kernel[1]
+        if self.output[1] == 1:
+            rows, columns, kernel = columns, rows, self.kernel[0]
+        whole = int((columns == kernel).sum())
+        runs = len(rows) * (len(columns) - whole + (whole > 0))
+        blocks = ceil(channels, 8)
+        taps = np.outer(rows, columns)
+        rows_of_taps = np.outer(rows, columns > 0)
+        are_alone = np.full(taps.shape, channels < 4) | (taps > (most or self.taps))
+        have_two = (columns == 2) & ~are_alone
+        have_more = (columns != 2) & ~are_alone
+        alone = channels if channels < 4 else 8 * blocks
+        return {
+            "rows": len(rows),
+            "runs": runs,
+            "blocks": runs * blocks,
+            "windows": int((~are_alone).sum()) * blocks,
+            "rows of two taps": int(rows_of_taps[have_two].sum()) * blocks,
+            "rows of taps": int(rows_of_taps[have_more].sum()) * blocks,
+            "taps": int(taps[have_more].sum()) * blocks,
+            "windows alone": int(are_alone.sum()) * alone,
+            "rows alone": int(rows_of_taps[are_alone].sum()) * alone,
+            "taps alone": int(taps[are_alone].sum()) * alone,
         }
 
 

@@ -214,7 +214,9 @@ class Drawn(GraphBuilder):
             x = self.picture()
             h, w, _ = self.tensors[x].shape
             kernel = (min(h, self.pick((2, 3, 5, 20))), min(w, self.pick((2, 3, 5, 20))))
-            self.add(pool(kernel=kernel, stride=kernel if self.chance(0.6) else (1, 2)), x)
+            overlapping: dict[str, Any] = {"stride": (1, 2), "clamp": (5, 127)}
+            options = {"stride": kernel} if self.chance(0.6) else overlapping
+            self.add(pool(kernel=kernel, **options), x)
         self.add(Mean(), self.picture(), output=wide)
         self.add(Upsample2D(factor=(self.pick((1, 2, 3)), self.pick((1, 2, 3)))), self.picture())
         self.add(Pad(before=(1, self.pick((0, 1, 2)), 0), after=(1, 1, 0)), self.picture())

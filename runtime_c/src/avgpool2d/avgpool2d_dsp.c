@@ -1,48 +1,102 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Average pooling, four channels at a time.  C rounds a quotient toward zero [N2.7], which half
- * prepares. */
+/* Average pooling, eight channels at a time, with a product in place of a division. */
 #include <codeq/avgpool2d.h>
 
-#include "../sums_dsp.h"
-#include "../window.h"
+#include "../pool_dsp.h"
+#include "../requant_dsp.h"
 
-/* One pixel of the output, of all channels. */
-static int8_t *cq_avgpool2d_pixel(const struct cq_avgpool2d_params *params, const int8_t *at,
-                                  struct cq_rectangle size, int8_t *out)
+#define CQ_LANE_PIXELS 256 /* int8 values whose sum is an int16, whatever they are */
+
+/* Windows of any size.  C rounds a quotient toward zero [N2.7], which half prepares. */
+CQ_SELDOM static void cq_avgpool2d_one(const struct cq_pool_run *run, int32_t c)
 {
-    const int32_t count = size.rows * size.columns;
-    CQ_ASSERT(count > 0);
-    for (int32_t c = 0; c < params->in.c; c += 4) {
-        int32_t sums[4];
-        const int32_t channels = cq_sum_channels(at, size, params->in.c, c, sums);
-        for (int32_t i = 0; i < channels; ++i) {
-            const int32_t half = sums[i] > 0 ? count / 2 : -(count / 2);
-            *out++ =
-                cq_clamp_to_int8((sums[i] + half) / count, params->clamp_min, params->clamp_max);
+    const int32_t count = run->rows * run->columns;
+    for (int32_t i = 0; i < run->windows; ++i) {
+        const int8_t *row = run->in + i * run->step + c;
+        int32_t sum = 0;
+        for (int32_t y = 0; y < run->rows; ++y, row += run->row_step) {
+            for (int32_t x = 0; x < run->columns; ++x) {
+                sum += row[x * run->pixel];
+            }
         }
+        const int32_t half = sum > 0 ? count / 2 : -(count / 2);
+        run->out[i * run->channels + c] = (int8_t)((sum + half) / count);
     }
-    return out;
+}
+
+/*
+ * 128 + sum / count, rounded: sum * 4 * reciprocal / 2^32, half up.  The reciprocal is the next
+ * number above 2^30 / count: with it a tie exceeds its half, away from zero, and as |sum| is at
+ * most 128 * count, nothing else reaches one while count < 2^11.
+ */
+static inline uint32_t cq_avgpool2d_mean(int32_t sum, int32_t reciprocal)
+{
+    return (uint32_t)cq_smmlar(sum * 4, reciprocal, 128);
+}
+
+/* Means of four channels, whose sums are lanes. */
+static inline uint32_t cq_avgpool2d_means(uint32_t even, uint32_t odd, int32_t reciprocal)
+{
+    const uint32_t y0 = cq_avgpool2d_mean((int16_t)(uint16_t)even, reciprocal);
+    const uint32_t y1 = cq_avgpool2d_mean((int16_t)(uint16_t)odd, reciprocal);
+    const uint32_t y2 = cq_avgpool2d_mean((int16_t)(uint16_t)(even >> 16), reciprocal);
+    const uint32_t y3 = cq_avgpool2d_mean((int16_t)(uint16_t)(odd >> 16), reciprocal);
+    return (cq_pkhbt(y0, y2) | cq_pkhbt(y1, y3) << 8) ^ UINT32_C(0x80808080);
+}
+
+/* 8 instructions for a tap, 57 for a window (Cortex-M4, gcc 12). */
+CQ_FAST_CODE CQ_NOINLINE static void cq_avgpool2d_eight(const struct cq_pool_run *source, int32_t c,
+                                                        int32_t second)
+{
+    const struct cq_pool_run run = *source; /* stores of int8 do not alias a copy */
+    const int32_t count = run.rows * run.columns;
+    const int8_t *in = run.in + c;
+    int8_t *out = run.out + c;
+    CQ_ASSERT(count > 0);
+    if (count > CQ_LANE_PIXELS) {
+        for (int32_t i = 0; i < 4; ++i) {
+            cq_avgpool2d_one(source, c + i);
+            cq_avgpool2d_one(source, c + second + i);
+        }
+        return;
+    }
+    const int32_t reciprocal = (INT32_C(1) << 30) / count + 1;
+    for (int32_t windows = run.windows; windows > 0; --windows) {
+        uint32_t even = 0u, odd = 0u, other_even = 0u, other_odd = 0u;
+        const int8_t *row = in;
+        for (int32_t rows = run.rows; rows > 0; --rows, row += run.row_step) {
+            const int8_t *const other_row = row + second;
+            int32_t at = (run.columns - 1) * run.pixel;
+            do { /* there is at least one */
+                const uint32_t four = cq_load4(row + at);
+                const uint32_t others = cq_load4(other_row + at);
+                even = cq_sxtab16(even, four);
+                odd = cq_sxtab16_ror8(odd, four);
+                other_even = cq_sxtab16(other_even, others);
+                other_odd = cq_sxtab16_ror8(other_odd, others);
+                at -= run.pixel;
+            } while (at >= 0);
+        }
+        cq_store4(out, cq_avgpool2d_means(even, odd, reciprocal));
+        cq_store4(out + second, cq_avgpool2d_means(other_even, other_odd, reciprocal));
+        in += run.step;
+        out += run.channels;
+    }
 }
 
 enum cq_status cq_avgpool2d_s8_dsp(const struct cq_avgpool2d_params *params, const int8_t *in,
                                    int8_t *out, void *scratch)
 {
-    const int32_t pixel = params->in.c;
-    const int32_t row_step = params->in.w * pixel;
+    const struct cq_shape size = params->in;
+    const struct cq_pool_axis y = {
+        size.h, params->out.h, params->kernel.h, params->stride.h,
+        1,      params->pad.h, size.w * size.c,
+    };
+    const struct cq_pool_axis x = {
+        size.w, params->out.w, params->kernel.w, params->stride.w, 1, params->pad.w, size.c,
+    };
     (void)scratch;
-    for (int32_t oy = 0; oy < params->out.h; ++oy) {
-        const struct cq_window rows =
-            cq_window_at(oy, params->stride.h, params->pad.h, params->kernel.h, 1, params->in.h);
-        for (int32_t ox = 0; ox < params->out.w; ++ox) {
-            const struct cq_window columns = cq_window_at(ox, params->stride.w, params->pad.w,
-                                                          params->kernel.w, 1, params->in.w);
-            const struct cq_rectangle size = {rows.end - rows.first, columns.end - columns.first,
-                                              row_step, pixel};
-            out = cq_avgpool2d_pixel(params,
-                                     in + (rows.start + rows.first) * row_step +
-                                         (columns.start + columns.first) * pixel,
-                                     size, out);
-        }
-    }
+    cq_pool_windows(&y, &x, size.c, in, out, cq_avgpool2d_eight, cq_avgpool2d_one);
+    cq_clamp_dsp(out, params->out.h * params->out.w * size.c, params->clamp_min, params->clamp_max);
     return CQ_OK;
 }

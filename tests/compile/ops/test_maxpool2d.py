@@ -14,7 +14,8 @@ X = s8(5, 6, 3)
 
 CASES = [
     *(
-        Case(name=name, op=op, inputs=(X,))
+        Case(name=name if x is X else f"{name}-c9", op=op, inputs=(x,))
+        for x in (X, s8(5, 6, 9))
         for name, op in {
             "2x2": MaxPool2D(kernel=(2, 2), stride=(2, 2)),
             "3x3-s1-same": MaxPool2D(kernel=(3, 3), stride=(1, 1), padding=(1, 1, 1, 1)),
@@ -35,6 +36,11 @@ CASES = [
         }.items()
     ),
     Case(name="row", op=MaxPool2D(kernel=(1, 4), stride=(1, 4)), inputs=(s8(1, 19, 2),)),
+    Case(
+        name="series",
+        op=MaxPool2D(kernel=(3, 2), stride=(2, 2), padding=(2, 1, 0, 0)),
+        inputs=(s8(11, 3, 9),),
+    ),
     *(
         Case(
             name=f"c{c}",

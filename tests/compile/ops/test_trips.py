@@ -152,6 +152,26 @@ def test_windows_are_counted_as_one_by_one(
     assert inside == windows.pooled(channels, lanes=4)["taps"]
 
 
+@pytest.mark.parametrize(
+    ("size", "padding", "runs"),
+    [((7, 7), (0, 0, 0, 0), 3), ((7, 6), (1, 1, 1, 1), 4 * 3), ((9, 2), (1, 1, 0, 0), 3)],
+    ids=["whole", "at-borders", "series"],
+)
+def test_pooled_windows_form_runs(
+    size: tuple[int, int], padding: tuple[int, int, int, int], runs: int
+) -> None:
+    """Whole windows side by side are one call: beneath each other where they are one column."""
+    windows = Windows.of(s8(*size, 1), (3, 2), (2, 2), padding=padding)
+    wide = windows.pooled_in_runs(12)
+    narrow = windows.pooled_in_runs(3)
+    large = windows.pooled_in_runs(12, most=1)
+
+    assert (runs, 2 * runs, 2 * windows.pixels) == (wide["runs"], wide["blocks"], wide["windows"])
+    assert 2 * windows.taps_inside == wide["taps"] + 2 * wide["rows of two taps"]
+    assert (0, 3 * windows.taps_inside) == (narrow["windows"], narrow["taps alone"])
+    assert (0, 16 * windows.taps_inside) == (large["windows"], large["taps alone"])
+
+
 def test_copies_are_of_words_where_both_ends_stand_at_one() -> None:
     """What is left, and everything else, goes byte by byte."""
     found = copies(np.array([0, 4, 8]), np.array([0, 1, 4]), np.array([9, 8, 3]))

@@ -198,7 +198,7 @@ static const struct cq_add_params l03 = {
 
 /* ---- l04 ---- maxpool2d "pool"    s8[16,6,4] -> s8[4,1,4]
  * stream     4 rows in 4 calls of at most 1
- * kernel     cq_maxpool2d_s8_ref */
+ * kernel     cq_maxpool2d_s8_dsp */
 static const struct cq_maxpool2d_params l04 = {
     .in = {4, 6, 4},
     .out = {1, 1, 4},
@@ -254,7 +254,7 @@ enum cq_status rows_run(const int8_t *image, int8_t *pooled, struct rows_arena *
         CQ_TRACE(2, t02 + 72, 24);
         CQ_TRY(cq_add_s8_dsp(&l03, t01 + 24, t02 + 72, t02 + 72, NULL));
         CQ_TRACE(3, t02 + 72, 24);
-        CQ_TRY(cq_maxpool2d_s8_ref(&l04, t02, pooled + 4u * i, NULL));
+        CQ_TRY(cq_maxpool2d_s8_dsp(&l04, t02, pooled + 4u * i, NULL));
         CQ_TRACE(4, pooled + 4u * i, 4);
         cq_slide(t01, 24, 48);
         CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image + 24 + 24u * i, t01 + 48, bytes));
@@ -284,7 +284,7 @@ enum cq_status rows_run(const int8_t *image, int8_t *pooled, struct rows_arena *
     CQ_TRACE(2, t02 + 72, 24);
     CQ_TRY(cq_add_s8_dsp(&l03, t01 + 48, t02 + 72, t02 + 72, NULL));
     CQ_TRACE(3, t02 + 72, 24);
-    CQ_TRY(cq_maxpool2d_s8_ref(&l04, t02, pooled + 12, NULL));
+    CQ_TRY(cq_maxpool2d_s8_dsp(&l04, t02, pooled + 12, NULL));
     CQ_TRACE(4, pooled + 12, 4);
 
     return CQ_OK;
