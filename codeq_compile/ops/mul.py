@@ -20,6 +20,10 @@ from codeq_compile.ops.base import (
     repeated,
 )
 from codeq_compile.ops.elementwise import by_period
+from codeq_compile.ops.trips import Trips
+
+DSP_MIN_PERIOD = 8
+"""Shorter second operands are not worth a call of the dsp loop; CQ_MUL_MIN_PERIOD of runtime_c."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,24 @@ class Mul(Op[MulParams]):
         self, params: MulParams, inputs: tuple[TensorType, ...], output: TensorType, rows: Rows
     ) -> Band | None:
         return elementwise_band(self, params, inputs, output, rows)
+
+    def trips(
+        self,
+        params: MulParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        size, period = output.elements, inputs[1].elements
+        if isa != "dsp" or params.scale.exponent > -2 or period < DSP_MIN_PERIOD:
+            return {"elements of any factor": size}
+        return {
+            "runs": size // period,
+            "elements": size,
+            "elements clamped": size * (params.clamp != (-128, 127)),
+        }
 
     def output_range(
         self,

@@ -2,7 +2,7 @@
 """Change of grid, with limits: also a ReLU that stands alone.  Spec: NUMERICS.md §requantize."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,16 +12,32 @@ from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, Int64Array, clamp_to_int8
 from codeq_compile.ops.base import Pair, Scale, check_clamp, clamped, elementwise_band, single
 from codeq_compile.ops.elementwise import INT8, lookup
+from codeq_compile.ops.trips import Trips
+
+TABLE_BYTES = 256
+"""Of all results."""
+MIN_TABLED = 512
+"""With fewer elements a table takes longer than it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequantizeParams:
-    """Integers of one change of grid."""
+    """Integers of one change of grid.
+
+    Parameters
+    ----------
+    in_zero, out_zero : int
+    clamp : tuple of int (min, max)
+    scale : Scale
+    has_room : bool
+        For a table. [requantize-C4]
+    """
 
     in_zero: int
     out_zero: int
     clamp: Pair
     scale: Scale
+    has_room: bool = False
 
 
 @register("requantize")
@@ -83,6 +99,35 @@ class Requantize(Op[RequantizeParams]):
             "clamp_max": params.clamp[1],
             "scale": params.scale.c_params(),
         }
+
+    def scratch_bytes(
+        self,
+        params: RequantizeParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str = "ref",
+    ) -> int:
+        """A table of all results, where there is room for it. [requantize-C4]"""
+        is_tabled = params.has_room and isa == "ref" and output.elements >= MIN_TABLED
+        return TABLE_BYTES if is_tabled else 0
+
+    def with_scratch(self, params: RequantizeParams, limit: int) -> RequantizeParams:
+        return replace(params, has_room=limit >= TABLE_BYTES)
+
+    def trips(
+        self,
+        params: RequantizeParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        if self.scratch_bytes(params, inputs, output, packed, family, isa):
+            return {"tables": 1, "elements by table": output.elements}
+        return {"elements": output.elements}
 
     def band(
         self,

@@ -17,7 +17,7 @@ struct cq_requantize_params {
  * @param params   size, zero points and factor
  * @param in       size values
  * @param out      size values; may be `in`
- * @param scratch  not used
+ * @param scratch  for ref kernels 256 bytes, or NULL: slower [requantize-C4]; not used by others
  */
 typedef enum cq_status cq_requantize_fn(const struct cq_requantize_params *params, const int8_t *in,
                                         int8_t *out, void *scratch);
