@@ -208,9 +208,12 @@ def compile(
 
     try:
         return made(packing)
-    except DoesNotFit:
+    except DoesNotFit as error:
+        ways = ["--stream auto"] * (stream == "off") + ["--io arena"] * (io == "caller")
+        if error.in_ram and ways:
+            raise DoesNotFit(f"{error}\n{' or '.join(ways)} may need less", in_ram=True) from error
         # how much flash the code takes is known when it is linked, and not when layers are packed
-        if packing != AUTO:
+        if packing != AUTO or error.in_ram:
             raise
         return made(SMALL)
 
@@ -363,6 +366,7 @@ def _measure(
     try:
         image = firmware.build(folder, board, compiler=compiler, app="footprint")
     except DoesNotFit as error:
-        largest = "\n".join(budgets.largest_in_flash(decided))
-        raise DoesNotFit(f"{error}; the largest layers:\n{largest}") from error
+        largest = budgets.largest_in_ram if error.in_ram else budgets.largest_in_flash
+        lines = "\n".join(largest(decided))
+        raise DoesNotFit(f"{error}; the largest layers:\n{lines}", in_ram=error.in_ram) from error
     return image.sizes, f"{compiler.name} {compiler.version}"

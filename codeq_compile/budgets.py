@@ -8,11 +8,12 @@ from fractions import Fraction
 
 from codeq_compile.build.firmware import Sizes
 from codeq_compile.errors import DoesNotFit, InputError
+from codeq_compile.memory import Place
 from codeq_compile.plan import Layer, Plan
 
 LARGEST = 5
 """Layers that the message names."""
-
+RAM = "RAM"
 
 _UNITS = {
     **{"": 1, "b": 1},
@@ -83,7 +84,7 @@ def check_plan(budgets: Budgets, plan: Plan) -> None:
     weights = plan.weights_bytes + plan.tables_bytes
     _refuse(
         _excess("weights and tables", weights, budgets.weights, largest_in_flash(plan)),
-        _excess("RAM", plan.ram_bytes, budgets.ram, _largest_in_ram(plan)),
+        _excess(RAM, plan.ram_bytes, budgets.ram, largest_in_ram(plan)),
     )
 
 
@@ -99,7 +100,7 @@ def check_sizes(budgets: Budgets, plan: Plan, sizes: Sizes) -> None:
     code = f"  code {sizes.code_bytes} bytes, constants {sizes.constants_bytes} bytes"
     _refuse(
         _excess("weights and tables", weights, budgets.weights, largest_in_flash(plan)),
-        _excess("RAM", sizes.ram_bytes, budgets.ram, _largest_in_ram(plan)),
+        _excess(RAM, sizes.ram_bytes, budgets.ram, largest_in_ram(plan)),
         _excess("flash", sizes.flash_bytes, budgets.flash, [*largest_in_flash(plan), code]),
     )
 
@@ -109,20 +110,24 @@ def largest_in_flash(plan: Plan) -> list[str]:
     return _largest(plan, lambda layer: layer.weights_bytes + layer.tables_bytes)
 
 
-def _largest_in_ram(plan: Plan) -> list[str]:
-    """By what a layer needs at once: inputs, output and scratch."""
-    places = plan.memory.places
+def largest_in_ram(plan: Plan) -> list[str]:
+    """Lines that name the layers with the most inputs, output and scratch at once."""
     buffers = {each.name: each.bytes for each in plan.memory.buffers if not each.is_scratch}
 
-    def size(tensor: str) -> int:
+    def size(place: Place) -> int:
+        if place.kind == "constant":
+            return 0
         # of a window the rows that it has
-        whole = plan.graph.tensors[tensor].bytes
-        return min(whole, buffers.get(places[tensor].name, whole))
+        return (
+            buffers[place.name] if place.kind == "arena" else plan.graph.tensors[place.name].bytes
+        )
 
-    return _largest(
-        plan,
-        lambda layer: sum(map(size, {*layer.node.inputs, layer.node.output})) + layer.scratch_bytes,
-    )
+    def together(layer: Layer) -> int:
+        # an output that takes its input's place is no second buffer
+        places = {plan.memory.places[name] for name in (*layer.node.inputs, layer.node.output)}
+        return sum(map(size, places)) + layer.scratch_bytes
+
+    return _largest(plan, together)
 
 
 def _largest(plan: Plan, size: Callable[[Layer], int]) -> list[str]:
@@ -145,4 +150,5 @@ def _refuse(*excesses: list[str]) -> None:
     """All that is exceeded at once."""
     lines = [line for lines in excesses for line in lines]
     if lines:
-        raise DoesNotFit("\n".join(lines))
+        in_ram = any(line.startswith(RAM) for line in lines)
+        raise DoesNotFit("\n".join(lines), in_ram=in_ram)

@@ -83,9 +83,20 @@ class NoKernel(CodeqError):
 
 
 class DoesNotFit(CodeqError):
-    """A flash, weight or RAM budget is exceeded; the message lists the largest layers."""
+    """A flash, weight or RAM budget is exceeded; the message lists the largest layers.
+
+    Parameters
+    ----------
+    message : str
+    in_ram : bool
+        RAM is exceeded: no shorter weights would help.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, in_ram: bool = False) -> None:
+        self.in_ram = in_ram
+        super().__init__(message)
 
 
 class Mismatch(CodeqError):

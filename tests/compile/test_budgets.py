@@ -7,9 +7,14 @@ import pytest
 from codeq_compile.budgets import LARGEST, Budgets, check_plan, check_sizes
 from codeq_compile.build.firmware import Sizes
 from codeq_compile.errors import DoesNotFit
+from codeq_compile.ops.maxpool2d import MaxPool2D
+from codeq_compile.ops.mul import Mul
+from codeq_compile.ops.softmax import Softmax
 from codeq_compile.plan import Plan
+from tests.graphs import grid, s8
 from tests.libraries import planned, rows
 from tests.networks import ds_cnn
+from tests.strategies import GraphBuilder
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +90,21 @@ def test_of_a_window_only_its_rows_are_counted() -> None:
     buffers = {each.name: each.bytes for each in streamed.memory.buffers}
     # the image is the caller's, and whole
     assert 17 * 9 + buffers["stem.out"] + stem.scratch_bytes in sizes[1]
+
+
+def test_no_layer_is_said_to_need_more_ram_than_the_model(rng: np.random.Generator) -> None:
+    """An output in its input's place and an operand in flash are no bytes of RAM."""
+    builder = GraphBuilder(rng)
+    x = builder.add(MaxPool2D(kernel=(2, 2), stride=(2, 2)), builder.input(s8(8, 8, 8)))
+    x = builder.add(Mul(), x, builder.constant(s8(4, 4, 8)), output=grid(0.02, 0))
+    plan = planned(builder.graph(builder.add(Softmax(), x)))
+    with pytest.raises(DoesNotFit) as caught:
+        check_plan(Budgets(ram=1), plan)
+
+    lines = str(caught.value).splitlines()[1:]
+    named = {line.split(":")[1].split()[0]: int(line.split()[0]) for line in lines}
+    product = next(node for node in plan.graph.nodes if node.op.kind == "mul")
+    places = plan.memory.places
+    assert places[product.inputs[0]] == places[product.output]
+    assert 4 * 4 * 8 == named["mul"]
+    assert max(named.values()) <= plan.ram_bytes

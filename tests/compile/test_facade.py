@@ -109,6 +109,17 @@ def test_a_limit_of_flash_brings_them_too(tmp_path: Path) -> None:
     assert "huffman" in {layer.packing for layer in smaller.layers}
 
 
+def test_too_little_ram_is_told_with_the_bytes_that_would_do(tmp_path: Path) -> None:
+    """Whoever has a few bytes less must not be told of the kilobytes of other kernels."""
+    found(tools.arm_cc)
+    options = {"target": "mps2_an386", "directory": tmp_path / "out"}
+    needed = codeq_compile.compile(compressible(), **options).report.ram.total
+
+    told = rf"(?s)^RAM: {needed} bytes needed, .*\n--stream auto or --io arena may need less$"
+    with pytest.raises(DoesNotFit, match=told):
+        codeq_compile.compile(compressible(), **options, ram=needed - 1)
+
+
 def wasteful() -> Graph:
     """Weights of 8 bits that need four, and two channels of six that are dead."""
     rng = np.random.default_rng(0)
