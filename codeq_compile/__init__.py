@@ -79,8 +79,8 @@ def load(path: Path | str, *, kernels: str = Kernels.TFLM) -> Graph:
     Parameters
     ----------
     path : Path or str
-        A `.cq` file, a `.tflite` file quantized to int8, or an `.onnx` file with QuantizeLinear and
-        DequantizeLinear.
+        A `.cq` file, a `.tflite` file quantized to int8, an `.onnx` file with QuantizeLinear and
+        DequantizeLinear, or the folder of an emitted library.
     kernels : str
         For `.tflite`: whose integers it shall give, one of `Kernels`.
 
@@ -95,7 +95,7 @@ def load(path: Path | str, *, kernels: str = Kernels.TFLM) -> Graph:
     """
     if kernels not in set(Kernels):
         raise InputError(f'there are no kernels "{kernels}"; there are {", ".join(Kernels)}')
-    path = Path(path)
+    path = manifest.model_file(Path(path))
     if path.suffix == ".tflite":
         return tflite.load(path, Kernels(kernels))
     if path.suffix == ".onnx":
@@ -268,9 +268,6 @@ def to_onnx(model: Path | str | Graph, path: Path | str, *, kernels: str = Kerne
         The file cannot be written.
     """
     if not isinstance(model, Graph):
-        model = Path(model)
-        if model.is_dir():
-            model = model / f"{manifest.read(model).name}.cq"
         model = load(model, kernels=kernels)
     onnx_file.save(model, Path(path))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codeq_compile import ir, passes
+from codeq_compile import ir, manifest, passes
 from codeq_compile.errors import ModelError, SpecViolation
 from codeq_compile.frontends import onnx, tflite
 from codeq_compile.frontends.onnx.convert import Converted as OnnxConverted
@@ -69,13 +69,14 @@ class Inspection:
 
 
 def inspect(path: Path, kernels: Kernels = Kernels.TFLM) -> Inspection:
-    """Look into a `.cq`, `.tflite` or `.onnx` file.
+    """Look into a `.cq`, `.tflite` or `.onnx` file, or that of an emitted library.
 
     Raises
     ------
     ModelError
         The file is missing or damaged: its layers cannot be read.
     """
+    path = manifest.model_file(path)
     if path.suffix == ".tflite":
         return _tflite(path, kernels)
     if path.suffix == ".onnx":

@@ -166,6 +166,17 @@ def write(manifest: Manifest, directory: Path) -> None:
     (directory / FILE_NAME).write_bytes(text + b"\n")
 
 
+def model_file(path: Path) -> Path:
+    """The path of a model file; of an emitted library, that of its model.
+
+    Raises
+    ------
+    InputError
+        It is a folder, and not an emitted library.
+    """
+    return path / read(path).model if path.is_dir() else path
+
+
 def read(directory: Path) -> Manifest:
     """The manifest of an emitted library.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a plan to everything that the templates print; the templates themselves decide nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from codeq_compile.emit import body, runtime
 from codeq_compile.emit import format as c
@@ -177,7 +177,8 @@ def _facts(
     facts = (
         ("model", f"{model.name}.cq"),
         ("sha256", model_sha256),
-        ("command", c.comment(command)),
+        *_origin(model.graph.provenance),
+        ("command", command),
         ("target", f"{target.name} ({target.core}), isa {' '.join(target.isa)}"),
         (
             "flash",
@@ -191,4 +192,17 @@ def _facts(
         ),
         ("numerics", str(numerics)),
     )
-    return [line for key, text in facts for line in c.wrap(text, f"  {key:<9} ", " " * 12)]
+    return [
+        line for key, text in facts for line in c.wrap(c.comment(text), f"  {key:<9} ", " " * 12)
+    ]
+
+
+def _origin(provenance: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Where the model itself comes from, as far as that is known."""
+    if "file" in provenance:
+        kernels = provenance.get("kernels")
+        yield "source", provenance["file"] + (f", kernels {kernels}" if kernels else "")
+        yield "sha256", provenance["sha256"]
+    for key in ("training", "coarsened"):
+        if key in provenance:
+            yield key, provenance[key]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all frontends need: bytes of a file, and a graph while it is built."""
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from codeq_compile.errors import ModelError, UnsupportedOp
-from codeq_compile.ir.graph import Node
+from codeq_compile.errors import Damaged, ModelError, UnsupportedOp
+from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import Array, Op
 from codeq_compile.ir.types import Shape, TensorType
 from codeq_compile.ops.reshape import Reshape
@@ -42,6 +43,12 @@ def graph_name(path: Path) -> str:
     return word if word[0].isalpha() else f"m_{word}"
 
 
+def sourced(graph: Graph, path: Path) -> Graph:
+    """The graph, with the file that it comes from among its facts."""
+    digest = hashlib.sha256(read_bytes(path)).hexdigest()
+    return replace(graph, provenance={**graph.provenance, "file": path.name, "sha256": digest})
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Say which file it is that is damaged; what is unsupported says so by itself."""
@@ -50,7 +57,8 @@ def naming(path: Path) -> Iterator[None]:
     except UnsupportedOp:
         raise
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        kind = Damaged if isinstance(error, Damaged) else ModelError
+        raise kind(f"{path}: {error}") from error
 
 
 class Refusal(Exception):  # noqa: N818  # collected, never shown to a user as it is

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tflite_micro", reason="its schema writes the files that are inspected here")
 pytest.importorskip("onnx", reason="writes a file that is inspected here")
 
-from codeq_compile import ir
+from codeq_compile import compile, ir
 from codeq_compile.errors import ModelError
 from codeq_compile.export.onnx import dumps
 from codeq_compile.inspection import inspect
@@ -87,12 +87,19 @@ def test_a_cq_file_is_inspected_too(tmp_path: Path) -> None:
     assert found.is_supported
 
 
-@pytest.mark.parametrize("name", ["model.tflite", "model.cq"])
-def test_what_is_no_model_is_an_error(name: str, tmp_path: Path) -> None:
-    """There are no layers to show."""
+def test_a_librarys_model_is_inspected_too(tmp_path: Path) -> None:
+    """It is what the library was compiled from, whatever that was called."""
+    compile(model(tmp_path), tmp_path / "library", target="host")
+
+    assert 6 == inspect(tmp_path / "library").layers[0].macs
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx", "model.cq"])
+def test_what_is_no_model_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
+    """There are no layers to show, and a loop over files must say which one it was."""
     (tmp_path / name).write_bytes(b"nothing of the kind")
 
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=name):
         inspect(tmp_path / name)
 
 

@@ -8,7 +8,13 @@ where channels that ONNX counts first stand in memory.
 
 from pathlib import Path
 
-from codeq_compile.frontends.builder import MAX_FILE_BYTES, graph_name, naming, read_bytes
+from codeq_compile.frontends.builder import (
+    MAX_FILE_BYTES,
+    graph_name,
+    naming,
+    read_bytes,
+    sourced,
+)
 from codeq_compile.frontends.onnx import schema
 from codeq_compile.frontends.onnx.convert import Examination, Imported, convert, examine
 from codeq_compile.frontends.onnx.layer import HANDLERS
@@ -38,7 +44,7 @@ def load(path: Path) -> Graph:
         It holds operators that codeq cannot convert; all of them are named.
     """
     with naming(path):
-        return convert(read(path), name=graph_name(path)).graph
+        return sourced(convert(_read(path), name=graph_name(path)).graph, path)
 
 
 def read(path: Path) -> Model:
@@ -49,4 +55,9 @@ def read(path: Path) -> Model:
     ModelError
         The file is missing, damaged or foreign.
     """
+    with naming(path):
+        return _read(path)
+
+
+def _read(path: Path) -> Model:
     return schema.read(read_bytes(path))

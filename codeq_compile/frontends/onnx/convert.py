@@ -18,7 +18,7 @@ from codeq_compile.frontends.onnx import (
 )
 from codeq_compile.frontends.onnx.layer import HANDLERS, Blocked, Building, Layer
 from codeq_compile.frontends.onnx.layout import Layout, channels_last
-from codeq_compile.frontends.onnx.schema import Border, ElementType, Model, Operator
+from codeq_compile.frontends.onnx.schema import OPSETS, Border, ElementType, Model, Operator
 from codeq_compile.frontends.onnx.values import (
     UINT8_OFFSET,
     Activation,
@@ -140,7 +140,7 @@ def examine(model: Model) -> Examination:
         each.index: _operator(building, each) for each in model.operators if is_fixed[each.index]
     }
     building.grids = quantization.grids(model, building.values, fixed)
-    problems = _inputs(building, model)
+    problems = [*_version(model), *_inputs(building, model)]
     for operator in model.operators:
         if not is_fixed[operator.index]:
             converted[operator.index] = _operator(building, operator)
@@ -160,7 +160,8 @@ def convert(model: Model, *, name: str) -> Imported:
     """
     examination = examine(model)
     if examination.reasons:
-        raise UnsupportedOp(examination.reasons)
+        # layers in floats all have the reason of the model
+        raise UnsupportedOp(examination.reasons if _is_quantized(model) else examination.problems)
     building = examination.building
     values = dict(building.values)
     outputs: list[str] = []
@@ -185,9 +186,23 @@ def convert(model: Model, *, name: str) -> Imported:
     return Imported(graph=verify(graph), values=values)
 
 
+def _is_quantized(model: Model) -> bool:
+    return any("Linear" in each.kind for each in model.operators)
+
+
+def _version(model: Model) -> list[str]:
+    """Why operators of this version cannot be read."""
+    if model.opset in OPSETS:
+        return []
+    return [
+        f"it uses version {model.opset} of the operators, and this codeq reads {OPSETS.start} to "
+        f"{OPSETS.stop - 1}: onnx.version_converter changes it"
+    ]
+
+
 def _inputs(building: Building, model: Model) -> list[str]:
     """Make the model's inputs known; reasons why some cannot be, or why none makes sense."""
-    if not any("Linear" in each.kind for each in model.operators):
+    if not _is_quantized(model):
         building.refused.update(border.name for border in model.inputs)
         return [_float_reason(model)]
     problems = []

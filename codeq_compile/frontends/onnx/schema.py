@@ -212,7 +212,7 @@ def read(data: bytes) -> Model:
     Raises
     ------
     ModelError
-        It is damaged, no ONNX, or of an operator set that codeq does not read.
+        It is damaged, or no ONNX.
     """
     root = Message(memoryview(data), Budget())
     graph = root.message(7)
@@ -220,11 +220,6 @@ def read(data: bytes) -> Model:
         raise Damaged("it holds no graph, so it is no .onnx file")
     opsets = [each.integer(2) for each in root.messages(8) if each.text(1) in {"", "ai.onnx"}]
     opset = max(opsets, default=0)
-    if opset not in OPSETS:
-        raise Damaged(
-            f"it uses version {opset} of the operators, and this codeq reads {OPSETS.start} to "
-            f"{OPSETS.stop - 1}: onnx.version_converter changes it"
-        )
     if 15 in graph:
         raise Damaged("it has sparse initializers: store them as dense ones, zeros cost nothing")
     initializers = {each.text(8): _tensor(each) for each in graph.messages(5)}

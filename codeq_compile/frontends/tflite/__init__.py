@@ -7,7 +7,7 @@ goes through the operators, for which the other modules hold handlers.
 
 from pathlib import Path
 
-from codeq_compile.frontends.builder import graph_name, naming, read_bytes
+from codeq_compile.frontends.builder import graph_name, naming, read_bytes, sourced
 from codeq_compile.frontends.tflite import schema
 from codeq_compile.frontends.tflite.convert import (
     Examination,
@@ -50,7 +50,8 @@ def load(path: Path, kernels: Kernels = Kernels.TFLM) -> Graph:
         It holds operators that codeq cannot convert; all of them are named.
     """
     with naming(path):
-        return convert(read(path), name=graph_name(path), kernels=kernels).graph
+        graph = convert(_read(path), name=graph_name(path), kernels=kernels).graph
+        return sourced(graph, path)
 
 
 def read(path: Path) -> Model:
@@ -61,4 +62,9 @@ def read(path: Path) -> Model:
     ModelError
         The file is missing, damaged or foreign.
     """
+    with naming(path):
+        return _read(path)
+
+
+def _read(path: Path) -> Model:
     return schema.read(read_bytes(path))

@@ -30,6 +30,16 @@ def test_the_banner_says_where_the_file_comes_from_and_what_it_needs() -> None:
     assert [] == [fact for fact in facts if fact not in text]
 
 
+def test_the_banner_leads_back_to_the_file_that_was_imported() -> None:
+    """A `.cq` file that was made on the way is in nobody's archive."""
+    facts = {"file": "*/ net.tflite", "sha256": "4567", "kernels": "tflm", "coarsened": "a:4"}
+
+    text = "\n".join(model(replace(small_conv(), provenance=facts)).banner("a.c", "b"))
+
+    told = ["  source    * / net.tflite, kernels tflm", "  sha256    4567", "  coarsened a:4"]
+    assert [] == [line for line in told if line not in text.splitlines()]
+
+
 def test_a_command_cannot_leave_the_banner() -> None:
     """File names come from users as well."""
     text = "\n".join(model(small_conv(), "codeq compile '*/.cq' ??/" + " -x" * 80).banner("a", "b"))

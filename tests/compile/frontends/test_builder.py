@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What frontends share: files that are no models, names, and views of tensors."""
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from codeq_compile.errors import ModelError
 from codeq_compile.frontends import builder
 from codeq_compile.frontends.builder import Builder, Refusal
 from tests.graphs import s8
+from tests.libraries import small_conv
 
 
 def test_a_file_that_is_missing_or_too_large_is_an_error(
@@ -23,6 +26,17 @@ def test_a_file_that_is_missing_or_too_large_is_an_error(
         builder.read_bytes(tmp_path / "large")
     with pytest.raises(ModelError, match="cannot be read"):
         builder.read_bytes(tmp_path / "missing")
+
+
+def test_a_graph_remembers_its_file(tmp_path: Path) -> None:
+    """Name and hash of what was given lead back from a library to its source."""
+    (tmp_path / "net.tflite").write_bytes(b"abc")
+    graph = replace(small_conv(), provenance={"format": "tflite"})
+
+    facts = builder.sourced(graph, tmp_path / "net.tflite").provenance
+
+    assert ("tflite", "net.tflite") == (facts["format"], facts["file"])
+    assert sha256(b"abc").hexdigest() == facts["sha256"]
 
 
 @pytest.mark.parametrize(

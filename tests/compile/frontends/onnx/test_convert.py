@@ -96,9 +96,10 @@ def test_an_output_that_nobody_computes_is_an_error() -> None:
         imported(file.unchecked_bytes(y, "elsewhere"))
 
 
-def float_file() -> bytes:
-    file = File(2)
-    return file.bytes(file.add("Relu", file.input(1, 4)))
+def float_file(opset: int = 21) -> bytes:
+    file = File(2, opset=opset)
+    row = file.add("Relu", file.input(1, 4))
+    return file.bytes(file.add("MatMul", row, file.constant(np.ones((4, 3), np.float32))))
 
 
 def renamed(kind: str) -> bytes:
@@ -114,6 +115,26 @@ def test_a_model_without_quantizers_has_one_reason() -> None:
         imported(float_file())
 
     assert 1 == len(caught.value.reasons)
+
+
+@pytest.mark.parametrize("opset", [12, 27])
+def test_other_versions_of_the_operators_are_refused(opset: int) -> None:
+    """Before 13 there are no scales per channel; after 26 nobody has measured anything."""
+    file, y = small()
+    file.opset = opset
+
+    with pytest.raises(UnsupportedOp, match=f"version {opset} of the operators.*13 to 26"):
+        imported(file.unchecked_bytes(y))
+
+
+def test_the_version_does_not_hide_what_else_stands_in_the_way() -> None:
+    """Whoever has converted it to another version must not learn then that it is a float model."""
+    with pytest.raises(UnsupportedOp) as caught:
+        imported(float_file(opset=11))
+
+    version, floats = caught.value.reasons
+    assert "version 11" in version
+    assert "quantize_static" in floats
 
 
 def test_a_model_of_qonnx_is_told_the_way_out() -> None:
