@@ -29,8 +29,9 @@ def argument_checks(ports: Sequence[Port], *, has_state: bool) -> list[str]:
     conditions = [f"{port.identifier} == NULL" for port in given]
     memory = ["arena", "state"] if has_state else ["arena"]
     conditions += [f"{name} == NULL" for name in memory]
-    aligned = [port.identifier for port in given if port.is_wide]
-    conditions += [f"((uintptr_t){name} & 3u) != 0u" for name in (*aligned, *memory)]
+    alignment = {port.identifier: port.type.dtype.numpy.itemsize for port in given if port.is_wide}
+    alignment |= dict.fromkeys(memory, 4)
+    conditions += [f"((uintptr_t){name} & {n - 1}u) != 0u" for name, n in alignment.items()]
     return c.condition(f"{c.INDENT}if (", conditions, ") {")
 
 
@@ -67,7 +68,7 @@ def _declaration(plan: Plan, names: Names, buffer: Buffer) -> str:
     c_type = plan.graph.tensors[buffer.name].dtype
     where = at(buffer.offset)
     if c_type is not DType.S8:
-        where = f"({c_type.c_type} *)(void *)({where})"
+        where = f"({c_type.c_type} *)(void *){f'({where})' if buffer.offset else where}"
     return f"{c_type.c_type} *const {names.buffers[buffer.name]} = {where};"
 
 
@@ -96,13 +97,13 @@ def _call(plan: Plan, names: Names, layer: Layer) -> Step:
     )
 
 
-def reset(layer: Layer) -> list[str]:
+def reset(layer: Layer, names: Names) -> list[str]:
     """Lines that fill the state of a layer as it is before the first inference."""
     first, end = layer.state_offset, layer.state_offset + layer.state_bytes
     fill = layer.node.op.state_fill(layer.node.params)
     return [
         f"{c.INDENT}for (uint32_t i = {first}u; i < {end}u; i++) {{",
-        f"{c.INDENT * 2}bytes[i] = {fill}u;",
+        f"{c.INDENT * 2}bytes[i] = {fill}u; /* {names.layers[layer.node.name]} */",
         f"{c.INDENT}}}",
     ]
 

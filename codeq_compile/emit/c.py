@@ -56,6 +56,7 @@ class Model:
         self.inputs, self.outputs = ports(plan, names)
         self.layers = [layer_text(plan, layer, names) for layer in plan.layers]
         self.steps = body.steps(plan, names)
+        self.resets = [body.reset(layer, names) for layer in plan.layers if layer.state_bytes]
         self.buffers = body.buffers(plan, names)
         self.argument_checks = body.argument_checks(self.ports, has_state=plan.state_bytes > 0)
         headers = {layer.kernel.header for layer in plan.layers}
@@ -114,10 +115,20 @@ class Model:
         return c.call(f"int {self.name}_selftest", [*parameters, *self._memory], end)
 
     @property
-    def resets(self) -> list[list[str]]:
-        """For every layer with state the lines that fill it."""
-        layers = [layer for layer in self.plan.layers if layer.state_bytes]
-        return [body.reset(layer) for layer in layers]
+    def contract(self) -> list[str]:
+        """Lines about the memory that the entry point is given."""
+        is_inside = self.plan.memory.io == "arena"
+        own = "The arena is yours, with inputs and outputs in it."
+        apart = "Inputs, outputs and the arena are yours and must not overlap."
+        state = (
+            f"The state, {self.prefix}_STATE_BYTES bytes aligned as an int32_t, is what this model "
+            "remembers: reset it before the first call, and keep it between calls. Calls with "
+            "different arenas and states may run at the same time."
+            if self.state_bytes
+            else "The state belongs to models that remember; this one does not: pass NULL. Calls "
+            "with different arenas may run at the same time."
+        )
+        return c.wrap(f"{own if is_inside else apart} {state}", "", "")
 
     @property
     def selftest_call(self) -> list[str]:

@@ -48,6 +48,19 @@ def test_the_library_gives_the_integers_of_a_sequence(graph: Graph, tmp_path: Pa
     assert made.plan.ram_bytes >= made.plan.arena_bytes + made.manifest.state_bytes
 
 
+def test_the_header_says_whose_the_state_is(graph: Graph, tmp_path: Path) -> None:
+    """Two calls at once need two states, which the arena alone does not say."""
+    name = "remembered_for_a_very_long_time"
+    codeq_compile.compile(graph, tmp_path / "library", target="host", name=name)
+
+    header = (tmp_path / "library" / f"{name}.h").read_text()
+    prose = [line for line in header.splitlines() if line.startswith(" *")]
+    assert "different arenas and states may run at the same time" in " ".join(
+        line.removeprefix(" * ") for line in prose
+    )
+    assert max(map(len, prose)) <= 100
+
+
 @pytest.mark.qemu
 @pytest.mark.slow
 @pytest.mark.parametrize("board", ["microbit", "mps2_an386", "mps3_an547"])

@@ -3,10 +3,16 @@
 
 import re
 
+import numpy as np
+
 from codeq_compile.emit import body, ports
 from codeq_compile.emit.names import choose
+from codeq_compile.ir import DType
 from codeq_compile.memory import Buffer
+from codeq_compile.ops.convert import Convert
+from tests.graphs import grid, s16
 from tests.libraries import hostile, planned, small_conv
+from tests.strategies import GraphBuilder
 
 
 def test_calls_follow_the_graph_and_views_are_told() -> None:
@@ -57,3 +63,14 @@ def test_wide_outputs_are_checked_for_alignment() -> None:
 
     assert "((uintptr_t)na_ve_class & 3u) != 0u" in condition
     assert "(uintptr_t)t01_2" not in condition
+
+
+def test_an_array_of_int16_need_not_stand_at_a_word() -> None:
+    """C aligns it to two bytes: half of all firmware would be refused when it runs."""
+    builder = GraphBuilder(np.random.default_rng(0))
+    x = builder.add(Convert(dtype=DType.S8), builder.input(s16(3)), output=grid(0.1, 0))
+    plan = planned(builder.graph(x))
+
+    condition = " ".join(body.argument_checks(ports.ports(plan, choose(plan))[0], has_state=False))
+
+    assert "((uintptr_t)x0 & 1u) != 0u" in condition
