@@ -280,8 +280,8 @@ class _Run:
             ]
             if not steps:
                 raise DoesNotFit(
-                    f"two bits for every layer leave {total} bytes of weights, {limit} are given "
-                    "beside the tables: remove channels, or give more"
+                    f"two bits for every layer are still {total - limit} bytes too many: "
+                    "remove channels, or give more"
                 )
             _, name, place, change = min(steps)
             chosen[name], total = place, total + change

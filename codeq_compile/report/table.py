@@ -10,6 +10,7 @@ import rich.table
 
 from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
+from codeq_compile.emit.format import clip
 from codeq_compile.explain import Explanation
 from codeq_compile.inspection import Inspection
 from codeq_compile.kernels import Kernel
@@ -170,7 +171,7 @@ def inspection_table(inspection: Inspection) -> Table:
         rows=tuple(
             (
                 str(number),
-                _clipped(layer.name, 40),
+                clip(layer.name, 40),
                 layer.kind,
                 ", ".join(layer.inputs),
                 ", ".join(layer.outputs),
@@ -189,10 +190,6 @@ def inspection_notes(inspection: Inspection) -> Iterator[str]:
         if layer.reason:
             yield f'{number} {layer.kind} "{layer.name}": {layer.reason}'
     yield from inspection.problems
-
-
-def _clipped(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def check_table(checks: Iterable[TargetCheck | CheckReport]) -> Table:

@@ -12,8 +12,9 @@ pytest.importorskip("onnx", reason="writes a file that is inspected here")
 from codeq_compile import compile, ir
 from codeq_compile.errors import ModelError
 from codeq_compile.export.onnx import dumps
-from codeq_compile.inspection import inspect
+from codeq_compile.inspection import InspectedLayer, Inspection, inspect
 from codeq_compile.ops.linear import Linear
+from codeq_compile.report.table import inspection_table
 from tests.graphs import one_op_graph, random_weights, s8
 from tests.tflite_author import File
 
@@ -149,3 +150,20 @@ def test_a_float_onnx_model_has_one_problem(tmp_path: Path) -> None:
     assert not any(layer.reason for layer in found.layers)
     (problem,) = found.problems
     assert "quantize_static" in problem
+
+
+def test_long_names_differ_where_they_do() -> None:
+    """Names of TensorFlow begin alike, and end in what tells the layers apart."""
+    stem = "StatefulPartitionedCall/functional_1/conv2d_{}/BiasAdd"
+    layers = [
+        InspectedLayer(
+            name=stem.format(n), kind="Conv", inputs=(), outputs=(), macs=0, bytes=0, reason=None
+        )
+        for n in range(3)
+    ]
+
+    shown = inspection_table(
+        Inspection(file="a", format="onnx", description="", layers=tuple(layers), problems=())
+    )
+
+    assert 3 == len({row[1] for row in shown.rows})

@@ -133,7 +133,7 @@ def test_accuracies_are_those_of_both_models(graph: Graph, samples: dict[str, Ar
 
 def test_what_cannot_be_done_is_told(graph: Graph, samples: dict[str, Array]) -> None:
     """Each message says what would help."""
-    with pytest.raises(DoesNotFit, match="two bits for every layer leave"):
+    with pytest.raises(DoesNotFit, match=r"two bits for every layer are still \d+ bytes too"):
         coarsen(graph, samples, HOST, weights=size(graph) // 9)
     with pytest.raises(InputError, match='for the packing "auto" or "small"'):
         coarsen(graph, samples, HOST, weights=999, packing="rle")
