@@ -134,8 +134,8 @@ def compile(
     name : str, optional
         Prefix of every symbol and file; default: the model's own name.
     packing : str, optional
-        ``"auto"``: the fewest bytes for each layer; ``"fast"``: longer, read faster, more RAM;
-        ``"small"``: shorter and read slower, with prefix codes; or one codec.
+        ``"auto"``: few bytes for each layer; ``"fast"``: up to twice as many where they are read
+        faster, more RAM; ``"small"``: the fewest, read slowest, with prefix codes; or one codec.
         Default: auto, and dense without `lossless`.
     lossless : bool
         Store the model smaller wherever no output byte changes: without dead and constant channels,

@@ -9,7 +9,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
 from codeq_compile.packing import CODECS
-from codeq_compile.plan import HUFFMAN, SMALL, Layer, Plan, for_kernel
+from codeq_compile.plan import AUTO, GAP, HUFFMAN, SMALL, Layer, Plan, for_kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +156,8 @@ def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, be
     more = packed.bytes - layer.packed.bytes
     if more > 0:
         return f"{more} bytes more"
+    if more < 0 and plan.packing == AUTO and packed.packing != GAP:
+        return f"{-more} bytes less, too few to decode bytes for"
     if more < 0:
         return f"{-more} bytes less, but {plan.packing} was asked for"
     return f"as many bytes, and {layer.packed.packing} is preferred"

@@ -33,8 +33,11 @@ CHOICES = frozenset({AUTO, FAST, SMALL})
 """What is no codec, but leaves the codec and the form of the weights to `plan`."""
 _LONGER = 2
 """How much longer a stream may be that is read faster."""
-_NARROW = 0.8
-"""Share of their bytes that `fast` decodes dense weights for, which are used where they stand."""
+_NARROW = {AUTO: 15 / 16, FAST: 0.8}
+"""Share of dense bytes, which kernels use where they stand, that weights are decoded for.
+
+Less would not pay for the instructions, nor for a kernel that no other layer may need.
+"""
 
 Streaming = Literal["off", "auto"]
 """Whether layers are executed some rows at a time: never, or where the arena becomes smaller."""
@@ -220,10 +223,11 @@ def plan(
         Lowered: `codeq_compile.passes.run` has run on it.
     target : Target
     packing : str
-        ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out; ``"fast"``:
-        ``gap`` instead of another sparse stream where that is predicted to be faster, unless it is
-        more than twice as long, dense weights of a byte where no form saves a fifth of it, and
-        no instructions spent on a smaller arena;
+        ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out, dense bytes
+        where nothing saves a sixteenth of them; ``"fast"``: ``gap`` or dense weights instead of
+        another sparse stream where that is predicted to be faster, unless it is more than twice as
+        long, dense bytes where nothing saves a fifth of them, and no instructions spent on a
+        smaller arena;
         ``"small"``: the fewest bytes, ``huffman`` included, read weight by weight. With all
         three, int8 weights take the shortest of their `forms`. Else one codec for all layers whose
         op has kernels for it, dense for the others, and weights as the model has them.
@@ -574,7 +578,7 @@ def _candidates(forms: list[Node], target: Target, packing: str) -> Candidates:
             if name in left_out:
                 continue
             packed = pack(node.weights, name) if node.weights is not None else None
-            if name in found and _bytes(packed) >= _bytes(found[name][2]) * _share(name, packing):
+            if name in found and _bytes(packed) >= _worth(found[name][2], packing):
                 continue
             try:
                 found[name] = (node, select(node.op, node.params, packed, target), packed)
@@ -587,9 +591,10 @@ def _candidates(forms: list[Node], target: Target, packing: str) -> Candidates:
     return found
 
 
-def _share(name: str, packing: str) -> float:
-    """Of the bytes of a layer in a packing, what another form or packing must be below."""
-    return _NARROW if (name, packing) == (DENSE, FAST) else 1.0
+def _worth(packed: Packed | None, packing: str) -> float:
+    """Bytes that another form or packing of the layer must be below to be taken instead."""
+    is_byte = packed is not None and (packed.packing, packed.bits) == (DENSE, 8)
+    return _bytes(packed) * (_NARROW.get(packing, 1.0) if is_byte else 1.0)
 
 
 def _choice(
@@ -605,17 +610,21 @@ def _choice(
         return packing, ""
     if packing not in CHOICES:
         return DENSE, f"{packing} has no kernel for {node.op.kind} here: dense instead"
-    size: dict[str, float] = {name: _bytes(packed) for name, (_, _, packed) in candidates.items()}
-    if DENSE in size:
-        size[DENSE] *= _share(DENSE, packing)
+    size = {name: _worth(packed, packing) for name, (_, _, packed) in candidates.items()}
     # the first of the smallest: the order is the op's preference
     smallest = min((name for name in size if name != GAP or packing == SMALL), key=size.__getitem__)
-    if packing == FAST and smallest in SPARSE and GAP in size:
-        known = [each for each in map(count, (GAP, smallest)) if each is not None]
-        is_faster = len(known) < 2 or known == sorted(known)
-        if is_faster and size[GAP] <= _LONGER * size[smallest]:
-            return GAP, ""
-    return smallest, ""
+    if packing != FAST or smallest not in SPARSE:
+        return smallest, ""
+    limit = _LONGER * size[smallest]
+    rivals = [
+        name for name in (GAP, DENSE) if name in size and _bytes(candidates[name][2]) <= limit
+    ]
+    counted = {name: count(name) for name in (*rivals, smallest)}
+    known = {name: each for name, each in counted.items() if each is not None}
+    if len(known) < len(counted):
+        # gaps are made to be read fast
+        return (GAP if GAP in rivals else smallest), ""
+    return min(known, key=known.__getitem__), ""
 
 
 def _bytes(packed: Packed | None) -> int:

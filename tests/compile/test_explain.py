@@ -48,6 +48,15 @@ def test_every_layer_has_one_choice_and_a_reason_for_each_other_option(board: st
             assert {option.packing for option in found.options} == set(CODECS)
 
 
+def test_a_few_bytes_less_are_no_reason_to_decode(rng: np.random.Generator) -> None:
+    """A shorter stream that was not taken needs a reason more than any other."""
+    weights = random_weights(rng, (40, 3, 3, 40), bits=8, zeros=0.15)
+    found = explained(Conv2D(), (8, 8, 40), weights, "mps2_an386")
+
+    assert "dense" == found.options[0].packing
+    assert of(found, "bitmask")[0].verdict.endswith("bytes less, too few to decode bytes for")
+
+
 def test_another_packing_is_rejected_for_its_bytes(rng: np.random.Generator) -> None:
     """The number of bytes that a user would pay is what decided."""
     weights = random_weights(rng, (16, 3, 3, 16), bits=4, zeros=0.8)

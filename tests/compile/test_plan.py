@@ -168,6 +168,40 @@ def test_fast_leaves_bytes_where_they_are_for_a_bit_a_weight(rng: np.random.Gene
     assert {"seven": 8, "six": 6} == widths("fast")
 
 
+def convolutions(rng: np.random.Generator, *zeros: float) -> Graph:
+    """Layers of 64 x 64 weights of 8 bits with so many zeros, on 8 x 8 pixels."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(8, 8, 64))
+    for share in zeros:
+        layer = random_weights(rng, (64, 1, 1, 64), bits=8, zeros=share)
+        x = builder.add(Conv2D(), x, weights=layer, name=f"{share:.0%}")
+    return passes.run(builder.graph(x), "literal")
+
+
+def packings(graph: Graph, packing: str) -> dict[str, str]:
+    layers = by_name(plan(graph, M4, packing)).items()
+    return {name: layer.packed.packing for name, layer in layers if layer.packed is not None}
+
+
+def test_auto_decodes_no_weights_for_a_few_bytes(rng: np.random.Generator) -> None:
+    """A kernel of kilobytes and three times the instructions must not save a twentieth."""
+    graph = convolutions(rng, 0.15, 0.3)
+
+    costs = by_name(plan(graph, M4))["15%"].costs
+
+    assert min(costs["bitmask"], costs["rle"]) < costs["dense"]
+    assert "dense" == packings(graph, "auto")["15%"] != packings(graph, "small")["15%"]
+    assert "dense" != packings(graph, "auto")["30%"]
+
+
+def test_fast_takes_dense_weights_where_they_are_faster(rng: np.random.Generator) -> None:
+    """Who asks for speed must not get the slower kernel of a layer with some zeros."""
+    graph = convolutions(rng, 0.5, 0.9)
+
+    assert {"50%": "dense", "90%": packings(graph, "auto")["90%"]} == packings(graph, "fast")
+    assert "dense" not in packings(graph, "auto").values()
+
+
 def test_small_takes_prefix_codes_where_they_are_shorter(rng: np.random.Generator) -> None:
     """Many small weights and few large ones: below their width, and as short as a table allows."""
     builder = GraphBuilder(rng)
