@@ -13,6 +13,8 @@ FOLDER = Path(__file__).resolve().parent
 CURRENT = FOLDER / "figures.json"
 BEFORE = FOLDER / "figures_before.json"
 """As `CURRENT` was before the kernels of issue 3, which it is compared with."""
+TRADES = FOLDER / "trades.json"
+"""What bytes cost, by trades.py."""
 
 
 class NetworkFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,79 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class StreamFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """A network with some layers computed some rows at a time, or none.
+
+    Parameters
+    ----------
+    network, variant : str
+        Of `tests.networks.NETWORKS` and `VARIANTS`.
+    options : str
+        Of the command line.
+    ram, flash, code, instructions : int
+        As in `NetworkFigure`.
+    streams : list of str
+    """
+
+    network: str
+    variant: str
+    options: str
+    ram: int
+    flash: int
+    code: int
+    instructions: int
+    streams: list[str]
+
+
+class PackingFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """A shared model on a board, packed as a user can ask for.
+
+    Parameters
+    ----------
+    model, board, packing : str
+    flash, instructions : int
+        As in `NetworkFigure`.
+    """
+
+    model: str
+    board: str
+    packing: str
+    flash: int
+    instructions: int
+
+
+class CoarseFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """A shared model with fewer bits for its weights.
+
+    Parameters
+    ----------
+    model, packing : str
+    limit : str, optional
+        Of the bytes; absent for the model as it is.
+    bytes : int
+        Weights and tables.
+    samples : int
+    accuracy, same_answer : float
+        Shares of the samples.
+    """
+
+    model: str
+    packing: str
+    limit: str | None
+    bytes: int
+    samples: int
+    accuracy: float
+    same_answer: float
+
+
+class Trades(msgspec.Struct, frozen=True, kw_only=True):
+    """What bytes cost: of RAM and flash in instructions, of weights in accuracy."""
+
+    streams: tuple[StreamFigure, ...]
+    packings: tuple[PackingFigure, ...]
+    coarsened: tuple[CoarseFigure, ...]
+
+
 class CmsisLayer(msgspec.Struct, frozen=True, kw_only=True):
     """A row of cmsis_nn.toml, which says what its fields are."""
 
@@ -148,7 +223,12 @@ def read(path: Path = CURRENT) -> Figures:
     return msgspec.json.decode(path.read_bytes(), type=Figures)
 
 
-def write(figures: Figures, path: Path = CURRENT) -> None:
+def trades() -> Trades:
+    """What trades.py measured."""
+    return msgspec.json.decode(TRADES.read_bytes(), type=Trades)
+
+
+def write(figures: Figures | Trades, path: Path = CURRENT) -> None:
     """One line a figure, so that a change of one is a change of one line."""
     path.write_text("\n".join(_lines(msgspec.to_builtins(figures))) + "\n", encoding="utf-8")
 

@@ -133,7 +133,7 @@ def network_figures(
 def network_figure(compiler: str, board: str, network: str, variant: str) -> NetworkFigure:
     """A network, compiled for a board as a user would, and run on it once."""
     graph = benchmark(network, variant)
-    with _profiled(graph, board, FAST) as (compiled, profile):
+    with profiled(graph, board, packing=FAST) as (compiled, profile):
         flash, ram = compiled.report.flash, compiled.report.ram
         assert flash.code is not None
         assert flash.total is not None
@@ -158,7 +158,7 @@ def kernel_figures(board: str) -> Iterator[KernelFigure]:
     for packing in CODECS:
         graph = layers(packing)
         nodes = {node.name: node for node in graph.nodes}
-        with _profiled(graph, board, packing) as (_, profile):
+        with profiled(graph, board, packing=packing) as (_, profile):
             for layer in profile.layers:
                 node = nodes[layer.name]
                 yield KernelFigure(
@@ -173,12 +173,13 @@ def kernel_figures(board: str) -> Iterator[KernelFigure]:
 
 
 @contextmanager
-def _profiled(
-    graph: Graph, board: str, packing: str = "auto"
+def profiled(
+    graph: Graph, board: str, **options: Any
 ) -> Iterator[tuple[codeq_compile.Compiled, Profile]]:
+    """A graph, compiled with these options of `codeq_compile.compile`, and run once."""
     with tempfile.TemporaryDirectory(prefix="codeq-") as name:
         folder = Path(name) / graph.name
-        compiled = codeq_compile.compile(graph, folder, target=board, packing=packing)
+        compiled = codeq_compile.compile(graph, folder, target=board, **options)
         profile = codeq_compile.profile(folder, samples=1)
         assert isinstance(profile, Profile)
         yield compiled, profile

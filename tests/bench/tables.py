@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generated tables of docs/PERFORMANCE.md and of the README, from the figures."""
+"""The generated tables of the README, docs/PERFORMANCE.md and docs/IMPORT.md, from the figures."""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from pathlib import Path
 from codeq_compile import cost, target
 from codeq_compile.report.table import Table, markdown
 from tests.bench import figures
-from tests.bench.figures import Cmsis, CmsisLayer, Figures, NetworkFigure
+from tests.bench.figures import Cmsis, CmsisLayer, Figures, NetworkFigure, Trades
+from tests.networks import benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "PERFORMANCE.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "PERFORMANCE.md", ROOT / "docs" / "IMPORT.md")
 GENERATED = re.compile(r"(<!-- figures: (\w+)[^\n]*-->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
 
 NETWORKS = {
@@ -36,10 +37,12 @@ CORES = {
 CMSIS = {"microbit": "m0", "mps2_an386": "m4", "mps2_an505": "m33", "mps3_an547": "m55"}
 """Boards for which there are totals of CMSIS-NN."""
 SUMMARY = ("microbit", "mps2_an386", "mps3_an547")
+WEIGHTED = ("conv2d", "dwconv2d", "linear")
+"""Kinds of layers with weights."""
 
 
 def write_pages() -> None:
-    """Put the current tables between the marks of both pages."""
+    """Put the current tables between the marks of the pages."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         page.write_text(GENERATED.sub(_replaced, text), encoding="utf-8")
@@ -72,6 +75,16 @@ def generated(name: str) -> str:
             return markdown(_kernels(data))
         case "predictions":
             return markdown(_predictions())
+        case "parts":
+            return markdown(_parts(data))
+        case "loops":
+            return markdown(_loops())
+        case "streams":
+            return markdown(_streams(figures.trades()))
+        case "packings":
+            return markdown(_packings(figures.trades()))
+        case "coarsened":
+            return markdown(_coarsened(figures.trades()))
     raise ValueError(f"no table is called {name}")
 
 
@@ -100,6 +113,120 @@ def _predictions() -> Table:
         rows=tuple(
             (f"{family} {isa}", *(cell(family, isa, core) for core in cores))
             for family, isa in sorted({(family, isa) for family, isa, _ in models})
+        ),
+    )
+
+
+LOOPS = (
+    ("conv2d_sparse", "nonzeros added", "sparse convolution, a weight of 1 or -1 for 16 pixels"),
+    ("conv2d_sparse", "nonzeros multiplied", "the same, any other weight"),
+    ("linear_sparse", "stream bytes by eight", "linear from gaps, a weight that is not 0"),
+    ("dwconv2d_3x3", "outputs by 4 rectified", "depthwise 3x3, an output in stride 1"),
+    ("dwconv2d_3x3", "outputs by 2", "depthwise 3x3, an output in stride 2"),
+    ("add", "elements by table, rectified", "sum of two tensors by a table, an element"),
+)
+"""Inner loops of the Cortex-M4: kernel, trip and what that is."""
+
+
+def _loops() -> Table:
+    """What a trip costs, as the cost model has it."""
+    models = {m.family: m for m in cost.table().models if (m.core, m.isa) == ("cortex-m4", "dsp")}
+    return Table(
+        title="",
+        columns=("loop", "instructions"),
+        rows=tuple((about, f"{models[f].instructions[trip]:.1f}") for f, trip, about in LOOPS),
+    )
+
+
+PARTS = ("first layer", "depthwise", "other weights", "the rest")
+
+
+def _parts(data: Figures) -> Table:
+    """Millions of instructions of sparse networks on the M4, by kind of layer, and the goal."""
+    lines = []
+    for network in NETWORKS:
+        for variant in ("sparse4", "ternary"):
+            figure = data.network("mps2_an386", network, variant)
+            assert figure is not None
+            kinds = {node.name: node.op.kind for node in benchmark(network, variant).nodes}
+            first, *weighted = (n for n, kind in kinds.items() if kind in WEIGHTED)
+            depthwise = [name for name in weighted if kinds[name] == "dwconv2d"]
+            other = [name for name in weighted if kinds[name] != "dwconv2d"]
+            sums = [sum(figure.layers[n] for n in names) for names in ([first], depthwise, other)]
+            sums += [figure.instructions - sum(sums), figure.instructions]
+            cells = (_millions(each) if each else "-" for each in sums)
+            goal = figures.goals()["mps2_an386"][variant][network]
+            lines.append((NETWORKS[network], VARIANTS[variant], *cells, f"{goal:g}"))
+    return Table(title="", columns=("network", "weights", *PARTS, "all", "goal"), rows=tuple(lines))
+
+
+def _streams(trades: Trades) -> Table:
+    """RAM, instructions and flash of networks with and without streams, inputs in the arena."""
+    return Table(
+        title="",
+        columns=(
+            *("network", "weights", "options", "RAM", "millions of instructions"),
+            *("flash", "of it code", "streams"),
+        ),
+        rows=tuple(
+            (
+                NETWORKS[each.network],
+                VARIANTS[each.variant],
+                f"`{each.options}`" if each.options else "",
+                _count(each.ram),
+                _millions(each.instructions),
+                _count(each.flash),
+                _count(each.code),
+                "; ".join(each.streams),
+            )
+            for each in trades.streams
+        ),
+    )
+
+
+def _packings(trades: Trades) -> Table:
+    """Flash and instructions of models in the three packings that choose for themselves."""
+    found = {(each.model, each.board, each.packing): each for each in trades.packings}
+    asked = list(dict.fromkeys(each.packing for each in trades.packings))
+    return Table(
+        title="",
+        columns=(
+            *("model", "core"),
+            *(f"flash, `{packing}`" for packing in asked),
+            *(f"instructions, `{packing}`" for packing in asked),
+        ),
+        rows=tuple(
+            (
+                model,
+                CORES[board],
+                *(_count(found[model, board, packing].flash) for packing in asked),
+                *(_count(found[model, board, packing].instructions) for packing in asked),
+            )
+            for model, board in dict.fromkeys((each.model, each.board) for each in found.values())
+        ),
+    )
+
+
+def _coarsened(trades: Trades) -> Table:
+    """Bytes and answers of models with fewer bits."""
+    return Table(
+        title="",
+        columns=(
+            *("model", "asked for", "weights and tables", "samples"),
+            *("accuracy", "answers as before"),
+        ),
+        rows=tuple(
+            (
+                each.model,
+                "as imported"
+                if each.limit is None
+                else each.limit + (", `--packing small`" if each.packing == "small" else ""),
+                _count(each.bytes),
+                _count(each.samples),
+                f"{each.accuracy:.1%}",
+                "" if each.limit is None else f"{each.same_answer:.1%}",
+            )
+            for each in trades.coarsened
         ),
     )
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stored figures are those of the kernels as they are, and of the networks as they were."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from codeq_compile.build import firmware, tools
 from codeq_compile.ir import serial
 from codeq_compile.kernels import rows
 from codeq_compile.packing import CODECS
-from tests.bench import figures, kernels, tables
+from tests.bench import figures, kernels, tables, trades
 from tests.boards import EMULATED, found
 from tests.networks import NETWORKS, VARIANTS, benchmark
 
@@ -36,6 +37,18 @@ def test_the_figures_of_networks_are_current(board: str) -> None:
     with kernels.compiled_by("gcc"):
         for each in kernels.network_figures("gcc", [board], ["kws"], VARIANTS):
             assert FIGURES.network(board, "kws", each.variant) == each
+
+
+@pytest.mark.slow
+@pytest.mark.qemu
+def test_the_price_of_ram_is_current() -> None:
+    """Who saves RAM for it must get the instructions that the page states."""
+    _same_tools()
+
+    with kernels.compiled_by("gcc"):
+        measured = tuple(islice(trades.streams(), 2))
+
+    assert figures.trades().streams[:2] == measured
 
 
 @pytest.mark.slow
