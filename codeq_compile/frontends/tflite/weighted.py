@@ -222,6 +222,8 @@ def _bias(layer: Layer, position: int = _BIAS) -> Array | None:
     if not layer.has_input(position):
         return None
     tensor = layer.tensor(position)
+    if tensor.kind is ElementType.INT64:
+        raise Refusal(f"its bias is {tensor}, as beside int16 activations: quantize those to int8")
     if tensor.kind is not ElementType.INT32:
         raise Refusal(f"its bias is {tensor}, and int32 is due")
     return layer.constant(position, "biases").astype(np.int32).reshape(-1)

@@ -314,6 +314,10 @@ def refused(change: str) -> tuple[File, int, int]:
             file, x, y = linear(codes)
             file.graph.tensors[2].type = 0
             return file, x, y
+        case "long bias":
+            file, x, y = linear(codes)
+            file.graph.operators[0].inputs[2] = file.constant(np.zeros(2, np.int64))
+            return file, x, y
         case "shuffled":
             file, x, y = linear(codes)
             file.graph.operators[0].builtinOptions.weightsFormat = 1
@@ -342,6 +346,7 @@ def refused(change: str) -> tuple[File, int, int]:
         ("nan scale", "every weight scale must be positive"),
         ("zero point", "zero point"),
         ("float bias", "its bias is float32"),
+        ("long bias", "beside int16 activations: quantize those to int8"),
         ("shuffled", "shuffled"),
         ("empty", "weights have the shape [2, 0]"),
         ("rows", "cannot be cut into rows of 3"),
