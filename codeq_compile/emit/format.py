@@ -201,8 +201,16 @@ def rows(data: Array, c_type: str, indent: int = 1) -> list[str]:
 
 
 def fields(values: Mapping[str, Value]) -> list[str]:
-    """Lines of a designated initialiser, one field a line, laid out as clang-format would."""
-    return [line for name, value in values.items() for line in _field(name, value)]
+    """Lines of a designated initialiser, one field a line, laid out as clang-format would.
+
+    A structure of zeros is left out: C makes it one.
+    """
+    named = {name: value for name, value in values.items() if not _is_blank(value)}
+    return [line for name, value in named.items() for line in _field(name, value)]
+
+
+def _is_blank(value: Value) -> bool:
+    return isinstance(value, Mapping) and all(item == "0" for item in value.values())
 
 
 def _field(name: str, value: Value) -> list[str]:

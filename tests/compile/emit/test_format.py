@@ -119,3 +119,11 @@ def test_long_names_keep_their_ends() -> None:
     assert 30 == len(clipped)
     assert clipped.startswith("encoder.")
     assert clipped.endswith("ion.out")
+
+
+def test_a_structure_of_zeros_is_left_out() -> None:
+    """Every dense layer would show the empty fields of the sparse ones."""
+    values: dict[str, c.Value] = {"cut": {"rows": "0", "ones": "0"}, "weights": {"levels": "NULL"}}
+
+    assert ["    .weights = {.levels = NULL},"] == c.fields(values)
+    assert ["    .cut = {.rows = 0, .ones = 1},"] == c.fields({"cut": {"rows": "0", "ones": "1"}})

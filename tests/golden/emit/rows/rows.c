@@ -42,8 +42,6 @@ static const struct cq_conv2d_params l01_first = {
     .pad = {1, 1},
     .groups = 1,
     .tile = 8,
-    .sparse =
-        {.rows = 0, .columns = 0, .kept = 0, .ones = 0, .twos = 0, .others = 0, .is_split = 0},
     .in_zero = -3,
     .weights = {.data = rows_l01_weights, .levels = NULL, .bytes = 36, .gap = 0, .run_bits = 0},
     .requant = {.bias = rows_l01_bias,
@@ -67,8 +65,6 @@ static const struct cq_conv2d_params l01 = {
     .pad = {0, 1},
     .groups = 1,
     .tile = 8,
-    .sparse =
-        {.rows = 0, .columns = 0, .kept = 0, .ones = 0, .twos = 0, .others = 0, .is_split = 0},
     .in_zero = -3,
     .weights = {.data = rows_l01_weights, .levels = NULL, .bytes = 36, .gap = 0, .run_bits = 0},
     .requant = {.bias = rows_l01_bias,
@@ -92,8 +88,6 @@ static const struct cq_conv2d_params l01_last = {
     .pad = {0, 1},
     .groups = 1,
     .tile = 8,
-    .sparse =
-        {.rows = 0, .columns = 0, .kept = 0, .ones = 0, .twos = 0, .others = 0, .is_split = 0},
     .in_zero = -3,
     .weights = {.data = rows_l01_weights, .levels = NULL, .bytes = 36, .gap = 0, .run_bits = 0},
     .requant = {.bias = rows_l01_bias,
