@@ -2,7 +2,8 @@
 """The commands `codeq demo` and `codeq train`: a progress bar, then the library and its report."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -265,7 +266,7 @@ def _run(
         precision=precision,
         fabric=fabric,
     )
-    with Bar(recipe, silent=not fabric.is_global_zero) as bar:
+    with _stoppable(run), Bar(recipe, silent=not fabric.is_global_zero) as bar:
         trained = recipes.train(recipe, seed=seed, on_progress=bar.advance, run=run)
         if not fabric.is_global_zero:
             return
@@ -286,6 +287,19 @@ def _run(
     compared = sum(check.bytes_compared for check in report.checks)
     click.echo(f"{differing} differing bytes of {compared} compared")
     click.echo(f"{output} holds the library; {time.monotonic() - started:.0f} s in all")
+
+
+@contextmanager
+def _stoppable(run: Run) -> Iterator[None]:
+    """Say on Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.directory is not None and any(run.directory.glob("*.pt")):
+            click.echo(
+                f"stopped: --resume goes on from the last epoch in {run.directory}", err=True
+            )
+        raise
 
 
 def _limited(recipe: Recipe, given: Mapping[str, int], target: str) -> Recipe:

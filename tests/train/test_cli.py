@@ -61,6 +61,27 @@ def test_training_prints_progress_and_report(clips: Path) -> None:
     assert (clips / "kws" / "report.txt").read_text() in result.stdout
 
 
+def test_who_stops_a_training_is_told_how_it_goes_on(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours are lost where nobody knows of the checkpoints."""
+    checkpoints = clips / "kws.training"
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", interrupted)
+    arguments = ("train", "kws", "--data", clips, "-o", clips / "kws", "--target", "host")
+    early = codeq(*arguments)
+    checkpoints.mkdir()
+    (checkpoints / "float.pt").touch()
+    late = codeq(*arguments)
+
+    assert [130, 130] == [early.exit_code, late.exit_code]
+    assert "--resume" not in early.stderr
+    assert f"--resume goes on from the last epoch in {checkpoints}" in late.stderr
+
+
 @pytest.mark.slow
 def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
     """Scripts parse it; progress must not get in between."""
