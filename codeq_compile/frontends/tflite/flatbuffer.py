@@ -51,7 +51,7 @@ class Buffer:
 
     def root(self, identifier: bytes) -> "Table":
         """The file's first table, if the file carries the identifier."""
-        if self.bytes_at(4, 4) != identifier:
+        if self.data[4:8] != identifier:
             raise Damaged(f"the file identifier {identifier.decode()} is missing at byte 4")
         return self.table(0)
 

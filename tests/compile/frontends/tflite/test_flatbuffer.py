@@ -65,7 +65,7 @@ def test_vectors_strings_and_tables_are_followed() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "byte 8 of a file of 0 bytes"),
+        (b"", "identifier TEST"),
         (b"\x08\0\0\0XXXX", "identifier TEST"),
         (b"\xff\xff\xff\xffTEST", "leads to byte"),
         (one_table(struct.pack("<I", 1 << 31), (4,)), "leads to byte"),
