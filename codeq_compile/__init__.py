@@ -109,6 +109,7 @@ def compile(
     *,
     target: str,
     name: str | None = None,
+    rename: Mapping[str, str] | None = None,
     packing: str | None = None,
     lossless: bool = True,
     flash: int | None = None,
@@ -133,6 +134,8 @@ def compile(
         A folder of `targets/`.
     name : str, optional
         Prefix of every symbol and file; default: the model's own name.
+    rename : mapping of str to str, optional
+        Other names for inputs and outputs, whose parameters and macros are called after them.
     packing : str, optional
         ``"auto"``: few bytes for each layer; ``"fast"``: up to twice as many where they are read
         faster, more RAM; ``"small"``: the fewest, read slowest, with prefix codes; or one codec.
@@ -179,7 +182,8 @@ def compile(
     limits = Budgets(flash=flash, weights=weights, ram=ram)
     board = _load_target(target)
     placement = places.parse(place, board)
-    source = _named(model if isinstance(model, Graph) else load(model, kernels=kernels), name)
+    graph = model if isinstance(model, Graph) else load(model, kernels=kernels)
+    source = _named(graph, name, rename or {})
     flow = passes.flow_for(lossless=lossless, streamed=stream == "auto")
     packing = packing or (AUTO if lossless else DENSE)
     graph = passes.run(source, flow)
@@ -311,12 +315,19 @@ def profile(
     return result
 
 
-def _named(graph: Graph, name: str | None) -> Graph:
-    if name is None:
-        return graph
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f'the name "{name}" is not a lower-case C identifier such as "kws"')
-    return replace(graph, name=name)
+def _named(graph: Graph, name: str | None, rename: Mapping[str, str]) -> Graph:
+    """The graph called so, and with these names for inputs and outputs."""
+    for word in ([name] if name is not None else []) + list(rename.values()):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", word):
+            raise InputError(f'the name "{word}" is not a lower-case C identifier such as "kws"')
+    borders = (*graph.inputs, *graph.outputs)
+    for old, new in rename.items():
+        if old not in borders:
+            known = ", ".join(f'"{border}"' for border in borders)
+            raise InputError(f'there is no input or output "{old}": there are {known}')
+        if new in graph.tensors or list(rename.values()).count(new) > 1:
+            raise InputError(f'"{old}" cannot be called "{new}": another tensor is')
+    return replace(graph.renamed(rename), name=graph.name if name is None else name)
 
 
 def _command(

@@ -233,6 +233,13 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option("--target", "target_name", required=True, metavar="T", help="See `codeq targets`.")
 @click.option("--name", help="Prefix of every symbol and file.  [default: the model's name]")
 @click.option(
+    "--rename",
+    "renamed",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="Another name for an input or output, whose parameter and macros are called after it.",
+)
+@click.option(
     "--packing",
     metavar="P",
     help="auto: short; fast: up to twice as long where that is read faster; small: shortest, read "
@@ -279,6 +286,7 @@ def compile_command(
     output: Path,
     target_name: str,
     name: str | None,
+    renamed: tuple[str, ...],
     packing: str | None,
     lossless: bool,
     flash: int | None,
@@ -300,6 +308,7 @@ def compile_command(
         output,
         target=target_name,
         name=name,
+        rename=dict(map(_renaming, renamed)),
         packing=packing,
         lossless=lossless,
         flash=flash,
@@ -317,6 +326,13 @@ def compile_command(
         return
     _report(output, as_json)
     show(*map(table.explanation_table, found))
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, sign, new = text.rpartition("=")
+    if not sign:
+        raise InputError(f"{text!r} does not say OLD=NEW")
+    return old, new
 
 
 @main.command("coarsen")

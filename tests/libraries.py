@@ -70,22 +70,7 @@ def hostile(seed: int = 0) -> Graph:
 
 def renamed(graph: Graph, names: dict[str, str]) -> Graph:
     """The graph with other names for its tensors, inputs and outputs included."""
-
-    def all_of(tensors: Sequence[str]) -> tuple[str, ...]:
-        return tuple(names.get(tensor, tensor) for tensor in tensors)
-
-    return verify(
-        replace(
-            graph,
-            tensors={names.get(name, name): kind for name, kind in graph.tensors.items()},
-            inputs=all_of(graph.inputs),
-            outputs=all_of(graph.outputs),
-            nodes=tuple(
-                replace(node, inputs=all_of(node.inputs), output=all_of([node.output])[0])
-                for node in graph.nodes
-            ),
-        )
-    )
+    return verify(graph.renamed(names))
 
 
 def rows(seed: int = 0) -> Graph:

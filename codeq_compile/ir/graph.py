@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer graph: immutable, in execution order, one output a node."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,6 +102,35 @@ class Graph:
         tensors = {name: kind for name, kind in self.tensors.items() if name in used}
         constants = {name: array for name, array in self.constants.items() if name in used}
         return replace(self, nodes=nodes, tensors=tensors, constants=constants)
+
+    def renamed(self, names: Mapping[str, str]) -> "Graph":
+        """The same graph with other names for tensors, inputs and outputs included.
+
+        Facts that are called "something of TENSOR" go with them.
+        """
+
+        def called(tensors: Iterable[str]) -> tuple[str, ...]:
+            return tuple(names.get(tensor, tensor) for tensor in tensors)
+
+        facts = {f" of {tensor}": f" of {name}" for tensor, name in names.items()}
+        provenance = {
+            next((key.removesuffix(f) + facts[f] for f in facts if key.endswith(f)), key): text
+            for key, text in self.provenance.items()
+        }
+        return replace(
+            self,
+            tensors=dict(zip(called(self.tensors), self.tensors.values(), strict=True)),
+            constants=dict(zip(called(self.constants), self.constants.values(), strict=True)),
+            inputs=called(self.inputs),
+            outputs=called(self.outputs),
+            nodes=tuple(
+                replace(
+                    node, inputs=called(node.inputs), output=names.get(node.output, node.output)
+                )
+                for node in self.nodes
+            ),
+            provenance=provenance,
+        )
 
     @property
     def is_lowered(self) -> bool:

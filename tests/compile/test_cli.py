@@ -337,6 +337,18 @@ def test_compile_takes_another_name_and_packing(model: Path, tmp_path: Path) -> 
     assert (tmp_path / "x" / "door.c").is_file()
 
 
+def test_compile_takes_other_names_for_inputs_and_outputs(model: Path, tmp_path: Path) -> None:
+    """A retrained model must not change the application."""
+    arguments = ("compile", model, "-o", tmp_path / "x", "--target", "host", "--name", "door")
+
+    renamed, refused = (codeq(*arguments, "--rename", text) for text in ("x0=frames", "frames"))
+
+    assert 0 == renamed.exit_code, renamed.output
+    assert "const int8_t *frames," in (tmp_path / "x" / "door.h").read_text()
+    assert 2 == refused.exit_code
+    assert "'frames' does not say OLD=NEW" in refused.stderr
+
+
 def test_the_json_of_compile_is_the_report(library: Path) -> None:
     """One schema, whoever asks."""
     stored = json.loads((library / "report.json").read_text())

@@ -109,6 +109,36 @@ def test_a_limit_of_flash_brings_them_too(tmp_path: Path) -> None:
     assert "huffman" in {layer.packing for layer in smaller.layers}
 
 
+def test_inputs_and_outputs_are_called_as_the_user_says(tmp_path: Path) -> None:
+    """Converters number them anew at each training, and the application must compile again."""
+    graph, out = small_conv(), tmp_path / "out"
+    rename = {graph.inputs[0]: "mfcc", graph.outputs[0]: "scores"}
+
+    codeq_compile.compile(graph, out, target="host", rename=rename)
+
+    header = (out / "small.h").read_text()
+    assert "small_run(const int8_t *mfcc, int8_t *scores, " in header
+    assert "#define SMALL_MFCC_BYTES" in header
+    assert 0 == codeq_compile.check(out, samples=1).bytes_differing
+
+
+@pytest.mark.parametrize(
+    ("rename", "message"),
+    [
+        ({"x": "y"}, 'no input or output "x": there are "x0", "head.out"'),
+        ({"x0": "MFCC"}, '"MFCC" is not a lower-case C identifier'),
+        ({"head.out": "x0"}, '"head.out" cannot be called "x0"'),
+        ({"head.out": "a", "x0": "a"}, 'cannot be called "a"'),
+    ],
+)
+def test_names_that_cannot_be_are_refused(
+    rename: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    """Two tensors of one name would be one."""
+    with pytest.raises(InputError, match=message):
+        codeq_compile.compile(small_conv(), tmp_path / "out", target="host", rename=rename)
+
+
 def test_too_little_ram_is_told_with_the_bytes_that_would_do(tmp_path: Path) -> None:
     """Whoever has a few bytes less must not be told of the kilobytes of other kernels."""
     found(tools.arm_cc)

@@ -367,19 +367,7 @@ def _renamed(graph: Graph, wanted: list[str]) -> Graph:
         if holder is not None:
             called[holder], holders[called[output]] = called[output], holder
         called[output], holders[name] = name, output
-    return replace(
-        graph,
-        tensors={called[name]: kind for name, kind in graph.tensors.items()},
-        outputs=tuple(called[name] for name in graph.outputs),
-        nodes=tuple(
-            replace(
-                node,
-                inputs=tuple(called[name] for name in node.inputs),
-                output=called[node.output],
-            )
-            for node in graph.nodes
-        ),
-    )
+    return graph.renamed(called)
 
 
 def _operator(building: Building, operator: Operator) -> Converted:

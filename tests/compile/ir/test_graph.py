@@ -6,7 +6,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from codeq_compile.ir import Graph
+from codeq_compile.ir import Graph, verify
+from codeq_compile.ops.mul import Mul
 from codeq_compile.ops.requantize import Requantize
 from codeq_compile.passes.lower import lower
 from tests.graphs import s8
@@ -53,3 +54,19 @@ def test_a_graph_is_lowered_when_all_nodes_are(graph: Graph) -> None:
 
     assert (False, True) == (graph.is_lowered, lowered.is_lowered)
     assert not graph.with_nodes((lowered.nodes[0], *graph.nodes[1:])).is_lowered
+
+
+def test_names_go_with_their_tensors() -> None:
+    """A table that keeps the old name is lost, and so is the order of an image's axes."""
+    builder = GraphBuilder(np.random.default_rng(0))
+    product = builder.add(Mul(), builder.input(s8(4)), builder.constant(s8(4)))
+    before = builder.graph(product)
+    facts = {"axes of x0": "1 2 0", "trainer": "axes of x0"}
+
+    after = dataclasses.replace(before, provenance=facts).renamed({"x0": "image", "c0": "gains"})
+
+    assert (("image",), (product,)) == (after.inputs, after.outputs)
+    assert ("image", "gains") == after.nodes[0].inputs
+    np.testing.assert_array_equal(before.constants["c0"], after.constants["gains"])
+    assert {"axes of image": "1 2 0", "trainer": "axes of x0"} == after.provenance
+    assert before.tensors["x0"] == verify(after).tensors["image"]
