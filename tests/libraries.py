@@ -25,6 +25,7 @@ from codeq_compile.ops.lut import Lut
 from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.reshape import Reshape
 from codeq_compile.ops.softmax import Softmax
+from codeq_compile.passes import flow_for
 from codeq_compile.passes import run as lower
 from codeq_compile.plan import Plan, Streaming, plan
 from codeq_compile.target import load as load_target
@@ -87,10 +88,15 @@ def rows(seed: int = 0) -> Graph:
 
 
 def planned(
-    graph: Graph, target: str = "host", io: Io = "caller", stream: Streaming = "off"
+    graph: Graph,
+    target: str = "host",
+    io: Io = "caller",
+    stream: Streaming = "off",
+    flow: str | None = None,
 ) -> Plan:
-    """The plan of a quantized graph."""
-    return plan(lower(graph), load_target(target), io=io, stream=stream)
+    """The plan of a quantized graph, lowered as `codeq compile` would or by another flow."""
+    lowered = lower(graph, flow or flow_for(streamed=stream != "off"))
+    return plan(lowered, load_target(target), io=io, stream=stream)
 
 
 def emitted(
@@ -101,8 +107,13 @@ def emitted(
     stream: Streaming = "off",
 ) -> Manifest:
     """Emit a library as `codeq compile` would."""
-    command = f"codeq compile {graph.name}.cq --target {target}"
-    return emit(planned(graph, target, io, stream), directory, source=graph, command=command)
+    return emit(
+        planned(graph, target, io, stream),
+        directory,
+        source=graph,
+        command=f"codeq compile {graph.name}.cq --target {target}",
+        flow=flow_for(streamed=stream != "off"),
+    )
 
 
 def c_files(directory: Path) -> list[Path]:

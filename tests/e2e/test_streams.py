@@ -14,6 +14,7 @@ from codeq_compile.check import check
 from codeq_compile.emit import emit
 from codeq_compile.ir import Graph
 from codeq_compile.memory import Io
+from codeq_compile.passes import flow_for
 from codeq_compile.plan import plan, scratch_in, with_streams
 from codeq_compile.target import load
 from tests.boards import each, found
@@ -34,13 +35,15 @@ def test_any_stream_gives_the_integers_of_the_simulation(
     target: str, graph: Graph, io: Io, data: st.DataObject
 ) -> None:
     """Any layers, any number of rows, kernels of every kind: every row of every layer is right."""
-    plain = planned(graph, target, io)
+    flow = flow_for(streamed=True)
+    plain = planned(graph, target, io, flow=flow)
     stream = data.draw(streams(plain.graph))
     if scratch_in(plain, stream) is None:
         return  # a kernel refuses, and the stream is never chosen
     with tempfile.TemporaryDirectory() as name:
         library = Path(name) / "library"
-        emit(with_streams(plain, [stream]), library, source=graph, command="codeq compile")
+        streamed = with_streams(plain, [stream])
+        emit(streamed, library, source=graph, command="codeq compile", flow=flow)
 
         assert 0 == check(library, ["host"], samples=2).bytes_differing
 

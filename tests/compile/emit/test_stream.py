@@ -14,6 +14,7 @@ from codeq_compile.emit.layers import layer_text
 from codeq_compile.emit.names import Names, choose
 from codeq_compile.ir import Graph
 from codeq_compile.memory.streams import row_bytes
+from codeq_compile.passes import flow_for
 from codeq_compile.plan import Plan, with_streams
 from tests.libraries import planned, rows
 from tests.strategies import images, streams
@@ -66,7 +67,7 @@ def found(lines: list[str]) -> Iterator[tuple[str, int, int]]:
 @given(images(), st.data())
 def test_loops_execute_the_plan(graph: Graph, data: st.DataObject) -> None:
     """A loop with a turn too many, or a step too wide, writes beside its window."""
-    plain = planned(graph)
+    plain = planned(graph, flow=flow_for(streamed=True))
     plan = with_streams(plain, [data.draw(streams(plain.graph))])
     names = choose(plan)
 
