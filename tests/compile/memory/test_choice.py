@@ -17,6 +17,7 @@ from codeq_compile.ops.maxpool2d import MaxPool2D
 from tests.graphs import s8
 from tests.strategies import GraphBuilder, images
 
+STREAMED = passes.flow_for(streamed=True)
 SAME = MaxPool2D(kernel=(3, 3), stride=(1, 1), padding=(1, 1, 1, 1))
 HALVE = MaxPool2D(kernel=(2, 2), stride=(2, 2))
 
@@ -44,7 +45,7 @@ def graph(rng: np.random.Generator) -> Graph:
         x = builder.add(SAME, x, name=name)
     for name in ("halve", "again"):
         x = builder.add(HALVE, x, name=name)
-    return passes.run(builder.graph(x))
+    return passes.run(builder.graph(x), STREAMED)
 
 
 def test_no_other_single_stream_needs_less(graph: Graph) -> None:
@@ -85,7 +86,7 @@ def test_layers_stay_whole_where_little_is_saved(rng: np.random.Generator) -> No
     builder = GraphBuilder(rng)
     # the input and the output themselves are most of it
     x = builder.add(SAME, builder.input(s8(12, 4, 1)), name="a")
-    graph = passes.run(builder.graph(builder.add(SAME, x, name="b")))
+    graph = passes.run(builder.graph(builder.add(SAME, x, name="b")), STREAMED)
 
     assert () == chosen(graph)
 
@@ -104,7 +105,7 @@ def test_a_kernel_that_cannot_compute_rows_stays_out(graph: Graph) -> None:
 @given(images())
 def test_streams_are_disjoint_and_save_what_they_are_for(graph: Graph) -> None:
     """A layer that is executed twice, or for nothing, is time lost."""
-    graph = passes.run(graph)
+    graph = passes.run(graph, STREAMED)
 
     streams = chosen(graph)
 

@@ -24,6 +24,7 @@ from codeq_compile.simulate import simulate, trace
 from tests.graphs import s8
 from tests.strategies import GraphBuilder, images, streams
 
+STREAMED = passes.flow_for(streamed=True)
 SAME = MaxPool2D(kernel=(3, 3), stride=(1, 1), padding=(1, 1, 1, 1))
 
 
@@ -41,7 +42,7 @@ def chain(rng: np.random.Generator) -> Graph:
 @given(images(), st.data())
 def test_rows_alone_are_the_same_rows_of_the_whole(graph: Graph, data: st.DataObject) -> None:
     """All of it rests on this: the padding that is left, the rows that a window meets."""
-    graph = passes.run(graph)
+    graph = passes.run(graph, STREAMED)
     node = data.draw(st.sampled_from(graph.nodes))
     height = graph.output_type(node).shape[0]
     first = data.draw(st.integers(0, height - 1))
@@ -67,7 +68,7 @@ def test_every_row_is_computed_once_and_after_what_it_reads(
     graph: Graph, data: st.DataObject
 ) -> None:
     """A row too few is garbage, a row too many is time, a row too early reads garbage."""
-    graph = passes.run(graph)
+    graph = passes.run(graph, STREAMED)
     stream = data.draw(streams(graph))
     nodes = {node.name: node for node in graph.nodes[stream.first : stream.last + 1]}
     made = {node.output: 0 for node in nodes.values()}
@@ -84,7 +85,7 @@ def test_every_row_is_computed_once_and_after_what_it_reads(
 
 def test_a_layer_asks_for_what_it_reads(chain: Graph) -> None:
     """Rows are made as late as possible, so that few are alive."""
-    calls = schedule(passes.run(chain), 0, 1, 1).calls
+    calls = schedule(passes.run(chain, STREAMED), 0, 1, 1).calls
 
     assert [
         Call(layer="a", rows=(0, 1), reads=((0, 2),)),
@@ -97,7 +98,7 @@ def test_a_layer_asks_for_what_it_reads(chain: Graph) -> None:
 
 def test_windows_hold_the_rows_that_are_still_read(chain: Graph) -> None:
     """Three rows each, and one or two more where more rows are made at a time."""
-    graph = passes.run(chain)
+    graph = passes.run(chain, STREAMED)
     for rows, expected in ((1, 3), (2, 4), (8, 8)):
         stream = schedule(graph, 0, 2, rows)
         placed = place_stream(graph, stream, roots_of(graph, [stream]))
@@ -111,7 +112,7 @@ def test_rows_slide_only_as_far_as_nobody_reads_them(rng: np.random.Generator) -
     builder = GraphBuilder(rng)
     a = builder.add(SAME, builder.input(s8(9, 4, 2)), name="a")
     c = builder.add(SAME, builder.add(SAME, a, name="b"), name="c")
-    graph = passes.run(builder.graph(builder.add(Add(), c, a, name="sum")))
+    graph = passes.run(builder.graph(builder.add(Add(), c, a, name="sum")), STREAMED)
     stream = schedule(graph, 0, 3, 1)
     roots = {name: name for name in graph.tensors}
 
@@ -125,7 +126,7 @@ def test_rows_slide_only_as_far_as_nobody_reads_them(rng: np.random.Generator) -
 
 def test_what_is_read_outside_stands_whole(chain: Graph) -> None:
     """A window has lost its first rows when the stream ends."""
-    graph = passes.run(chain)
+    graph = passes.run(chain, STREAMED)
     stream = schedule(graph, 0, 1, 1)
 
     placed = place_stream(graph, stream, roots_of(graph, [stream]))
@@ -141,7 +142,7 @@ def test_what_needs_the_whole_image_is_not_computed_in_rows(rng: np.random.Gener
     builder = GraphBuilder(rng)
     x = builder.input(s8(4, 4, 2))
     builder.add(MaxPool2D(kernel=(1, 1), stride=(1, 1), padding=(1, 0, 0, 0)), x, name="border")
-    (node,) = (graph := passes.run(builder.graph())).nodes
+    (node,) = (graph := passes.run(builder.graph(), STREAMED)).nodes
 
     assert banded(graph, node, (0, 1)) is None
     assert simulate(graph, random_inputs(graph, 1, 0))["border.out"].shape == (1, 5, 4, 2)
