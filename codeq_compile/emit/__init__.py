@@ -98,7 +98,8 @@ def staging(directory: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        `directory` is not empty and not an emitted library, or the current folder stands in it.
+        `directory` is not empty and not an emitted library, the current folder stands in it, or it
+        cannot be written.
     """
     directory = directory.resolve()  # "." has no parent to stage in, and a link stays a link
     if Path.cwd().is_relative_to(directory):
@@ -110,8 +111,11 @@ def staging(directory: Path) -> Iterator[Path]:
         raise InputError(
             f"{directory} exists and is not an emitted library: choose another folder, or remove it"
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        raise InputError(f"cannot write {directory}: {error.strerror}") from error
     try:
         # mkdtemp makes it private; a library is as readable as any other folder
         folder.chmod(0o777 & ~_umask())

@@ -357,6 +357,14 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     assert ["thesis.tex"] == [path.name for path in tmp_path.iterdir()]
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """Not the hidden one beside it, which nobody has asked for."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(InputError, match=r"cannot write .*/file/library: File exists"):
+        emitted(small_conv(), tmp_path / "file" / "library")
+
+
 def test_the_current_folder_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
