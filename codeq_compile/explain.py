@@ -145,6 +145,8 @@ def _priced(
 def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, best: Kernel) -> str:
     if kernel == layer.kernel:
         return CHOSEN
+    if packed == layer.packed and kernel.isa == best.isa != layer.kernel.isa:
+        return f"{layer.kernel.isa} makes the arena smaller"
     if kernel != best:
         if kernel.isa != best.isa:
             return f"{best.isa} comes before {kernel.isa}"

@@ -14,7 +14,7 @@ from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import CArray, c_arrays
 from codeq_compile.ir.types import Packed
-from codeq_compile.kernels import Kernel, select
+from codeq_compile.kernels import Kernel, select, serving
 from codeq_compile.memory import Io, MemoryPlan, Stream, choose_streams, plan_memory
 from codeq_compile.memory.choice import WORTH
 from codeq_compile.memory.streams import Banded, Call, banded, distinct_bands
@@ -38,6 +38,8 @@ _NARROW = {AUTO: 15 / 16, FAST: 0.8}
 
 Less would not pay for the instructions, nor for a kernel that no other layer may need.
 """
+_LITTLE = 1.125
+"""What slower kernels of less scratch may cost in instructions of the network, unasked."""
 
 Streaming = Literal["off", "auto"]
 """Whether layers are executed some rows at a time: never, or where the arena becomes smaller."""
@@ -264,9 +266,11 @@ def plan(
     plain = _plan(graph, target, packing, layers, io)
     # speed was asked for, or what it takes is there
     is_roomy = packing == FAST if ram is None else plain.ram_bytes <= ram
-    smallest = plain if is_roomy else _in_place(plain)
+    smallest = plain if is_roomy else _in_place(_lean(plain, _LITTLE))
     if stream == "auto":
         smallest = _flowing(plain, smallest, ram)
+    if ram is not None and smallest.ram_bytes > ram:
+        smallest = _lean(smallest, None)
     for extra in (_extra_bytes(smallest, ram), 0):
         roomy = _replan(smallest, _layers_with_room(smallest, extra))
         if roomy.arena_bytes <= smallest.arena_bytes + extra:
@@ -312,6 +316,44 @@ def _flash_bytes(layer: Layer) -> int:
 
 def _weights(layer: Layer) -> int:
     return layer.node.weights.codes.size if layer.node.weights is not None else 0
+
+
+def _lean(plan: Plan, dearest: float | None) -> Plan:
+    """Layers take kernels that need less scratch, each if that makes the arena smaller.
+
+    Where the network's instructions would be more than `dearest` times as many they do not.
+    """
+
+    def is_cheap(trial: Plan) -> bool:
+        before, after = plan.instructions, trial.instructions
+        return before is not None and after is not None and after <= (dearest or 0) * before
+
+    best = plan
+    for layer in sorted(plan.layers, key=lambda layer: -layer.scratch_bytes):
+        leaner = _leanest(plan, layer)
+        if leaner is layer:
+            continue
+        trial = _replan(best, (leaner if e.index == layer.index else e for e in best.layers))
+        is_shorter = trial.arena_bytes <= WORTH * best.arena_bytes
+        if is_shorter and (dearest is None or is_cheap(trial)):
+            best = trial
+    return best
+
+
+def _leanest(plan: Plan, layer: Layer) -> Layer:
+    """The layer with the kernel of the least scratch, if its own is much of the arena."""
+
+    def scratch(kernel: Kernel) -> int:
+        node = _served(layer.node, kernel)
+        return _scratch_bytes(plan.graph, node, kernel, layer.packed, layer.calls)
+
+    node = layer.node
+    if layer.scratch_bytes <= (1 - WORTH) * plan.arena_bytes:
+        return layer
+    kernel = min(serving(node.op, node.params, layer.packed, plan.target), key=scratch)
+    if kernel == layer.kernel:
+        return layer
+    return replace(layer, node=_served(node, kernel), kernel=kernel, scratch_bytes=scratch(kernel))
 
 
 def _in_place(plan: Plan) -> Plan:
