@@ -133,13 +133,10 @@ class AvgPool2D(Op[AvgPool2DParams]):
         isa: str,
     ) -> Trips:
         windows = Windows.of(inputs[0], self.kernel, self.stride, padding=self.padding)
-        if isa == "dsp":
-            is_clamped = self.clamp != (-128, 127)
-            return {
-                **windows.pooled_in_runs(output.shape[2], LANE_PIXELS),
-                "outputs clamped": output.elements * is_clamped,
-            }
-        return windows.pooled(output.shape[2], 4 if isa == "mve" else 1)
+        return {
+            **windows.pooled_in_runs(output.shape[2], LANE_PIXELS if isa == "dsp" else 0),
+            "outputs clamped": output.elements * (self.clamp != (-128, 127)),
+        }
 
     def output_range(
         self,

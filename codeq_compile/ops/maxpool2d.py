@@ -129,13 +129,19 @@ class MaxPool2D(Op[MaxPool2DParams]):
         windows = Windows.of(
             inputs[0], self.kernel, self.stride, self.dilation, padding=self.padding
         )
+        channels = output.shape[2]
+        if isa == "mve":
+            return windows.pooled(channels, 16)
         if isa == "dsp":
-            is_clamped = self.clamp != (-128, 127)
             return {
-                **windows.pooled_in_runs(output.shape[2]),
-                "outputs clamped": output.elements * is_clamped,
+                **windows.pooled_in_runs(channels, windows.taps),
+                "outputs clamped": output.elements * (self.clamp != (-128, 127)),
             }
-        return windows.pooled(output.shape[2], 16 if isa == "mve" else 1)
+        return {
+            **windows.pooled(channels, channels),
+            "channels of taps": windows.taps_inside * channels,
+            "outputs clamped": output.elements * (self.clamp[1] < 127),
+        }
 
     def output_range(
         self,

@@ -539,13 +539,13 @@ class Windows:
             "outputs": self.pixels * channels,
         }
 
-    def pooled_in_runs(self, channels: int, most: int | None = None) -> Trips:
-        """Windows side by side, eight channels at a time: runtime_c/src/pool_dsp.h.
+    def pooled_in_runs(self, channels: int, most: int) -> Trips:
+        """Windows side by side, eight channels at a time or one by one: runtime_c/src/pool.h.
 
         Parameters
         ----------
         channels : int
-        most : int, optional
+        most : int
             Taps of a window beyond which its channels are reduced one by one, as fewer than four
             channels are.
         """
@@ -554,19 +554,20 @@ class Windows:
             rows, columns, kernel = columns, rows, self.kernel[0]
         whole = int((columns == kernel).sum())
         runs = len(rows) * (len(columns) - whole + (whole > 0))
-        blocks = ceil(channels, 8)
         taps = np.outer(rows, columns)
         rows_of_taps = np.outer(rows, columns > 0)
-        are_alone = np.full(taps.shape, channels < 4) | (taps > (most or self.taps))
-        have_two = (columns == 2) & ~are_alone
-        have_more = (columns != 2) & ~are_alone
-        alone = channels if channels < 4 else 8 * blocks
+        are_alone = (taps > most) | (channels < 4)
+        have_more = ~are_alone & (columns != 2) & (columns != 3)
+        blocks = 0 if most == 0 or channels < 4 else ceil(channels, 8)
+        alone = 8 * blocks or channels
         return {
             "rows": len(rows),
             "runs": runs,
             "blocks": runs * blocks,
+            "channels alone": runs * channels * (blocks == 0),
             "windows": int((~are_alone).sum()) * blocks,
-            "rows of two taps": int(rows_of_taps[have_two].sum()) * blocks,
+            "rows of two taps": int(rows_of_taps[~are_alone & (columns == 2)].sum()) * blocks,
+            "rows of three taps": int(rows_of_taps[~are_alone & (columns == 3)].sum()) * blocks,
             "rows of taps": int(rows_of_taps[have_more].sum()) * blocks,
             "taps": int(taps[have_more].sum()) * blocks,
             "windows alone": int(are_alone.sum()) * alone,

@@ -16,14 +16,14 @@ from tests.graphs import Case, grid, lowered, one_op_graph, s8
 from tests.runtime.matrix import Job
 
 
-def check(runtime: Any, op: Op[Any], samples: Array) -> None:
+def check(runtime: Any, op: Op[Any], samples: Array, isa: str = "dsp") -> None:
     """The kernel against the golden, on samples of one shape."""
     shape = samples.shape[1:]
     x = s8(*shape, zero_point=0)
     graph = lowered(one_op_graph(op, [x], x.grid if op.kind == "avgpool2d" else grid(0.05, 0)))
     inputs = (samples.astype(np.int8),)
     job = Job(
-        kernel=Kernel(family=op.kind, act="s8", isa="dsp"),
+        kernel=Kernel(family=op.kind, act="s8", isa=isa),
         case=Case(name=f"{shape}", op=op, inputs=(x,)),
         graph=graph,
         packed=None,
@@ -42,7 +42,7 @@ def full(*shape: int) -> Array:
     return np.stack([np.full(shape, -128), np.full(shape, 127), np.broadcast_to(mixed, shape)])
 
 
-@pytest.mark.parametrize("pixels", [255, 256, 257, 512, 700])
+@pytest.mark.parametrize("pixels", [255, 256, 257, 512, 700, 2047, 2048])
 def test_a_full_lane_is_emptied_in_time(runtime, pixels):
     """257 times -128 is more than int16 holds: a mean of black images would turn white."""
     for channels in (3, 4, 6, 9):
@@ -51,7 +51,7 @@ def test_a_full_lane_is_emptied_in_time(runtime, pixels):
     check(runtime, AvgPool2D(kernel=(2, pixels), stride=(1, 1)), full(3, pixels + 1, 8))
 
 
-@pytest.mark.parametrize("pixels", [1, 2, 3, 4, 6, 9, 15, 16, 25, 255, 256])
+@pytest.mark.parametrize("pixels", [1, 2, 3, 4, 6, 9, 15, 16, 25, 255, 256, 257, 2046, 2047, 2048])
 def test_the_mean_of_every_sum_is_rounded_like_the_quotient(runtime, pixels):
     """The kernel multiplies by a reciprocal: a tie that it misses is a pixel that is off by one."""
     # sums from both ends, around zero and at ties, where only the count is large
@@ -64,4 +64,6 @@ def test_the_mean_of_every_sum_is_rounded_like_the_quotient(runtime, pixels):
     window = least[:, None] + (np.arange(pixels)[:, None] < (sums - least * pixels)[:, None])
 
     assert np.array_equal(sums, window.sum(axis=1))
-    check(runtime, AvgPool2D(kernel=(1, pixels), stride=(1, pixels)), window.reshape(1, 1, -1, 8))
+    for isa in ("ref", "dsp"):
+        op = AvgPool2D(kernel=(1, pixels), stride=(1, pixels))
+        check(runtime, op, window.reshape(1, 1, -1, 8), isa)

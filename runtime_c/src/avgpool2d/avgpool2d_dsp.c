@@ -1,34 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Average pooling, eight channels at a time, with a product in place of a division. */
-#include <codeq/avgpool2d.h>
-
-#include "../pool_dsp.h"
 #include "../requant_dsp.h"
+#include "body.h"
 
 #define CQ_LANE_PIXELS 256 /* int8 values whose sum is an int16, whatever they are */
 
-/* Windows of any size.  C rounds a quotient toward zero [N2.7], which half prepares. */
-CQ_SELDOM static void cq_avgpool2d_one(const struct cq_pool_run *run, int32_t c)
-{
-    const int32_t count = run->rows * run->columns;
-    for (int32_t i = 0; i < run->windows; ++i) {
-        const int8_t *row = run->in + i * run->step + c;
-        int32_t sum = 0;
-        for (int32_t y = 0; y < run->rows; ++y, row += run->row_step) {
-            for (int32_t x = 0; x < run->columns; ++x) {
-                sum += row[x * run->pixel];
-            }
-        }
-        const int32_t half = sum > 0 ? count / 2 : -(count / 2);
-        run->out[i * run->channels + c] = (int8_t)((sum + half) / count);
-    }
-}
-
-/*
- * 128 + sum / count, rounded: sum * 4 * reciprocal / 2^32, half up.  The reciprocal is the next
- * number above 2^30 / count: with it a tie exceeds its half, away from zero, and as |sum| is at
- * most 128 * count, nothing else reaches one while count < 2^11.
- */
+/* 128 + cq_mean_of(). */
 static inline uint32_t cq_avgpool2d_mean(int32_t sum, int32_t reciprocal)
 {
     return (uint32_t)cq_smmlar(sum * 4, reciprocal, 128);
@@ -54,13 +31,11 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_avgpool2d_eight(const struct cq_pool_run
     int8_t *out = run.out + c;
     CQ_ASSERT(count > 0);
     if (count > CQ_LANE_PIXELS) {
-        for (int32_t i = 0; i < 4; ++i) {
-            cq_avgpool2d_one(source, c + i);
-            cq_avgpool2d_one(source, c + second + i);
-        }
+        cq_avgpool2d_each(source, c, c + 4);
+        cq_avgpool2d_each(source, c + second, c + second + 4);
         return;
     }
-    const int32_t reciprocal = (INT32_C(1) << 30) / count + 1;
+    const int32_t reciprocal = cq_reciprocal(count);
     for (int32_t windows = run.windows; windows > 0; --windows) {
         uint32_t even = 0u, odd = 0u, other_even = 0u, other_odd = 0u;
         const int8_t *row = in;
@@ -87,16 +62,9 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_avgpool2d_eight(const struct cq_pool_run
 enum cq_status cq_avgpool2d_s8_dsp(const struct cq_avgpool2d_params *params, const int8_t *in,
                                    int8_t *out, void *scratch)
 {
-    const struct cq_shape size = params->in;
-    const struct cq_pool_axis y = {
-        size.h, params->out.h, params->kernel.h, params->stride.h,
-        1,      params->pad.h, size.w * size.c,
-    };
-    const struct cq_pool_axis x = {
-        size.w, params->out.w, params->kernel.w, params->stride.w, 1, params->pad.w, size.c,
-    };
     (void)scratch;
-    cq_pool_windows(&y, &x, size.c, in, out, cq_avgpool2d_eight, cq_avgpool2d_one);
-    cq_clamp_dsp(out, params->out.h * params->out.w * size.c, params->clamp_min, params->clamp_max);
+    cq_avgpool2d_any(params, in, out, cq_avgpool2d_eight);
+    cq_clamp_dsp(out, params->out.h * params->out.w * params->out.c, params->clamp_min,
+                 params->clamp_max);
     return CQ_OK;
 }

@@ -162,14 +162,18 @@ def test_pooled_windows_form_runs(
 ) -> None:
     """Whole windows side by side are one call: beneath each other where they are one column."""
     windows = Windows.of(s8(*size, 1), (3, 2), (2, 2), padding=padding)
-    wide = windows.pooled_in_runs(12)
-    narrow = windows.pooled_in_runs(3)
+    wide = windows.pooled_in_runs(12, most=windows.taps)
+    narrow = windows.pooled_in_runs(3, most=windows.taps)
     large = windows.pooled_in_runs(12, most=1)
+    alone = windows.pooled_in_runs(12, most=0)
+    in_rows = 2 * wide["rows of two taps"] + 3 * wide["rows of three taps"]
 
     assert (runs, 2 * runs, 2 * windows.pixels) == (wide["runs"], wide["blocks"], wide["windows"])
-    assert 2 * windows.taps_inside == wide["taps"] + 2 * wide["rows of two taps"]
+    assert 2 * windows.taps_inside == wide["taps"] + in_rows
     assert (0, 3 * windows.taps_inside) == (narrow["windows"], narrow["taps alone"])
     assert (0, 16 * windows.taps_inside) == (large["windows"], large["taps alone"])
+    assert (0, 12 * windows.taps_inside) == (alone["windows"], alone["taps alone"])
+    assert (0, 12 * runs) == (alone["blocks"], alone["channels alone"])
 
 
 def test_copies_are_of_words_where_both_ends_stand_at_one() -> None:

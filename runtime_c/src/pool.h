@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop nest of pooling kernels, whose innermost part takes eight channels at a time. */
-#ifndef CODEQ_SRC_POOL_DSP_H
-#define CODEQ_SRC_POOL_DSP_H
+/* The loop nest of pooling kernels: calls of what reduces many windows. */
+#ifndef CODEQ_SRC_POOL_H
+#define CODEQ_SRC_POOL_H
 
 #include <codeq/types.h>
 
@@ -24,6 +24,9 @@ struct cq_pool_run {
     int32_t channels;
 };
 
+/* Channels c..end - 1, one by one. */
+typedef void cq_pool_each_fn(const struct cq_pool_run *run, int32_t c, int32_t end);
+
 /*
  * Four channels from channel c on and four from c + second on.  Where there are at least four they
  * are taken so: the first eight may overlap the next ones, and the halves of fewer than eight
@@ -31,17 +34,12 @@ struct cq_pool_run {
  */
 typedef void cq_pool_eight_fn(const struct cq_pool_run *run, int32_t c, int32_t second);
 
-/* One channel. */
-typedef void cq_pool_one_fn(const struct cq_pool_run *run, int32_t c);
-
-static CQ_INLINE void cq_pool_channels(const struct cq_pool_run *run, cq_pool_eight_fn *eight,
-                                       cq_pool_one_fn *one)
+static CQ_INLINE void cq_pool_channels(const struct cq_pool_run *run, cq_pool_each_fn *each,
+                                       cq_pool_eight_fn *eight)
 {
     const int32_t channels = run->channels;
-    if (channels < 4) {
-        for (int32_t c = 0; c < channels; ++c) {
-            one(run, c);
-        }
+    if (eight == NULL || channels < 4) {
+        each(run, 0, channels);
         return;
     }
     const int32_t second = channels < 8 ? channels - 4 : 4;
@@ -57,10 +55,15 @@ CQ_NOINLINE static struct cq_window cq_pool_window(const struct cq_pool_axis *ax
     return cq_window_at(out, axis->stride, axis->pad, axis->kernel, axis->dilation, axis->in);
 }
 
-/** @brief Reduce the part of each window that lies inside the image. */
+/**
+ * @brief Reduce the part of each window that lies inside the image.
+ *
+ * @param each   always
+ * @param eight  NULL where all channels are taken one by one
+ */
 static CQ_INLINE void cq_pool_windows(const struct cq_pool_axis *y, const struct cq_pool_axis *x,
                                       int32_t channels, const int8_t *in, int8_t *out,
-                                      cq_pool_eight_fn *eight, cq_pool_one_fn *one)
+                                      cq_pool_each_fn *each, cq_pool_eight_fn *eight)
 {
     if (x->out == 1) { /* a series: what is below each other becomes side by side */
         const struct cq_pool_axis *const only = y;
@@ -76,18 +79,23 @@ static CQ_INLINE void cq_pool_windows(const struct cq_pool_axis *y, const struct
         const struct cq_window rows = cq_pool_window(y, oy);
         for (int32_t ox = 0; ox < x->out; ox += run.windows) {
             const struct cq_window columns = cq_pool_window(x, ox);
-            const int is_empty = columns.first == columns.end;
-            run.rows = is_empty ? 0 : rows.end - rows.first;
-            run.columns = is_empty ? 1 : columns.end - columns.first;
+            run.in = in;
             run.windows = 1;
-            if (columns.end - columns.first == x->kernel) {
+            run.rows = 0;
+            run.columns = 1;
+            if (rows.first < rows.end && columns.first < columns.end) {
+                run.in += (rows.start + rows.first * y->dilation) * y->pixel +
+                          (columns.start + columns.first * x->dilation) * x->pixel;
+                run.rows = rows.end - rows.first;
+                run.columns = columns.end - columns.first;
+            }
+            if (run.rows > 0 && run.columns == x->kernel) {
                 const int32_t last = columns.start + (x->kernel - 1) * x->dilation;
                 run.windows += (x->in - 1 - last) / x->stride;
+                CQ_ASSERT(ox + run.windows <= x->out);
             }
-            run.in = in + (rows.start + rows.first * y->dilation) * y->pixel +
-                     (columns.start + columns.first * x->dilation) * x->pixel;
             run.out = out;
-            cq_pool_channels(&run, eight, one);
+            cq_pool_channels(&run, each, eight);
             out += run.windows * channels;
         }
     }
