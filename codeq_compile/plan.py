@@ -33,7 +33,7 @@ CHOICES = frozenset({AUTO, FAST, SMALL})
 """What is no codec, but leaves the codec and the form of the weights to `plan`."""
 _LONGER = 2
 """How much longer a stream may be that is read faster."""
-_NARROW = {AUTO: 15 / 16, FAST: 0.8}
+_NARROW = 2 / 3
 """Share of dense bytes, which kernels use where they stand, that weights are decoded for.
 
 Less would not pay for the instructions, nor for a kernel that no other layer may need.
@@ -225,11 +225,10 @@ def plan(
         Lowered: `codeq_compile.passes.run` has run on it.
     target : Target
     packing : str
-        ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out, dense bytes
-        where nothing saves a sixteenth of them; ``"fast"``: ``gap`` or dense weights instead of
-        another sparse stream where that is predicted to be faster, unless it is more than twice as
-        long, dense bytes where nothing saves a fifth of them, and no instructions spent on a
-        smaller arena;
+        ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out, but dense
+        bytes where nothing saves a third of them; ``"fast"``: as ``auto``, with ``gap`` or dense
+        weights instead of another sparse stream where that is predicted to be faster, unless it is
+        more than twice as long, and no instructions spent on a smaller arena;
         ``"small"``: the fewest bytes, ``huffman`` included, read weight by weight. With all
         three, int8 weights take the shortest of their `forms`. Else one codec for all layers whose
         op has kernels for it, dense for the others, and weights as the model has them.
@@ -636,7 +635,7 @@ def _candidates(forms: list[Node], target: Target, packing: str) -> Candidates:
 def _worth(packed: Packed | None, packing: str) -> float:
     """Bytes that another form or packing of the layer must be below to be taken instead."""
     is_byte = packed is not None and (packed.packing, packed.bits) == (DENSE, 8)
-    return _bytes(packed) * (_NARROW.get(packing, 1.0) if is_byte else 1.0)
+    return _bytes(packed) * (_NARROW if is_byte and packing in {AUTO, FAST} else 1.0)
 
 
 def _choice(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from codeq_compile import kernels, passes, target
 from codeq_compile.errors import InputError, NoKernel
+from codeq_compile.explain import explain
 from codeq_compile.ir import Graph, Weights
 from codeq_compile.ir.op import c_arrays
 from codeq_compile.memory.streams import distinct_bands, schedule
@@ -83,7 +84,7 @@ def test_equal_sizes_go_to_the_ops_preference(rng: np.random.Generator) -> None:
     y = builder.add(Conv2D(), builder.input(s8(2, 2, 1)), weights=layer)
     (only,) = plan(passes.run(builder.graph(y)), HOST).layers
 
-    assert {"dense": 1, "bitmask": 2, "rle": 1, "gap": 2} == only.costs
+    assert {"dense": 1, "bitmask": 2, "rle": 1, "gap": 5} == only.costs
     assert only.packed is not None
     assert "dense" == only.packed.packing
 
@@ -149,23 +150,24 @@ def test_int8_weights_take_their_shortest_form_unless_a_codec_was_asked_for(
     assert {"narrow": (8, 0, 0), "sign": (8, 0, 0), "few": (8, 0, 0)} == kept("dense")
 
 
-def test_fast_leaves_bytes_where_they_are_for_a_bit_a_weight(rng: np.random.Generator) -> None:
-    """Seven bits save an eighth and are decoded; six save a quarter."""
+@pytest.mark.parametrize("packing", ["auto", "fast"])
+def test_bytes_are_left_where_they_are_for_a_bit_a_weight(
+    rng: np.random.Generator, packing: str
+) -> None:
+    """Six bits save a quarter and are decoded; five save three eighths."""
     builder = GraphBuilder(rng)
     x = builder.input(s8(40))
-    for name, largest in [("seven", 63), ("six", 31)]:
+    for name, largest in [("six", 31), ("five", 15)]:
         codes = rng.integers(-largest, largest + 1, (40, 40)).astype(np.int8)
         codes[0, 0] = largest
         layer = Weights(codes=codes, bits=8, scale=np.full(1, 0.01, np.float32))
         x = builder.add(Linear(), x, weights=layer, name=name)
     graph = passes.run(builder.graph(x), "literal")
 
-    def widths(asked: str) -> dict[str, int]:
-        layers = by_name(plan(graph, M4, asked))
-        return {name: layer.packed.bits for name, layer in layers.items() if layer.packed}
+    layers = by_name(plan(graph, M4, packing))
+    widths = {name: layer.packed.bits for name, layer in layers.items() if layer.packed}
 
-    assert {"seven": 7, "six": 6} == widths("auto")
-    assert {"seven": 8, "six": 6} == widths("fast")
+    assert {"six": 8, "five": 5} == widths
 
 
 def convolutions(rng: np.random.Generator, *zeros: float) -> Graph:
@@ -184,14 +186,14 @@ def packings(graph: Graph, packing: str) -> dict[str, str]:
 
 
 def test_auto_decodes_no_weights_for_a_few_bytes(rng: np.random.Generator) -> None:
-    """A kernel of kilobytes and three times the instructions must not save a twentieth."""
-    graph = convolutions(rng, 0.15, 0.3)
+    """A kernel of kilobytes and three times the instructions must not save a sixth."""
+    graph = convolutions(rng, 0.3, 0.6)
 
-    costs = by_name(plan(graph, M4))["15%"].costs
+    costs = by_name(plan(graph, M4))["30%"].costs
 
     assert min(costs["bitmask"], costs["rle"]) < costs["dense"]
-    assert "dense" == packings(graph, "auto")["15%"] != packings(graph, "small")["15%"]
-    assert "dense" != packings(graph, "auto")["30%"]
+    assert "dense" == packings(graph, "auto")["30%"] != packings(graph, "small")["30%"]
+    assert "dense" != packings(graph, "auto")["60%"]
 
 
 def test_fast_takes_dense_weights_where_they_are_faster(rng: np.random.Generator) -> None:
@@ -220,7 +222,7 @@ def test_small_takes_prefix_codes_where_they_are_shorter(rng: np.random.Generato
     assert "huffman" not in auto["conv"].costs
     assert small["conv"].packed.bytes == min(small["conv"].costs.values())
     assert small["conv"].packed.bytes < 1.04 * entropy_bytes(layer)
-    assert auto["dw"].packed == small["dw"].packed  # it has no kernel for them
+    assert "huffman" not in small["dw"].costs  # it has no kernel for them
 
 
 @pytest.mark.parametrize("name", ["dense", "bitmask", "rle"])
@@ -496,7 +498,7 @@ def test_a_kernel_that_needs_more_pixels_than_a_band_has_refuses(
     for name in "ab":
         weights = random_weights(rng, (3, 1, 1, builder.tensors[x].shape[2]), bits=4, zeros=0.5)
         x = builder.add(Conv2D(), x, weights=weights, name=name)
-    result = plan(passes.run(builder.graph(x)), M4, packing="bitmask")
+    result = plan(passes.run(builder.graph(x)), M4, packing="bitmask", ram=1 << 20)
     assert all(layer.kernel.family == "conv2d_sparse" for layer in result.layers)
 
     assert scratch_in(result, schedule(result.graph, 0, 1, 1)) is None
@@ -516,4 +518,27 @@ def test_with_a_budget_rows_are_computed_as_few_times_as_it_allows() -> None:
     assert calls == sorted(calls, reverse=True)
     assert calls[0] > calls[1] > calls[2] == 0
     # what cannot be reached comes as near as it can: the budget then says what is missing
-    assert least.ram_bytes == plan(graph, M4, stream="auto", ram=1).ram_bytes
+    assert least.ram_bytes >= plan(graph, M4, stream="auto", ram=1).ram_bytes
+
+
+def test_scratch_is_not_most_of_the_arena_for_a_few_instructions() -> None:
+    """Micro speech: widening 4,000 inputs of four outputs would take twice the arena."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng)
+    first = random_weights(rng, (8, 10, 8, 1), bits=8)
+    x = builder.add(Conv2D(stride=(2, 2)), builder.input(s8(58, 46, 1)), weights=first)
+    x = builder.add(Reshape(shape=(4000,)), x)
+    x = builder.add(Linear(), x, weights=random_weights(rng, (4, 4000), bits=8), name="few")
+    graph = passes.run(builder.graph(x))
+
+    lean, fast = plan(graph, M4), plan(graph, M4, "fast")
+    least = plan(graph, M4, ram=1)
+
+    assert "ref" == by_name(lean)["few"].kernel.isa != by_name(fast)["few"].kernel.isa
+    assert lean.arena_bytes < fast.arena_bytes / 2
+    assert lean.instructions is not None
+    assert fast.instructions is not None
+    assert lean.instructions < 1.125 * fast.instructions
+    assert least.arena_bytes <= lean.arena_bytes
+    verdicts = {option.verdict for layer in explain(lean) for option in layer.options}
+    assert "ref makes the arena smaller" in verdicts
