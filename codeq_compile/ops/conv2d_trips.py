@@ -9,7 +9,6 @@ from codeq_compile.ops import swar
 from codeq_compile.ops.base import CHUNK, ROW_CACHE, Requant
 from codeq_compile.ops.lanes import (
     DIRECT,
-    DIRECT_BUDGET,
     GROUP,
     LANE_BUDGET,
     LANES,
@@ -256,8 +255,7 @@ def sparse(
     reads = 1 if cut.kept == of_group else strips
     words = geometry.strip_words(cut.size) // geometry.channels
     units = magnitudes(weights, unit)
-    sums = units.sum(axis=1)
-    split = sums > LANE_BUDGET
+    split = units.sum(axis=1) > LANE_BUDGET
     segments = np.ones(len(units), np.int64)
     segments[split] = [_segments(row) for row in units[split]]
     computed = _stored(geometry)[2]
@@ -265,7 +263,7 @@ def sparse(
     return total(
         times(rows.decoded(), reads),
         loaded(requant, rows.count * reads),
-        _stores(geometry, requant, np.where(split, 0, sums), unit),
+        _stores(geometry, requant, unit, split=split),
         {
             "strips": groups * strips,
             "words gathered": groups * strips * words,
@@ -296,7 +294,7 @@ def sparse_direct(
     words = geometry.strip_words(cut.size) // geometry.channels
     return total(
         loaded(requant, rows.count),
-        _stores(geometry, requant, np.full(rows.count, DIRECT_BUDGET), unit),
+        _stores(geometry, requant, unit, split=np.zeros(rows.count, np.bool_), is_direct=True),
         {
             "strips": groups,
             "words gathered": groups * words,
@@ -311,12 +309,13 @@ def sparse_direct(
     )
 
 
-def _stores(geometry: Geometry, requant: Requant, sums: Array, unit: int) -> Trips:
-    """Outputs of channels whose lanes hold up to `sums`; 0 stands for rows of several segments."""
-    fours, alone, computed = _stored(geometry)
-    is_whole = sums > 0
-    rectified, short = _store_forms(requant, sums, unit)
-    rectified, short = rectified & is_whole, short & is_whole
+def _stores(
+    geometry: Geometry, requant: Requant, unit: int, *, split: Array, is_direct: bool = False
+) -> Trips:
+    """Outputs of all channels, of which some rows may be `split` into several segments."""
+    fours, alone, computed = _stored(geometry, is_direct)
+    rectified, short = _store_forms(requant, unit)
+    rectified, short = rectified & ~split, short & ~split
     slow = ~(rectified | short)
     return {
         "fours rectified": int(rectified.sum()) * fours,
@@ -340,11 +339,16 @@ def _segments(row: Array) -> int:
     return count
 
 
-def _stored(geometry: Geometry) -> tuple[int, int, int]:
-    """Of a channel: fours of pixels that all parts have, pixels stored alone, and groups."""
+def _stored(geometry: Geometry, is_direct: bool = False) -> tuple[int, int, int]:
+    """Of a channel: fours of pixels that all parts have, pixels stored alone, and groups.
+
+    Without lists parts may overlap: some pixels are stored twice.
+    """
     oh, ow = geometry.image
     rows, columns = geometry.words
     part_h, part_w = (rows, 0) if columns == ow else (0, columns)
+    if is_direct:
+        part_h, part_w = 0, ceil(ow - columns, LANES - 1)
     parts = np.arange(LANES)
     row = np.arange(rows)[:, None] + parts * part_h
     first = np.arange(0, columns, GROUP)[:, None]
@@ -354,16 +358,15 @@ def _stored(geometry: Geometry) -> tuple[int, int, int]:
     return common, int(width.sum()) - LANES * common, width[..., 0].size
 
 
-def _store_forms(requant: Requant, sums: Array, unit: int) -> tuple[Array, Array]:
+def _store_forms(requant: Requant, unit: int) -> tuple[Array, Array]:
     """Channels whose sums are stored in the rectifying and in the short form: store.h."""
     right = -factors(requant)[1]
     left = FRACTION + 1 - right
     is_full = (requant.zero_point, requant.clamp_min, requant.clamp_max) == (-128, -128, 127)
+    bias = np.abs(requant.bias.astype(np.int64))
 
     def fits(shift: Array) -> Array:
-        most = INT32_MAX >> shift.clip(0, 31)
-        room = most - sums * unit * 128
-        bias = np.abs(requant.bias.astype(np.int64))
+        room = (INT32_MAX >> shift.clip(0, 31)) - LANE_BUDGET * 128 * unit
         fitting: Array = (
             (shift <= 14) & (unit <= (1 << 15) - 1 >> shift.clip(0, 31)) & (bias < room)
         )

@@ -211,7 +211,9 @@ def direct_cut(geometry: Geometry, weights: Int8Array, unit: int) -> Cut | None:
     """A small image without lists; None where it is not small, or lanes might overflow."""
     columns = DIRECT * -(-geometry.words[1] // DIRECT)
     most = int(magnitudes(weights, unit).sum(axis=1).max())
-    if not geometry.is_flat or columns > RUN or most > DIRECT_BUDGET:
+    is_small = geometry.is_flat and columns <= RUN
+    # up to four pixels are not side by side
+    if not is_small or geometry.image[1] <= LANES or most > DIRECT_BUDGET:
         return None
     size = (1, columns)
     return Cut(

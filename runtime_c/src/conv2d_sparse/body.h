@@ -43,18 +43,27 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_run_segment(const uint8_t *x, const stru
     const uint32_t *const end = registers + groups * CQ_REGISTERS;
     const int has_twos = taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END;
     for (; registers != end; registers += CQ_REGISTERS, x += 4 * CQ_GROUP) {
-        struct cq_lanes sum = has_twos ? cq_lanes_of_twos(x, taps) : cq_lanes_zero();
         const uint16_t *list = taps->minus;
-        for (uint32_t place = *list++; place != CQ_END; place = *list++) {
+        uint32_t place = *list++;
+        struct cq_lanes sum;
+        if (has_twos) {
+            sum = cq_lanes_of_twos(x, taps);
+        } else if (place != CQ_END) {
+            sum = cq_lanes_first(cq_at(x, place));
+            place = *list++;
+        } else {
+            sum = cq_lanes_zero();
+        }
+        for (; place != CQ_END; place = *list++) {
             sum = cq_lanes_add(sum, cq_at(x, place));
         }
         list = taps->others;
         sum = cq_lanes_subtract_from(cq_in_lanes(*list), sum);
-        for (uint32_t place = *(list += 2); place != CQ_END; place = *(list += 2)) {
+        for (place = *(list += 2); place != CQ_END; place = *(list += 2)) {
             sum = cq_lanes_multiply_add(sum, cq_at(x, place), (uint32_t)(int32_t)(int16_t)list[1]);
         }
         list = taps->plus;
-        for (uint32_t place = *--list; place != CQ_END; place = *--list) {
+        for (place = *--list; place != CQ_END; place = *--list) {
             sum = cq_lanes_add(sum, cq_at(x, place));
         }
         cq_lanes_store(registers, sum);
@@ -294,8 +303,10 @@ static void cq_row_direct(struct cq_taps_reader *reader, const struct cq_strip *
 {
     const uint32_t *const end = registers + 2 * strip->size.w;
     uintptr_t x = (uintptr_t)strip->words - (uintptr_t)reader->pitch;
-    for (int32_t i = 0; i < 2 * strip->size.w; ++i) {
-        registers[i] = CQ_SIGNED << 16 | CQ_SIGNED;
+    for (uint32_t *to = registers; to != end; to += 2 * CQ_DIRECT_WORDS) {
+        cq_put_two(to, CQ_MIDDLE, CQ_MIDDLE);
+        cq_put_two(to + 2, CQ_MIDDLE, CQ_MIDDLE);
+        cq_put_two(to + 4, CQ_MIDDLE, CQ_MIDDLE);
     }
     for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
         int32_t count;
@@ -315,7 +326,6 @@ static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct c
     const struct cq_pair from = {0, 0};
     struct cq_frame frame = cq_frame_of(strip, from);
     const struct cq_place *const place = cq_frame_cut(&frame, strip, 0, 0);
-    const struct cq_row_sums sums = {CQ_DIRECT_BUDGET, -(int32_t)CQ_SIGNED};
     uint32_t registers[CQ_REGISTERS * CQ_RUN];
     CQ_ASSERT(strip->size.w % CQ_DIRECT_WORDS == 0 && strip->size.w <= CQ_RUN_WORDS);
     cq_strip_gather(strip, params, in, from);
@@ -323,7 +333,7 @@ static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct c
         const int32_t channel = first_channel + i;
         struct cq_output output;
         cq_row_direct(reader, strip, direct, registers);
-        cq_row_output(&output, &params->requant, channel, reader->unit, sums, 0);
+        cq_row_output(&output, &params->requant, channel, reader->unit, -(int32_t)CQ_SIGNED, 0);
         if (output.form == CQ_RECTIFYING) {
             cq_store_rectified(&output, registers, place, out + channel);
         } else if (output.form == CQ_SHORT) {

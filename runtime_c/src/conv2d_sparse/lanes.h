@@ -52,6 +52,25 @@ static inline struct cq_lanes cq_lanes_add(struct cq_lanes sum, const uint32_t *
     return sum;
 }
 
+/* The first of a list. */
+static inline struct cq_lanes cq_lanes_first(const uint32_t *x)
+{
+    struct cq_lanes sum;
+    uint32_t first;
+    uint32_t second;
+    cq_load_words23(x, &first, &second);
+    sum.r4 = cq_uxtb16(first);
+    sum.r5 = cq_uxtb16_ror8(first);
+    sum.r6 = cq_uxtb16(second);
+    sum.r7 = cq_uxtb16_ror8(second);
+    cq_load_words01(x, &first, &second);
+    sum.r0 = cq_uxtb16(first);
+    sum.r1 = cq_uxtb16_ror8(first);
+    sum.r2 = cq_uxtb16(second);
+    sum.r3 = cq_uxtb16_ror8(second);
+    return sum;
+}
+
 /* 25 instructions for 16 products by any weight. */
 static inline struct cq_lanes cq_lanes_multiply_add(struct cq_lanes sum, const uint32_t *x,
                                                     uint32_t weight)

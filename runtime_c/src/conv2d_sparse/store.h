@@ -28,7 +28,8 @@ struct cq_output {
     uint8_t form;
 };
 
-#define CQ_SIGNED 32768u /* what lanes lack that were made signed */
+#define CQ_SIGNED 32768u      /* what lanes lack that were made signed, */
+#define CQ_MIDDLE 0x80008000u /* both of them */
 
 /*
  * Short: t is twice the accumulator, so that the upper half of t m, rounded, is [N2.4].  Ties
@@ -38,14 +39,11 @@ struct cq_output {
  * Rectifying: rectify_dsp.h.
  */
 
-/* True where 2^left times any sum is an int32. */
-static inline int cq_output_fits(struct cq_channel channel, int32_t unit, int32_t magnitude,
-                                 int32_t left)
+/* True where 2^left times any sum of a lane is an int32, its bias included. */
+static inline int cq_output_fits(int32_t bias, int32_t unit, int32_t left)
 {
-    const int32_t most = INT32_MAX >> left;
-    return left <= 14 && unit <= INT16_MAX >> left && magnitude <= most / 128 / unit &&
-           channel.bias < most - magnitude * unit * 128 &&
-           channel.bias > magnitude * unit * 128 - most;
+    const int32_t room = (INT32_MAX >> left) - CQ_LANE_BUDGET * 128 * unit;
+    return left <= 14 && unit <= INT16_MAX >> left && bias < room && bias > -room;
 }
 
 /**
@@ -53,11 +51,10 @@ static inline int cq_output_fits(struct cq_channel channel, int32_t unit, int32_
  *
  * @param unit        sums count multiples of it
  * @param correction  added to each sum, in units
- * @param magnitude   sum |w|, in units
  * @param is_split    sums do not come from lanes
  */
 static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t unit,
-                                            int32_t correction, int32_t magnitude, int is_split)
+                                            int32_t correction, int is_split)
 {
     const int32_t right = -channel.exponent;
     const int32_t left = cq_rectify_left(right);
@@ -70,11 +67,11 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
         return output;
     }
     if (channel.clamp_min == -128 && channel.clamp_max == 127 && channel.zero_point == -128 &&
-        left >= 2 && cq_output_fits(channel, unit, magnitude, left)) {
+        left >= 2 && cq_output_fits(channel.bias, unit, left)) {
         output.form = CQ_RECTIFYING;
         output.rounding = cq_rectify_rounding(right, channel.zero_point);
         shift = left;
-    } else if (right >= 1 && right <= 20 && cq_output_fits(channel, unit, magnitude, 2)) {
+    } else if (right >= 1 && right <= 20 && cq_output_fits(channel.bias, unit, 2)) {
         output.form = CQ_SHORT;
         output.rounding = (INT32_C(1) << (right - 1)) + channel.zero_point * (INT32_C(1) << right);
         shift = 1;
@@ -118,9 +115,10 @@ static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint3
     int8_t *upper = out;
     int8_t *lower = upper + 2 * next;
     const uint32_t *const end = registers + 2 * place->words;
-    for (; registers != end; registers += 2, upper += step, lower += step) {
-        const uint32_t even = registers[0] ^ 0x80008000u;
-        const uint32_t odd = registers[1] ^ 0x80008000u;
+    for (; registers != end; upper += step, lower += step) {
+        const struct cq_pair_of_words lanes = cq_next_two(&registers);
+        const uint32_t even = lanes.w0 ^ CQ_MIDDLE;
+        const uint32_t odd = lanes.w1 ^ CQ_MIDDLE;
         upper[0] = cq_scale(cq_smlabb(even, local.factor, local.start), &local, is_rectifying);
         upper[next] = cq_scale(cq_smlabb(odd, local.factor, local.start), &local, is_rectifying);
         lower[0] = cq_scale(cq_smlatb(even, local.factor, local.start), &local, is_rectifying);
@@ -133,7 +131,7 @@ static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint3
         const uint32_t *lanes = registers + (part & 1);
         int8_t *to = upper;
         for (int32_t i = place->words; i < place->widths[part]; ++i, lanes += 2, to += step) {
-            const uint32_t lane = *lanes ^ 0x80008000u;
+            const uint32_t lane = *lanes ^ CQ_MIDDLE;
             const int32_t t =
                 cq_smlabb(part >> 1 != 0 ? lane >> 16 : lane, local.factor, local.start);
             *to = cq_scale(t, &local, is_rectifying);

@@ -61,6 +61,10 @@ static inline void cq_strip_split(struct cq_strip *strip)
     strip->part.w = above <= beside ? 0 : w;
     strip->rows = above <= beside ? h : strip->out.h;
     strip->columns = above <= beside ? strip->out.w : w;
+    if (strip->width == 2) {
+        /* all at once: parts may overlap, so that all are whole */
+        strip->part.w = cq_divide_up(strip->out.w - w, CQ_LANES - 1);
+    }
     strip->whole.h = strip->out.h - (CQ_LANES - 1) * strip->part.h;
     strip->whole.w = strip->out.w - (CQ_LANES - 1) * strip->part.w;
 }
@@ -76,6 +80,7 @@ static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params,
         strip.out.w = strip.in.w;
         strip.out.h = 1;
     }
+    strip.width = params->sparse.kept == 0 ? 2 : 1;
     cq_strip_split(&strip);
     strip.channels = params->in.c / params->groups;
     strip.size.h = params->sparse.rows;
@@ -90,7 +95,6 @@ static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params,
         (strip.size.h - 1) * params->stride.h + (params->kernel.h - 1) * strip.tap_step + 1;
     strip.phases = reach < params->stride.w ? reach : params->stride.w;
     strip.phase = cq_divide_up(span, params->stride.w);
-    strip.width = params->sparse.kept == 0 ? 2 : 1;
     strip.pitch = strip.phases * strip.phase * strip.width;
     strip.row = params->stride.h * strip.channels * strip.pitch;
     strip.words = scratch;
@@ -193,16 +197,22 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *stri
     for (int32_t slot = 0; slot < strip->slots; ++slot) {
         uint32_t *const to = strip->words + slot * strip->channels * strip->pitch;
         const int32_t y = top + slot * strip->slot_step;
+        /* pixels of a row outside of the image are the padding, and so is what is beside it */
+        const int8_t *row[CQ_LANES];
+        uint32_t width[CQ_LANES];
+        for (int32_t lane = 0; lane < CQ_LANES; ++lane) {
+            const int32_t at = y + lane * jump.h;
+            const int is_inside = at >= 0 && at < strip->in.h;
+            width[lane] = is_inside ? (uint32_t)strip->in.w : 0u;
+            row[lane] = is_inside ? in + at * strip->in.w * strip->in.c : in;
+        }
         for (int32_t phase = 0; phase < strip->phases; ++phase) {
             for (int32_t i = 0; i < strip->phase; ++i) {
                 const int8_t *pixel[CQ_LANES];
-                for (int32_t lane = 0; lane < CQ_LANES; ++lane) {
-                    const int32_t at_y = y + lane * jump.h;
-                    const int32_t at_x = left + phase + i * stride + lane * jump.w;
-                    const int is_inside =
-                        at_y >= 0 && at_y < strip->in.h && at_x >= 0 && at_x < strip->in.w;
+                int32_t x = left + phase + i * stride;
+                for (int32_t lane = 0; lane < CQ_LANES; ++lane, x += jump.w) {
                     pixel[lane] =
-                        is_inside ? in + (at_y * strip->in.w + at_x) * strip->in.c : strip->padding;
+                        (uint32_t)x < width[lane] ? row[lane] + x * strip->in.c : strip->padding;
                 }
                 uint32_t *const column = to + (phase * strip->phase + i) * strip->width;
                 if (strip->width == 1) {

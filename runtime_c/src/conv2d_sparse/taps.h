@@ -40,12 +40,6 @@ struct cq_row {
     struct cq_output output;
 };
 
-/* What the weights of a row add up to. */
-struct cq_row_sums {
-    int32_t magnitude;  /* sum |w| */
-    int32_t correction; /* what the lanes hold in excess of the products, negated */
-};
-
 /* Rows of a stream, and where their taps begin in the strip. */
 struct cq_taps_reader {
     const struct cq_decoder *decoder;
@@ -169,7 +163,7 @@ struct cq_row_writer {
     struct cq_stacks start; /* of the open segment */
     struct cq_stacks to;
     int32_t segments;
-    struct cq_row_sums sums;
+    int32_t correction; /* what the lanes hold in excess of the products, negated */
 };
 
 static inline void cq_segment_open(struct cq_row_writer *writer)
@@ -206,9 +200,8 @@ CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
     *to.others++ = CQ_END;
     writer->to = to;
     writer->segments += 1;
-    writer->sums.magnitude += above + below;
     /* lanes start with 255 for each unit below zero, and every input has 128 in excess */
-    writer->sums.correction -= 255 * below + 128 * (above - below);
+    writer->correction -= 255 * below + 128 * (above - below);
 }
 
 /* A row of any packing, in as many segments as it needs. */
@@ -250,13 +243,12 @@ static inline uint16_t cq_stack_at(const struct cq_stacks *base, const uint16_t 
     return (uint16_t)(2 * (at - base->minus));
 }
 
-/* What the sums of an output channel become, which lack `sums`; cq_output_of(). */
+/* What the sums of an output channel become; cq_output_of(). */
 CQ_NOINLINE static void cq_row_output(struct cq_output *output, const struct cq_requant *requant,
-                                      int32_t channel, int32_t unit, struct cq_row_sums sums,
+                                      int32_t channel, int32_t unit, int32_t correction,
                                       int is_split)
 {
-    *output = cq_output_of(cq_load_channel(requant, channel), unit, sums.correction, sums.magnitude,
-                           is_split);
+    *output = cq_output_of(cq_load_channel(requant, channel), unit, correction, is_split);
 }
 
 /* Lists of the next row, which is output channel `channel`, onto the stacks, which begin at `base`;
@@ -280,7 +272,8 @@ static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
     cq_segment_close(&writer);
     *stacks = writer.to;
     row->segments = (uint16_t)writer.segments;
-    cq_row_output(&row->output, requant, channel, reader->unit, writer.sums, writer.segments > 1);
+    cq_row_output(&row->output, requant, channel, reader->unit, writer.correction,
+                  writer.segments > 1);
 }
 
 static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct cq_stacks *base)

@@ -93,6 +93,20 @@ def test_pixels_of_a_channel_are_stored_once(output: tuple[int, int]) -> None:
     assert math.prod(output) <= 16 * groups
 
 
+@pytest.mark.parametrize("pixels", [7, 9, 11, 36])
+def test_a_small_image_is_used_as_it_is_read(rng: np.random.Generator, pixels: int) -> None:
+    """Twelve pixels at a time; parts overlap rather than leave lanes empty."""
+    weights = random_weights(rng, (12, 1, 1, 40), bits=4, zeros=0.8)
+    _, found = trips(Conv2D(), (1, pixels, 40), weights, "mps2_an386", "gap")
+    columns = -(-pixels // 4)
+    outputs = 4 * (found.get("fours rectified", 0) + found.get("fours short", 0))
+    outputs += found.get("outputs rectified", 0) + found.get("outputs short", 0)
+
+    assert found["nonzeros direct"] == np.count_nonzero(weights.values) * -(-columns // 3)
+    assert found["skips direct"] >= 0
+    assert 12 * pixels <= outputs <= 12 * 4 * columns
+
+
 def test_a_row_is_cut_where_a_lane_would_overflow() -> None:
     """As the kernel cuts it: each segment is as long as it can be."""
     assert 1 == _segments(np.array([LANE_BUDGET]))
