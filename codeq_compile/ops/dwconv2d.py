@@ -355,7 +355,7 @@ class DWConv2D(Op[DWConv2DParams]):
 
 def _left_over(width: int) -> int:
     """Instructions of a row for outputs behind its last four, beyond those that four would take."""
-    return width % 4 // 2 * 5 + width % 2 * 10
+    return width % 4 // 2 * 5 + width % 2 * 15
 
 
 def _taps(params: DWConv2DParams) -> int:

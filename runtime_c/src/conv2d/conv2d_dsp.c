@@ -2,7 +2,6 @@
 /* conv2d with SMLAD: four output channels at a time, from rows that are decoded once. */
 #include "../conv2d_1x1/pointwise.h"
 #include "../product_dsp.h"
-#include "../window.h"
 #include "gather_dsp.h"
 
 /* What all channels of a convolution share that reads its windows from the image. */
@@ -73,8 +72,8 @@ static int32_t cq_conv2d_image_span(const struct cq_conv2d_image *image, const s
     const struct cq_conv2d_params *const params = image->params;
     const int32_t pixel = params->in.c;
     const int32_t row = params->in.w * pixel;
-    const struct cq_window columns =
-        cq_window_at(ox, params->stride.w, params->pad.w, params->kernel.w, 1, params->in.w);
+    int32_t alike;
+    const struct cq_window columns = cq_conv2d_columns_at(params, ox, &alike);
     const int32_t run = (columns.end - columns.first) * pixel;
     const int32_t left_out = params->kernel.w * pixel - run;
     const int is_whole = left_out == 0 && rows.end - rows.first == params->kernel.h;
@@ -86,7 +85,7 @@ static int32_t cq_conv2d_image_span(const struct cq_conv2d_image *image, const s
         image->in + (rows.start + rows.first * params->dilation.h) * row +
             (columns.start + columns.first) * pixel,
         params->stride.w * pixel,
-        cq_conv2d_alike(params, ox, columns),
+        alike,
         rows.end - rows.first,
         params->dilation.h * row,
         run / CQ_STEP,
@@ -127,9 +126,7 @@ static void cq_conv2d_image_quad(const struct cq_conv2d_image *image, const stru
         return;
     }
     for (int32_t oy = 0; oy < params->out.h; ++oy) {
-        const struct cq_window rows =
-            cq_window_at(oy, params->stride.h, params->pad.h, params->kernel.h, params->dilation.h,
-                         params->in.h);
+        const struct cq_window rows = cq_conv2d_rows_at(params, oy);
         for (int32_t ox = 0; ox < params->out.w;) {
             const int32_t count = cq_conv2d_image_span(image, quad, rows, ox, out);
             out += count * params->out.c;

@@ -35,6 +35,29 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_copy_pieces(int8_t *to, int32_t to_step,
     }
 }
 
+/* The window of an output row, along that axis. */
+CQ_NOINLINE static struct cq_window cq_conv2d_rows_at(const struct cq_conv2d_params *params,
+                                                      int32_t oy)
+{
+    return cq_window_at(oy, params->stride.h, params->pad.h, params->kernel.h, params->dilation.h,
+                        params->in.h);
+}
+
+/* Of an output column, and how many from it on have the same taps inside. */
+CQ_NOINLINE static struct cq_window cq_conv2d_columns_at(const struct cq_conv2d_params *params,
+                                                         int32_t ox, int32_t *alike)
+{
+    const struct cq_window columns = cq_window_at(
+        ox, params->stride.w, params->pad.w, params->kernel.w, params->dilation.w, params->in.w);
+    const int32_t reach = (params->kernel.w - 1) * params->dilation.w + 1;
+    *alike = 1;
+    if (columns.first == 0 && columns.end == params->kernel.w) {
+        const int32_t steps = (params->in.w - reach - columns.start) / params->stride.w;
+        *alike = cq_limit(steps + 1, 1, params->out.w - ox);
+    }
+    return columns;
+}
+
 /* What all patches of a group have in common. */
 struct cq_patches {
     const struct cq_conv2d_params *params;
@@ -77,18 +100,6 @@ static void cq_gather_alike(const struct cq_patches *patches, struct cq_window r
     }
 }
 
-/* Output columns from `ox` on whose windows have the same taps inside. */
-static int32_t cq_conv2d_alike(const struct cq_conv2d_params *params, int32_t ox,
-                               struct cq_window columns)
-{
-    const int32_t reach = (params->kernel.w - 1) * params->dilation.w + 1;
-    if (columns.first != 0 || columns.end != params->kernel.w) {
-        return 1;
-    }
-    const int32_t steps = (params->in.w - reach - columns.start) / params->stride.w;
-    return cq_limit(steps + 1, 1, params->out.w - ox);
-}
-
 /* Patches of `count` output pixels from `pixel` on. */
 static void cq_gather_patches(const struct cq_patches *patches, int32_t pixel, int32_t count,
                               int8_t *to)
@@ -97,14 +108,11 @@ static void cq_gather_patches(const struct cq_patches *patches, int32_t pixel, i
     int32_t oy = pixel / params->out.w;
     int32_t ox = pixel % params->out.w;
     for (; count > 0; ++oy, ox = 0) {
-        const struct cq_window rows =
-            cq_window_at(oy, params->stride.h, params->pad.h, params->kernel.h, params->dilation.h,
-                         params->in.h);
+        const struct cq_window rows = cq_conv2d_rows_at(params, oy);
         while (count > 0 && ox < params->out.w) {
-            const struct cq_window columns =
-                cq_window_at(ox, params->stride.w, params->pad.w, params->kernel.w,
-                             params->dilation.w, params->in.w);
-            const int32_t alike = cq_limit(cq_conv2d_alike(params, ox, columns), 1, count);
+            int32_t alike;
+            const struct cq_window columns = cq_conv2d_columns_at(params, ox, &alike);
+            alike = cq_limit(alike, 1, count);
             cq_gather_alike(patches, rows, columns, alike, to);
             to += alike * patches->bytes;
             ox += alike;

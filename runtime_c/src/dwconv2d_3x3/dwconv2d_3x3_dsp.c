@@ -174,60 +174,99 @@ static inline int8_t cq_dwconv2d_rectified(int32_t acc, struct cq_three_words w)
     return (int8_t)cq_rectify(acc, cq_to_signed(w.w0), cq_to_signed(w.w1));
 }
 
+/* `width` outputs side by side of four channels, in all rows of a band: `plane` is the first
+ * channel's where the first of them is, `out` that output. */
+typedef void cq_dwconv2d_loop(const struct cq_dwconv2d_band *band, const uint32_t *plane,
+                              const struct cq_dwconv2d_channel *channel, int8_t *out,
+                              int32_t width);
+
+/* Four neighbours at a time, stride 1, rectified: 57 instructions for 36 products (Cortex-M4, gcc
+ * 12). */
+CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_fours(const struct cq_dwconv2d_band *band,
+                                                       const uint32_t *plane,
+                                                       const struct cq_dwconv2d_channel *channel,
+                                                       int8_t *out, int32_t width)
+{
+    const int32_t rows = band->rows;
+    const int32_t out_step = band->along.out_step;
+    const int32_t out_row = band->across.out_step;
+    const int32_t stride = band->across.stride;
+    const int32_t words = band->out_rows * stride;
+    const struct cq_dwconv2d_channel *const last = channel + 4;
+    for (; channel != last; ++channel, ++out, plane += band->plane_words) {
+        const uint32_t *column = plane;
+        int8_t *four = out;
+        for (int32_t left_over = width; left_over >= 4; left_over -= 4) {
+            const uint32_t *const end = column + words;
+            const uint32_t *const next = column + 2 * rows;
+            int8_t *to = four;
+            while (column != end) {
+                const uint32_t *weights = channel->words;
+                struct cq_three_words w = cq_next_three(&weights);
+                struct cq_two left = cq_dwconv2d_left(cq_load_three(column), w, channel->start);
+                const struct cq_three_words x = cq_load_three(column + rows);
+                struct cq_two right = cq_dwconv2d_left(x, w, channel->start);
+                w = cq_next_three(&weights);
+                left = cq_dwconv2d_right(x, w, left);
+                right = cq_dwconv2d_right(cq_load_three(column + 2 * rows), w, right);
+                w = cq_next_three(&weights);
+                to[0] = cq_dwconv2d_rectified(left.acc0, w);
+                to[out_step] = cq_dwconv2d_rectified(left.acc1, w);
+                to[2 * out_step] = cq_dwconv2d_rectified(right.acc0, w);
+                to[3 * out_step] = cq_dwconv2d_rectified(right.acc1, w);
+                to += out_row;
+                column += stride;
+            }
+            column = next;
+            four += 4 * out_step;
+        }
+    }
+}
+
 /*
- * Outputs of four channels of a band, in one of the forms: `plane` is the first channel's, `out`
- * its first output.  With the rectifying form (Cortex-M4, gcc 12):
+ * Two neighbours at a time, stride 1: 35 instructions for 18 products if they are rectified.  A
+ * single one at the end is a pair whose right one it overwrites.
  *
- *     fours   four neighbours, stride 1: 58 instructions for 36 products
- *     pairs   two neighbours, stride 2, where every window starts in a lower lane: 37 for 18
- *     pair    two neighbours at the end of rows of stride 1: 34
- *     single  one at the end of rows, whose window starts in a lower lane: 24 for 9
+ * And with stride 2, where every window starts in a lower lane: 37, for an even number.
  */
-#define CQ_DWCONV2D_OUTPUTS(form)                                                                  \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_fours_##form(                                 \
+#define CQ_DWCONV2D_PAIRS(form)                                                                    \
+    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_pairs_##form(                                 \
         const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
-        const struct cq_dwconv2d_channel *channel, int8_t *out)                                    \
+        const struct cq_dwconv2d_channel *channel, int8_t *out, int32_t width)                     \
     {                                                                                              \
         const int32_t rows = band->rows;                                                           \
-        const int32_t out_step = band->along.out_step;                                             \
         const int32_t out_row = band->across.out_step;                                             \
         const int32_t stride = band->across.stride;                                                \
         const int32_t words = band->out_rows * stride;                                             \
         const struct cq_dwconv2d_channel *const last = channel + 4;                                \
         for (; channel != last; ++channel, ++out, plane += band->plane_words) {                    \
             const uint32_t *column = plane;                                                        \
-            int8_t *four = out;                                                                    \
-            for (int32_t left_over = band->along.out_size; left_over >= 4; left_over -= 4) {       \
+            int8_t *pair = out;                                                                    \
+            for (int32_t left = width; left > 0; left -= 2) {                                      \
+                const int32_t out_step = left > 1 ? band->along.out_step : 0;                      \
                 const uint32_t *const end = column + words;                                        \
-                const uint32_t *const next = column + 2 * rows;                                    \
-                int8_t *to = four;                                                                 \
-                while (column != end) {                                                            \
+                const uint32_t *const next = column + rows;                                        \
+                int8_t *to = pair;                                                                 \
+                for (; column != end; column += stride, to += out_row) {                           \
                     const uint32_t *weights = channel->words;                                      \
                     struct cq_three_words w = cq_next_three(&weights);                             \
-                    struct cq_two left =                                                           \
+                    struct cq_two two =                                                            \
                         cq_dwconv2d_left(cq_load_three(column), w, channel->start);                \
-                    const struct cq_three_words x = cq_load_three(column + rows);                  \
-                    struct cq_two right = cq_dwconv2d_left(x, w, channel->start);                  \
                     w = cq_next_three(&weights);                                                   \
-                    left = cq_dwconv2d_right(x, w, left);                                          \
-                    right = cq_dwconv2d_right(cq_load_three(column + 2 * rows), w, right);         \
+                    two = cq_dwconv2d_right(cq_load_three(column + rows), w, two);                 \
                     w = cq_next_three(&weights);                                                   \
-                    to[0] = cq_dwconv2d_##form(left.acc0, w);                                      \
-                    to[out_step] = cq_dwconv2d_##form(left.acc1, w);                               \
-                    to[2 * out_step] = cq_dwconv2d_##form(right.acc0, w);                          \
-                    to[3 * out_step] = cq_dwconv2d_##form(right.acc1, w);                          \
-                    to += out_row;                                                                 \
-                    column += stride;                                                              \
+                    to[out_step] = cq_dwconv2d_##form(two.acc1, w);                                \
+                    to[0] = cq_dwconv2d_##form(two.acc0, w);                                       \
                 }                                                                                  \
                 column = next;                                                                     \
-                four += 4 * out_step;                                                              \
+                pair += 2 * out_step;                                                              \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_pairs_##form(                                 \
+    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_pairs_s2_##form(                              \
         const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
-        const struct cq_dwconv2d_channel *channel, int8_t *out)                                    \
+        const struct cq_dwconv2d_channel *channel, int8_t *out, int32_t width)                     \
     {                                                                                              \
         const int32_t rows = band->rows;                                                           \
         const int32_t out_step = band->along.out_step;                                             \
@@ -238,7 +277,7 @@ static inline int8_t cq_dwconv2d_rectified(int32_t acc, struct cq_three_words w)
         for (; channel != last; ++channel, ++out, plane += band->plane_words) {                    \
             const uint32_t *column = plane;                                                        \
             int8_t *pair = out;                                                                    \
-            for (int32_t left = band->along.out_size; left >= 2; left -= 2) {                      \
+            for (int32_t left = width; left > 0; left -= 2) {                                      \
                 const uint32_t *const end = column + words;                                        \
                 const uint32_t *const next = column + 2 * rows;                                    \
                 int8_t *to = pair;                                                                 \
@@ -259,84 +298,33 @@ static inline int8_t cq_dwconv2d_rectified(int32_t acc, struct cq_three_words w)
                 pair += 2 * out_step;                                                              \
             }                                                                                      \
         }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_pair_##form(                                  \
-        const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
-        const struct cq_dwconv2d_channel *channel, int8_t *out)                                    \
-    {                                                                                              \
-        const int32_t rows = band->rows;                                                           \
-        const int32_t stride = band->across.stride;                                                \
-        const int32_t words = band->out_rows * stride;                                             \
-        const struct cq_dwconv2d_channel *const last = channel + 4;                                \
-        for (; channel != last; ++channel, ++out, plane += band->plane_words) {                    \
-            const uint32_t *column = plane;                                                        \
-            const uint32_t *const end = column + words;                                            \
-            int8_t *to = out;                                                                      \
-            for (; column != end; column += stride, to += band->across.out_step) {                 \
-                const uint32_t *weights = channel->words;                                          \
-                struct cq_three_words w = cq_next_three(&weights);                                 \
-                struct cq_two two = cq_dwconv2d_left(cq_load_three(column), w, channel->start);    \
-                w = cq_next_three(&weights);                                                       \
-                two = cq_dwconv2d_right(cq_load_three(column + rows), w, two);                     \
-                w = cq_next_three(&weights);                                                       \
-                to[0] = cq_dwconv2d_##form(two.acc0, w);                                           \
-                to[band->along.out_step] = cq_dwconv2d_##form(two.acc1, w);                        \
-            }                                                                                      \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_single_##form(                                \
-        const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
-        const struct cq_dwconv2d_channel *channel, int8_t *out)                                    \
-    {                                                                                              \
-        const int32_t rows = band->rows;                                                           \
-        const int32_t stride = band->across.stride;                                                \
-        const int32_t words = band->out_rows * stride;                                             \
-        const struct cq_dwconv2d_channel *const last = channel + 4;                                \
-        for (; channel != last; ++channel, ++out, plane += band->plane_words) {                    \
-            const uint32_t *column = plane;                                                        \
-            const uint32_t *const end = column + words;                                            \
-            int8_t *to = out;                                                                      \
-            for (; column != end; column += stride, to += band->across.out_step) {                 \
-                const uint32_t *weights = channel->words;                                          \
-                struct cq_three_words w = cq_next_three(&weights);                                 \
-                int32_t acc = cq_dwconv2d_lower(cq_load_three(column), w, channel->start);         \
-                w = cq_next_three(&weights);                                                       \
-                acc = cq_dwconv2d_last(cq_load_three(column + rows), w, acc);                      \
-                w = cq_next_three(&weights);                                                       \
-                *to = cq_dwconv2d_##form(acc, w);                                                  \
-            }                                                                                      \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    /* All outputs of a band. */                                                                   \
-    static void cq_dwconv2d_multiply_##form(const struct cq_dwconv2d_band *band,                   \
-                                            const struct cq_dwconv2d_channel *channels,            \
-                                            int8_t *out)                                           \
-    {                                                                                              \
-        const uint32_t *plane = band->plane;                                                       \
-        const int32_t left = band->along.out_size % (band->along.stride == 2 ? 2 : 4);             \
-        const int32_t done = band->along.out_size - left;                                          \
-        if (done > 0 && band->along.stride == 2) {                                                 \
-            cq_dwconv2d_pairs_##form(band, plane, channels, out);                                  \
-        } else if (done > 0) {                                                                     \
-            cq_dwconv2d_fours_##form(band, plane, channels, out);                                  \
-        }                                                                                          \
-        plane += done * band->along.stride / 2 * band->rows;                                       \
-        out += done * band->along.out_step;                                                        \
-        if (left >= 2) {                                                                           \
-            cq_dwconv2d_pair_##form(band, plane, channels, out);                                   \
-            plane += band->rows;                                                                   \
-            out += 2 * band->along.out_step;                                                       \
-        }                                                                                          \
-        if (left % 2 != 0) {                                                                       \
-            cq_dwconv2d_single_##form(band, plane, channels, out);                                 \
-        }                                                                                          \
     }
 
-CQ_DWCONV2D_OUTPUTS(short)
-CQ_DWCONV2D_OUTPUTS(rectified)
+CQ_DWCONV2D_PAIRS(short)
+CQ_DWCONV2D_PAIRS(rectified)
+
+/* All outputs of a band: as many side by side as there are loops for, then what is left over. */
+static void cq_dwconv2d_multiply(const struct cq_dwconv2d_band *band,
+                                 const struct cq_dwconv2d_channel *channels, int is_rectified,
+                                 int8_t *out)
+{
+    const int is_strided = band->along.stride == 2;
+    cq_dwconv2d_loop *const pairs =
+        is_rectified ? cq_dwconv2d_pairs_rectified : cq_dwconv2d_pairs_short;
+    cq_dwconv2d_loop *loop = is_rectified ? cq_dwconv2d_fours : cq_dwconv2d_pairs_short;
+    if (is_strided) {
+        loop = is_rectified ? cq_dwconv2d_pairs_s2_rectified : cq_dwconv2d_pairs_s2_short;
+    }
+    const int32_t left = band->along.out_size % (is_strided || !is_rectified ? 2 : 4);
+    const int32_t done = band->along.out_size - left;
+    if (done > 0) {
+        loop(band, band->plane, channels, out, done);
+    }
+    if (left > 0) {
+        pairs(band, band->plane + done * band->along.stride / 2 * band->rows, channels,
+              out + done * band->along.out_step, left);
+    }
+}
 
 /* One output: its window starts in the lower lane of words, or in the upper one. */
 static int32_t cq_dwconv2d_one(const uint32_t *word, int32_t rows, int is_upper,
@@ -472,10 +460,8 @@ static void cq_dwconv2d_four_channels(const struct cq_dwconv2d_params *params,
             cq_dwconv2d_pad(&band, below, end, params->in_zero);
         }
         cq_dwconv2d_widen(&band, inside, below, y + inside, in, params->in_zero);
-        if (channels.form == CQ_RECTIFYING) {
-            cq_dwconv2d_multiply_rectified(&band, channels.each, out);
-        } else if (channels.form == CQ_SHORT) {
-            cq_dwconv2d_multiply_short(&band, channels.each, out);
+        if (channels.form != CQ_SLOWLY) {
+            cq_dwconv2d_multiply(&band, channels.each, channels.form == CQ_RECTIFYING, out);
         } else {
             for (int32_t i = 0; i < 4; ++i) {
                 cq_dwconv2d_slowly(&band, band.plane + i * band.plane_words, &channels.each[i],
@@ -491,10 +477,10 @@ static void cq_dwconv2d_four_channels(const struct cq_dwconv2d_params *params,
 }
 
 /* What the outputs that are left over behind each four neighbours cost, by their number: a pair
- * five instructions more than two of four, a single one ten. */
+ * five instructions more than two of four, a single one fifteen more. */
 static inline int32_t cq_dwconv2d_left_over(int32_t width)
 {
-    return width % 4 / 2 * 5 + width % 2 * 10;
+    return width % 4 / 2 * 5 + width % 2 * 15;
 }
 
 /* The band of all rows of outputs, turned if that is faster. */
