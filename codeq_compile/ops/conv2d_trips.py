@@ -14,6 +14,7 @@ from codeq_compile.ops.lanes import (
     LANES,
     Cut,
     Geometry,
+    lists_twos,
     magnitudes,
 )
 from codeq_compile.ops.trips import (
@@ -259,7 +260,12 @@ def sparse(
     segments = np.ones(len(units), np.int64)
     segments[split] = [_segments(row) for row in units[split]]
     computed = _stored(geometry)[2]
-    has_twos = (units == 2).any(axis=1)
+    # twos without lists of their own are multiplied
+    added = units == 1
+    has_twos = np.zeros(len(units), np.bool_)
+    if lists_twos(units):
+        added |= units == 2
+        has_twos = (units == 2).any(axis=1)
     return total(
         times(rows.decoded(), reads),
         loaded(requant, rows.count * reads),
@@ -279,8 +285,8 @@ def sparse(
             "groups": rows.count * computed,
             "groups with twos": int(has_twos.sum()) * computed,
             "segments behind the first": int((segments - 1).sum()) * computed,
-            "nonzeros added": int((units == 1).sum() + (units == 2).sum()) * computed,
-            "nonzeros multiplied": int((units > 2).sum()) * computed,
+            "nonzeros added": int(added.sum()) * computed,
+            "nonzeros multiplied": int(((units > 0) & ~added).sum()) * computed,
         },
     )
 

@@ -32,6 +32,8 @@ RUN = 16
 """Words that are stored together."""
 _DIRECT, _DIRECT_ROW, _DIRECT_WORD = 15, 200, 35
 """The same of twelve pixels: a weight; a row, and a word of its outputs."""
+_FEW = 4
+"""Weights of 2 in a row that are multiplied as any other."""
 _NEAR = 1.06
 """A cut that costs so many times the least is as good, if it needs less scratch."""
 
@@ -152,6 +154,13 @@ def magnitudes(weights: Int8Array, unit: int) -> Array:
     return np.abs(weights.reshape(len(weights), -1).astype(np.int64)) // unit
 
 
+def lists_twos(rows: Array) -> bool:
+    """Whether weights of 2 and -2 have lists of their own: there are enough of them to be added in
+    one doubled sum, which takes as long as four of them do otherwise.
+    """
+    return int((rows == 2).sum()) > _FEW * len(rows)
+
+
 def list_sizes(rows: Array) -> Array:
     """Entries that each row needs, as in `Lists`: int64 array of shape (rows, 3).
 
@@ -162,11 +171,12 @@ def list_sizes(rows: Array) -> Array:
     """
     # two neighbouring segments hold more than the budget together
     segments = 1 + 2 * (rows.sum(axis=1) // (LANE_BUDGET + 1))
-    ones, twos, others = ((rows == 1), (rows == 2), (rows > 2))
+    least = 3 if lists_twos(rows) else 2
+    ones, twos, others = ((rows == 1), (rows == 2) & (least > 2), (rows >= least))
     return np.stack(
         [
             ones.sum(axis=1) + 2 * segments,
-            twos.sum(axis=1) + 2 * segments,
+            twos.sum(axis=1) + 2 * segments * (least > 2),
             2 * others.sum(axis=1) + 3 * segments,
         ],
         axis=1,

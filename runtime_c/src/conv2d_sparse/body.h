@@ -41,12 +41,11 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_run_segment(const uint8_t *x, const stru
                                                     int32_t groups, uint32_t *registers)
 {
     const uint32_t *const end = registers + groups * CQ_REGISTERS;
-    const int has_twos = taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END;
     for (; registers != end; registers += CQ_REGISTERS, x += 4 * CQ_GROUP) {
         const uint16_t *list = taps->minus;
         uint32_t place = *list++;
         struct cq_lanes sum;
-        if (has_twos) {
+        if (taps->has_twos) {
             sum = cq_lanes_of_twos(x, taps);
         } else if (place != CQ_END) {
             sum = cq_lanes_first(cq_at(x, place));
@@ -221,7 +220,10 @@ static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *stri
     uint16_t *const twos = ones + sparse->ones;
     uint16_t *const others = twos + sparse->twos;
     const struct cq_sparse_scratch scratch = {
-        chunk, origins, rows, {ones, twos, twos, others, others, others + sparse->others}};
+        chunk,
+        origins,
+        rows,
+        {ones, twos, twos, others, others, others + sparse->others, sparse->twos != 0u}};
     return scratch;
 }
 

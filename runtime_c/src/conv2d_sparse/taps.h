@@ -17,20 +17,22 @@
  * of weights -1 and -2 are written upwards from the beginning of their stack, those of 1 and 2
  * downwards from its end.  Others are a place and a weight each; before them stands, for each
  * segment, what lanes are subtracted from: 255 times sum |w| of all its weights below zero and of
- * its weights 2, and 255 times the number of the latter.  CQ_END closes all five lists of a
- * segment.
+ * its weights 2, and 255 times the number of the latter.  CQ_END closes all lists of a segment.
+ * Weights 2 and -2 may be among the others instead.
  */
 struct cq_stacks {
     uint16_t *minus, *plus;   /* 1 */
     uint16_t *minus2, *plus2; /* 2 */
     uint16_t *others;
     const uint16_t *end; /* of the others */
+    int has_twos;        /* weights 2 and -2 have lists of their own */
 };
 
 /* The lists of one row. */
 struct cq_taps {
     const uint16_t *minus, *plus, *minus2, *plus2, *others;
     int32_t segments;
+    int has_twos; /* there are lists of weights 2 and -2, and something is in them */
 };
 
 /* The same, to be kept: bytes from the beginning of the first stack; and what sums become. */
@@ -58,7 +60,7 @@ struct cq_taps_reader {
 static CQ_INLINE void cq_stacks_push_other(struct cq_stacks *to, int32_t entry, int32_t weight)
 {
     const int32_t magnitude = weight < 0 ? -weight : weight;
-    if (magnitude != 2) {
+    if (magnitude != 2 || !to->has_twos) {
         CQ_ASSERT(to->end - to->others > 2);
         to->others[0] = (uint16_t)entry;
         to->others[1] = (uint16_t)weight;
@@ -190,13 +192,16 @@ CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
         }
     }
     CQ_ASSERT(above + below <= CQ_LANE_BUDGET);
-    CQ_ASSERT(to.plus - to.minus >= 2 && to.plus2 - to.minus2 >= 2 && to.others != to.end);
+    CQ_ASSERT(to.plus - to.minus >= 2 && to.others != to.end);
     start.others[0] = (uint16_t)(255 * (below + 2 * plus2));
     start.others[1] = (uint16_t)(255 * plus2);
     *to.minus++ = CQ_END;
-    *to.minus2++ = CQ_END;
     *--to.plus = CQ_END;
-    *--to.plus2 = CQ_END;
+    if (to.has_twos) {
+        CQ_ASSERT(to.plus2 - to.minus2 >= 2);
+        *to.minus2++ = CQ_END;
+        *--to.plus2 = CQ_END;
+    }
     *to.others++ = CQ_END;
     writer->to = to;
     writer->segments += 1;
@@ -276,11 +281,23 @@ static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
                   writer.segments > 1);
 }
 
+/* True where one of the lists of weights 2 and -2 is not empty. */
+static inline int cq_taps_have_twos(const struct cq_taps *taps)
+{
+    return taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END;
+}
+
 static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct cq_stacks *base)
 {
     const uint16_t *const at = base->minus;
-    const struct cq_taps taps = {at + row->minus / 2, at + row->plus / 2,   at + row->minus2 / 2,
-                                 at + row->plus2 / 2, at + row->others / 2, row->segments};
+    struct cq_taps taps = {at + row->minus / 2,
+                           at + row->plus / 2,
+                           at + row->minus2 / 2,
+                           at + row->plus2 / 2,
+                           at + row->others / 2,
+                           row->segments,
+                           0};
+    taps.has_twos = base->has_twos && (row->segments > 1 || cq_taps_have_twos(&taps));
     return taps;
 }
 
@@ -291,9 +308,11 @@ static inline void cq_taps_skip(struct cq_taps *taps)
     }
     while (*--taps->plus != CQ_END) {
     }
-    while (*taps->minus2++ != CQ_END) {
-    }
-    while (*--taps->plus2 != CQ_END) {
+    if (taps->has_twos) {
+        while (*taps->minus2++ != CQ_END) {
+        }
+        while (*--taps->plus2 != CQ_END) {
+        }
     }
     for (taps->others += 2; *taps->others != CQ_END; taps->others += 2) {
     }
