@@ -226,9 +226,10 @@ def plan(
     target : Target
     packing : str
         ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out, but dense
-        bytes where nothing saves a third of them; ``"fast"``: as ``auto``, with ``gap`` or dense
-        weights instead of another sparse stream where that is predicted to be faster, unless it is
-        more than twice as long, and no instructions spent on a smaller arena;
+        bytes where nothing saves a third of them; ``"fast"``: the fewest predicted instructions,
+        where a packing more than twice as long as the shortest must be faster in proportion, and
+        no instructions spent on a smaller arena: scratch may be as much again as the largest
+        tensor;
         ``"small"``: the fewest bytes, ``huffman`` included, read weight by weight. With all
         three, int8 weights take the shortest of their `forms`. Else one codec for all layers whose
         op has kernels for it, dense for the others, and weights as the model has them.
@@ -243,7 +244,7 @@ def plan(
         tenth or more. It costs instructions: each call decodes its weights again.
     ram : int, optional
         Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows no
-        more than that needs.
+        more than that needs, and scratch may take what is left.
 
     Raises
     ------

@@ -143,18 +143,18 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     padded = (widened - inside) * columns * (1 if bands == 1 else quads)
     rectified, short = _forms(requant, rows.count)
     slow = QUAD * (quads - rectified - short)
-    stored: dict[str, float] = {}
+    stored: dict[str, float] = {"columns": 0.0}
     for form, count in {"rectified": QUAD * rectified, "short": QUAD * short}.items():
         # a single output at the end is a pair whose right one it overwrites
         fours = ow // 4 if sw == 1 and form == "rectified" else 0
         strided = ow // 2 if sw == 2 else 0
         pairs = ceil(ow - 4 * fours - 2 * strided, 2)
+        stored["columns"] += count * bands * (fours + strided + pairs)
         for loop, columns_met, each in (
             ("fours", fours, 4),
             ("strided pairs", strided, 2),
             ("pairs", pairs, 2),
         ):
-            stored[f"columns of {loop}, {form}"] = count * bands * columns_met
             stored[f"outputs in {loop}, {form}"] = count * oh * columns_met * each
     return total(
         times(rows.decoded(), QUAD * quads / rows.count),

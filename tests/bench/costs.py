@@ -80,6 +80,7 @@ def main() -> None:
     if set(EMULATED) != {board.name for board in chosen}:
         models += [model for model in cost.table().models if model.core not in cores]
     write(models)
+    cost.table.cache_clear()
     tables.write_pages()
 
 

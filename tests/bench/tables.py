@@ -121,8 +121,9 @@ LOOPS = (
     ("conv2d_sparse", "nonzeros added", "sparse convolution, a weight of 1 or -1 for 16 pixels"),
     ("conv2d_sparse", "nonzeros multiplied", "the same, any other weight"),
     ("linear_sparse", "stream bytes by eight", "linear from gaps, a weight that is not 0"),
-    ("dwconv2d_3x3", "outputs by 4 rectified", "depthwise 3x3, an output in stride 1"),
-    ("dwconv2d_3x3", "outputs by 2", "depthwise 3x3, an output in stride 2"),
+    ("conv2d_sparse", "nonzeros direct", "without lists, any weight for 12 pixels"),
+    ("dwconv2d_3x3", "outputs in fours, rectified", "depthwise 3x3, an output in stride 1"),
+    ("dwconv2d_3x3", "outputs in strided pairs, rectified", "depthwise 3x3, an output in stride 2"),
     ("add", "elements by table, rectified", "sum of two tensors by a table, an element"),
 )
 """Inner loops of the Cortex-M4: kernel, trip and what that is."""

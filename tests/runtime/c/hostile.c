@@ -295,7 +295,7 @@ int main(int argc, char **argv)
         }
         stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
         stopped += convolve_directly() + multiply(0) + multiply(1);
-        calls += 5u;
+        calls += 6u;
     }
     printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);
     return 0;
