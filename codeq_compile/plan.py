@@ -25,14 +25,16 @@ from codeq_compile.target import Target
 AUTO = "auto"
 DENSE = "dense"
 FAST = "fast"
-"""Sparse streams in the packing that is read in least time."""
+"""The packing that is read in least time, unless it is much longer."""
 SMALL = "small"
 """The shortest packing, however long it takes to read."""
 GAP, HUFFMAN = "gap", "huffman"
 CHOICES = frozenset({AUTO, FAST, SMALL})
 """What is no codec, but leaves the codec and the form of the weights to `plan`."""
 _LONGER = 2
-"""How much longer a stream may be that is read faster."""
+"""How much longer a stream may be that is faster; beyond, it must be faster in proportion."""
+_FASTER = 15 / 16
+"""Share of its instructions that a stream must be down to before it may be longer."""
 _NARROW = 2 / 3
 """Share of dense bytes, which kernels use where they stand, that weights are decoded for.
 
@@ -227,9 +229,9 @@ def plan(
     packing : str
         ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out, but dense
         bytes where nothing saves a third of them; ``"fast"``: the fewest predicted instructions,
-        where a packing more than twice as long as the shortest must be faster in proportion, and
-        no instructions spent on a smaller arena: scratch may be as much again as the largest
-        tensor;
+        where a packing more than twice as long as the shortest must be faster in proportion, dense
+        bytes where no form saves a third of them, and no instructions spent on a smaller arena:
+        scratch may be as much again as the largest tensor;
         ``"small"``: the fewest bytes, ``huffman`` included, read weight by weight. With all
         three, int8 weights take the shortest of their `forms`. Else one codec for all layers whose
         op has kernels for it, dense for the others, and weights as the model has them.
@@ -655,18 +657,27 @@ def _choice(
     size = {name: _worth(packed, packing) for name, (_, _, packed) in candidates.items()}
     # the first of the smallest: the order is the op's preference
     smallest = min((name for name in size if name != GAP or packing == SMALL), key=size.__getitem__)
-    if packing != FAST or smallest not in SPARSE:
-        return smallest, ""
-    limit = _LONGER * size[smallest]
-    rivals = [
-        name for name in (GAP, DENSE) if name in size and _bytes(candidates[name][2]) <= limit
-    ]
-    counted = {name: count(name) for name in (*rivals, smallest)}
-    known = {name: each for name, each in counted.items() if each is not None}
-    if len(known) < len(counted):
-        # gaps are made to be read fast
-        return (GAP if GAP in rivals else smallest), ""
-    return min(known, key=known.__getitem__), ""
+    if packing == FAST:
+        return _fastest(candidates, smallest, count), ""
+    return smallest, ""
+
+
+def _fastest(candidates: Candidates, smallest: str, count: Callable[[str], int | None]) -> str:
+    """The packing with the fewest predicted instructions, which count more where it is long.
+
+    The smallest one, unless a sixteenth is saved; without predictions of it gaps instead of another
+    sparse stream.
+    """
+    least = max(1, _bytes(candidates[smallest][2]))
+    longer = {
+        name: _bytes(packed) / (_LONGER * least) for name, (_, _, packed) in candidates.items()
+    }
+    known = {name: each for name in candidates if (each := count(name)) is not None}
+    if smallest not in known:
+        return GAP if smallest in SPARSE and longer.get(GAP, 2.0) <= 1.0 else smallest
+    fastest = min(known, key=lambda name: known[name] * max(1.0, longer[name]))
+    gain = known[fastest] * max(1.0, longer[fastest]) / max(1, known[smallest])
+    return fastest if gain <= _FASTER else smallest
 
 
 def _bytes(packed: Packed | None) -> int:

@@ -314,11 +314,21 @@ def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
             "quads": quads,
             "dots of fields": (len(last) - ends) * ceil(filled * step, CHUNK)
             + ends * ceil(full * step, CHUNK),
-            f"steps of {bits} bits": len(last) * filled,
             "ends of fields": ends,
             "quads short": short,
         },
+        times(_field_steps(bits), len(last) * QUAD * filled),
     )
+
+
+def _field_steps(bits: int) -> Trips:
+    """A step of one row: fields.h."""
+    apart = [min(i * bits // 8, bits - 2) for i in range(8)]
+    return {
+        "pairs of fields": _field_step(bits) // 2,
+        "words of fields": _field_step(bits) * bits // 32 if 16 % bits == 0 else 0,
+        "halves of fields": 0 if 16 % bits == 0 else len(set(apart)),
+    }
 
 
 def _sparse_dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
@@ -399,10 +409,12 @@ def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
             "vectors of fields": 1,
             "steps widened": steps * step // 16,
             "rows of fields": rows.count,
-            f"steps of {bits} bits": rows.count * steps,
             "pieces copied": rows.count * copies,
             "bytes copied": rows.count * copied,
+            # no more products are added up than 16 bits hold
+            "sums split": rows.count * steps * max(_field_step(bits) // 16, 1 << max(bits - 4, 0)),
         },
+        times(_field_steps(bits), rows.count * steps),
     )
 
 
