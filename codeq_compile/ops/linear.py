@@ -444,11 +444,12 @@ def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
     aligned = at_words(rows.length) if rows.are_bytes else 1.0
     sixteens = sum(length // 16 for length in lengths) * aligned
     words = sum(length // 4 for length in lengths)
+    is_direct = rows.are_bytes and rows.length % 16 == 0
     own = total(
         loaded(requant, rows.count, once=1),
         _swar_outputs(requant, rows.count),
         {
-            "rows": rows.count,
+            "rows of words" if is_direct else "rows": rows.count,
             "pieces": 0 if rows.are_bytes else rows.count * len(lengths),
             "pieces with a rest": rows.count
             * sum(1.0 - aligned * (length % 16 == 0) for length in lengths),

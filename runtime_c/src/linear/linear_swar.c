@@ -25,23 +25,28 @@ static CQ_MERGED int32_t cq_linear_add_words(int32_t sum, const uint32_t *x, con
     return cq_linear_add_four(sum, x + 6, cq_lanes_of_word(cq_load_word(weight + 12)), signs);
 }
 
-/* Minus the sum of products up to `end`, 16 or 32 weights at a time as words: about 17 instructions
- * for 4 on Armv6-M. */
-CQ_FAST_CODE CQ_ALONE static int32_t cq_linear_sum_words(const uint32_t *x, const int8_t *weight,
-                                                         const int8_t *end)
+/* Minus the sums of products with rows that begin at words and are a multiple of 16 weights: 16 or
+ * 32 of them at a time as words, 138 instructions for 32 on Armv6-M. */
+CQ_FAST_CODE CQ_ALONE static void cq_linear_sum_words(const uint32_t *first, const int8_t *weight,
+                                                      int32_t length, int32_t *sums,
+                                                      const int32_t *sums_end)
 {
     const uint32_t signs = cq_kept(CQ_PAIR_SIGNS);
-    int32_t sum = 0;
-    if ((end - weight) % 32 != 0) {
-        sum = cq_linear_add_words(sum, x, weight, signs);
-        weight += 16;
-        x += 8;
+    for (; sums != sums_end; ++sums) {
+        const int8_t *const end = weight + length;
+        const uint32_t *x = first;
+        int32_t sum = 0;
+        if (length % 32 != 0) {
+            sum = cq_linear_add_words(sum, x, weight, signs);
+            weight += 16;
+            x += 8;
+        }
+        for (; weight != end; weight += 32, x += 16) {
+            sum = cq_linear_add_words(sum, x, weight, signs);
+            sum = cq_linear_add_words(sum, x + 8, weight + 16, signs);
+        }
+        *sums = sum;
     }
-    for (; weight != end; weight += 32, x += 16) {
-        sum = cq_linear_add_words(sum, x, weight, signs);
-        sum = cq_linear_add_words(sum, x + 8, weight + 16, signs);
-    }
-    return sum;
 }
 
 /* The same from any address, to the last weight. */
@@ -64,7 +69,8 @@ CQ_FAST_CODE static int32_t cq_linear_sum_bytes(const uint32_t *x, const int8_t 
 static inline int32_t cq_linear_sum(const uint32_t *x, const int8_t *weight, int32_t count)
 {
     const int32_t words = cq_is_word(weight) ? count / 16 * 16 : 0;
-    int32_t sum = cq_linear_sum_words(x, weight, weight + words);
+    int32_t sum = 0;
+    cq_linear_sum_words(x, weight, words, &sum, &sum + 1);
     if (words != count) {
         sum += cq_linear_sum_bytes(x + words / 2, weight + words, count - words);
     }
@@ -89,13 +95,20 @@ static int32_t cq_linear_row(const struct cq_rows *rows, int32_t row, const uint
 static void cq_linear_vector(const struct cq_rows *rows, const struct cq_linear_params *params,
                              int8_t *out, const uint32_t *pairs, int8_t *decoded)
 {
+    const int8_t *const weights = (const int8_t *)rows->weights->data;
+    const int are_words = cq_rows_are_bytes(rows) && cq_is_word(weights) && rows->length % 16 == 0;
     struct cq_outputs outputs;
     int32_t sums[CQ_LINEAR_BLOCK];
     cq_linear_open(&outputs, &params->requant, params->out_features);
     for (int32_t row = 0; row < params->out_features; row += CQ_LINEAR_BLOCK) {
         const int32_t count = cq_limit(params->out_features - row, 1, CQ_LINEAR_BLOCK);
-        for (int32_t i = 0; i < count; ++i) {
-            sums[i] = cq_linear_row(rows, row + i, pairs, decoded);
+        if (are_words) {
+            cq_linear_sum_words(pairs, weights + row * rows->length, rows->length, sums,
+                                sums + count);
+        } else {
+            for (int32_t i = 0; i < count; ++i) {
+                sums[i] = cq_linear_row(rows, row + i, pairs, decoded);
+            }
         }
         cq_linear_store(&outputs, &params->requant, row, count, sums, out);
     }
