@@ -281,7 +281,7 @@ def _dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
                 * pieces
                 * (not is_whole or not rows.are_bytes),
                 "dots": dots * pieces,
-                "words": dots * words,
+                "words" if is_whole else "words alone": dots * words,
                 "ends": dots * (rest > 0),
                 "weights of ends": dots * QUAD * rest,
                 "quads short": short,

@@ -48,7 +48,7 @@ static inline uint32_t cq_field_halves(const int8_t *at, int32_t bits)
 struct cq_fields {
     const int8_t *stream_end;
     int32_t bits;
-    int32_t step;   /* weights, a power of two */
+    uint32_t step;  /* weights, a power of two */
     int32_t apart;  /* weights of a pair */
     uint32_t whole; /* weights of a row in whole steps */
     uint32_t rest;  /* and behind them */
@@ -68,7 +68,7 @@ static int cq_fields_open(struct cq_fields *fields, const struct cq_rows *rows)
     fields->bits = bits;
     fields->step = CQ_FIELD_STEP(bits);
     fields->apart = CQ_FIELD_APART(bits);
-    fields->whole = (uint32_t)(rows->length & -fields->step);
+    fields->whole = (uint32_t)rows->length & ~(fields->step - 1u);
     fields->rest = (uint32_t)rows->length - fields->whole;
     fields->unit = weights->gap + 1;
     fields->offset = 0;
@@ -83,18 +83,32 @@ static int cq_fields_open(struct cq_fields *fields, const struct cq_rows *rows)
     return weights->levels == NULL && (weights->gap == 0u || bits == 2);
 }
 
+/* Words of a vector. */
+static inline uint32_t cq_fields_words(const struct cq_fields *fields)
+{
+    return (fields->whole + (fields->rest != 0u ? fields->step : 0u)) / 2u;
+}
+
 /* A vector in such pairs as the weights are, the last step filled up with zeros.  Returns what the
  * offset of the weights adds to every sum.  `pair` makes a word of two values. */
 static inline int32_t cq_fields_widen(const struct cq_fields *fields, const int8_t *x,
                                       int32_t length, uint32_t (*pair)(int32_t, int32_t),
                                       uint32_t *to)
 {
-    const uint32_t *const end = to + (length + fields->step - 1) / fields->step * fields->step / 2;
+    const uint32_t *const end = to + cq_fields_words(fields);
+    const int32_t apart = fields->apart;
     int32_t sum = 0;
-    for (int32_t i = 0; to != end; i += fields->apart) {
-        for (int32_t group_end = i + fields->apart; i < group_end; ++i) {
+    int32_t i = 0;
+    for (; length - i >= 2 * apart; i += apart) {
+        for (const int32_t group_end = i + apart; i < group_end; ++i) {
+            *to++ = pair(x[i], x[i + apart]);
+            sum += x[i] + x[i + apart];
+        }
+    }
+    for (; to != end; i += apart) {
+        for (const int32_t group_end = i + apart; i < group_end; ++i) {
             const int32_t first = i < length ? x[i] : 0;
-            const int32_t second = i + fields->apart < length ? x[i + fields->apart] : 0;
+            const int32_t second = i + apart < length ? x[i + apart] : 0;
             *to++ = pair(first, second);
             sum += first + second;
         }

@@ -116,7 +116,7 @@ CQ_SELDOM static void cq_fields_end(const struct cq_fields *fields, cq_fields_fn
     for (int32_t i = 0; i < 4; ++i) {
         memcpy(ends[i], rows + i * row_step, fields->rest * (uint32_t)fields->bits / 8u);
     }
-    dot(x, (uint32_t)fields->step, ends[0], CQ_FIELD_MAX_BYTES, fields->unit, sums);
+    dot(x, fields->step, ends[0], CQ_FIELD_MAX_BYTES, fields->unit, sums);
 }
 
 /*
@@ -128,7 +128,7 @@ static inline void cq_fields_rows(const struct cq_fields *fields, cq_fields_fn *
                                   int32_t *sums)
 {
     const uint32_t bits = (uint32_t)fields->bits;
-    const uint32_t filled = fields->whole + (uint32_t)fields->step;
+    const uint32_t filled = fields->whole + fields->step;
     const int32_t reach = 3 * row_step + (int32_t)(filled * bits / 8u);
     const int ends_early = fields->rest != 0u && reach > fields->stream_end - rows;
     const uint32_t direct = fields->rest == 0u || ends_early ? fields->whole : filled;

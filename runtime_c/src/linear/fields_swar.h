@@ -114,11 +114,12 @@ static CQ_MERGED int32_t cq_fields_dot(int bits, const uint32_t *x, int32_t coun
 static int32_t cq_fields_row(const struct cq_fields *fields, cq_fields_fn *dot, const uint32_t *x,
                              int32_t length, const int8_t *row, int8_t *copy)
 {
-    int32_t done = cq_is_word(row) ? length & -fields->step : 0;
+    int32_t done = cq_is_word(row) ? (int32_t)fields->whole : 0;
     int32_t sum = done > 0 ? dot(x, done, row) : 0;
     while (done < length) {
         const int32_t count = cq_limit(length - done, 1, CQ_CHUNK);
-        const int32_t filled = (count + fields->step - 1) & -fields->step;
+        const int32_t step = (int32_t)fields->step;
+        const int32_t filled = (count + step - 1) / step * step;
         int8_t *const end = cq_copy(copy, row + done * fields->bits / 8, count * fields->bits / 8);
         (void)cq_fill(end, 0, (filled - count) * fields->bits / 8);
         sum += dot(x + done / 2, filled, copy);

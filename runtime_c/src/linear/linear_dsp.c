@@ -91,8 +91,12 @@ CQ_FAST_CODE static void cq_linear_dot(const uint32_t *x, const int8_t *row0, in
 CQ_SELDOM static void cq_linear_dot1(const uint32_t *x, const int8_t *row, int32_t length,
                                      int32_t *acc)
 {
-    for (; length > 0; length -= 4, row += 4) {
+    for (; length >= 4; length -= 4) {
         const struct cq_pair_of_words values = cq_next_two(&x);
+        *acc = cq_linear_word(values, cq_next4(&row), *acc);
+    }
+    if (length != 0) {
+        const struct cq_pair_of_words values = {x[0], x[1]};
         *acc = cq_linear_word(values, cq_last_bytes(row, length), *acc);
     }
 }

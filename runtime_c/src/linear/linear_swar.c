@@ -122,8 +122,7 @@ static void cq_linear_vector_of_fields(const struct cq_rows *rows, const struct 
     const int32_t row_bytes = rows->length * fields->bits / 8;
     const int8_t *row = (const int8_t *)rows->weights->data;
     const int32_t base = cq_fields_widen(fields, in, rows->length, cq_fields_pair, x);
-    int8_t *const copy =
-        (int8_t *)(x + (rows->length + fields->step - 1) / fields->step * fields->step / 2);
+    int8_t *const copy = (int8_t *)(x + cq_fields_words(fields));
     struct cq_outputs outputs;
     int32_t sums[CQ_LINEAR_BLOCK];
     cq_linear_open(&outputs, &params->requant, params->out_features);
