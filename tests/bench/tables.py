@@ -120,8 +120,9 @@ def _predictions() -> Table:
 LOOPS = (
     ("conv2d_sparse", "nonzeros added", "sparse convolution, a weight of 1 or -1 for 16 pixels"),
     ("conv2d_sparse", "nonzeros multiplied", "the same, any other weight"),
-    ("linear_sparse", "stream bytes by eight", "linear from gaps, a weight that is not 0"),
     ("conv2d_sparse", "nonzeros direct", "without lists, any weight for 12 pixels"),
+    ("linear_sparse", "stream bytes", "linear from gaps, a weight that is not 0"),
+    ("linear", "pairs of fields", "linear from fields of 2 or 4 bits, two weights"),
     ("dwconv2d_3x3", "outputs in fours, rectified", "depthwise 3x3, an output in stride 1"),
     ("dwconv2d_3x3", "outputs in strided pairs, rectified", "depthwise 3x3, an output in stride 2"),
     ("add", "elements by table, rectified", "sum of two tensors by a table, an element"),
