@@ -143,19 +143,21 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     padded = (widened - inside) * columns * (1 if bands == 1 else quads)
     rectified, short = _forms(requant, rows.count)
     slow = QUAD * (quads - rectified - short)
-    stored: dict[str, float] = {"columns": 0.0}
-    for form, count in {"rectified": QUAD * rectified, "short": QUAD * short}.items():
+    stored: list[Trips] = []
+    for is_rectified, count in ((True, QUAD * rectified), (False, QUAD * short)):
         # a single output at the end is a pair whose right one it overwrites
-        fours = ow // 4 if sw == 1 and form == "rectified" else 0
+        fours = ow // 4 if sw == 1 and is_rectified else 0
         strided = ow // 2 if sw == 2 else 0
         pairs = ceil(ow - 4 * fours - 2 * strided, 2)
-        stored["columns"] += count * bands * (fours + strided + pairs)
-        for loop, columns_met, each in (
-            ("fours", fours, 4),
-            ("strided pairs", strided, 2),
-            ("pairs", pairs, 2),
-        ):
-            stored[f"outputs in {loop}, {form}"] = count * oh * columns_met * each
+        stored.append(
+            {
+                "columns": count * bands * (fours + strided + pairs),
+                "outputs in fours": count * oh * 4 * fours,
+                "outputs in strided pairs": count * oh * 2 * strided,
+                "outputs in pairs": count * oh * 2 * pairs,
+                "short outputs": 0 if is_rectified else count * oh * 2 * (strided + pairs),
+            }
+        )
     return total(
         times(rows.decoded(), QUAD * quads / rows.count),
         loaded(requant, QUAD * quads),
@@ -170,7 +172,7 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
             "words scrolled": quads * (bands - 1) * shared * columns * QUAD,
             "slow outputs": slow * windows.pixels,
         },
-        stored,
+        *stored,
     )
 
 

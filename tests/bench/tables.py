@@ -123,8 +123,8 @@ LOOPS = (
     ("conv2d_sparse", "nonzeros direct", "without lists, any weight for 12 pixels"),
     ("linear_sparse", "stream bytes", "linear from gaps, a weight that is not 0"),
     ("linear", "pairs of fields", "linear from fields of 2 or 4 bits, two weights"),
-    ("dwconv2d_3x3", "outputs in fours, rectified", "depthwise 3x3, an output in stride 1"),
-    ("dwconv2d_3x3", "outputs in strided pairs, rectified", "depthwise 3x3, an output in stride 2"),
+    ("dwconv2d_3x3", "outputs in fours", "depthwise 3x3, an output in stride 1"),
+    ("dwconv2d_3x3", "outputs in strided pairs", "depthwise 3x3, an output in stride 2"),
     ("add", "elements by table, rectified", "sum of two tensors by a table, an element"),
 )
 """Inner loops of the Cortex-M4: kernel, trip and what that is."""
