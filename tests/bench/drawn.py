@@ -145,12 +145,13 @@ class Drawn(GraphBuilder):
                 self.weighted(op, x, (out, 1, 1, channels), is_bytes=is_bytes)
                 return
 
-    def depthwise(self) -> None:
+    def depthwise(self, *, is_3x3: bool) -> None:
+        """Windows of 3x3 have kernels of their own, where each channel has one filter."""
         while True:
-            kernel = (3, 3) if self.chance(0.75) else (self.pick(range(1, 7)), self.pick((1, 3, 5)))
+            kernel = (3, 3) if is_3x3 else (self.pick(range(1, 7)), self.pick((1, 2, 3, 5, 9)))
             size = self.pick(EXTENTS), self.pick(EXTENTS)
-            channels, multiplier = self.pick(CHANNELS), 2 if self.chance(0.08) else 1
-            dilation = (2, 2) if self.chance(0.07) else (1, 1)
+            channels, multiplier = self.pick(CHANNELS), 2 if self.chance(0.2) and not is_3x3 else 1
+            dilation = (2, 2) if self.chance(0.2) and not is_3x3 else (1, 1)
             op = DWConv2D(
                 stride=self.pick(((1, 1), (1, 1), (2, 2), (1, 2))),
                 dilation=dilation,
@@ -265,7 +266,8 @@ def layers(packing: str, count: int, seed: int) -> Graph:
         if number % 2 == 0:
             net.pointwise()
         if packing in DWConv2D.packings:
-            net.depthwise()
+            net.depthwise(is_3x3=True)
         if packing == "dense":
+            net.depthwise(is_3x3=False)
             net.unweighted()
     return net.graph()
