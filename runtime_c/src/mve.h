@@ -153,6 +153,23 @@ static inline int8_t *cq_fill_lanes(int8_t *to, int8_t value, int32_t count)
     return end;
 }
 
+/** @brief The first `count` >= 1 of 16 bytes, then zeros. */
+static inline uint8x16_t cq_load_first(const uint8_t *from, int32_t count)
+{
+#ifdef __clang__
+    return vldrbq_z_u8(from, vctp8q((uint32_t)count));
+#else
+    uint8x16_t bytes; /* with intrinsics three moves of the predicate, twice the load itself */
+    __asm__ volatile("vctp.8      %[count]\n\t"
+                     "vpst\n\t"
+                     "vldrbt.u8   %q[bytes], [%[from]]"
+                     : [bytes] "=w"(bytes)
+                     : [from] "r"(from), [count] "r"(count)
+                     : "p0", "memory");
+    return bytes;
+#endif
+}
+
 /** @brief Lanes 0..count - 1 of 16 bytes: none below 1, all from 16 on. */
 static inline mve_pred16_t cq_first_lanes(int32_t count)
 {

@@ -49,7 +49,7 @@ static inline int32_t cq_gap_sum(struct cq_bits *stream, uint8x16_t reach, const
     int32_t sum = 0;
     (void)length;
     for (int32_t left = 4 * words; left > 0; left -= 16, at += 16) {
-        const uint8x16_t records = vldrbq_z_u8(at, cq_first_lanes(left));
+        const uint8x16_t records = cq_load_first(at, left);
         const uint8x16_t distances = vandq_u8(records, reach);
         const uint8x16_t places = cq_places(distances, place);
         CQ_ASSERT(vmaxvq_u8(0u, places) < (uint32_t)length);
