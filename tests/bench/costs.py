@@ -42,7 +42,7 @@ ROUNDS = 24
 """Of each a layer of most ops, for every packing and instruction set."""
 SMALL, LARGE = 8, 24
 """Rounds in one library: where RAM is short, and elsewhere."""
-LARGE_RAM = 1 << 21
+LARGE_RAM = 1 << 22
 HELD_OUT = 4
 """One of so many layers is not fitted."""
 STACK_BYTES = 1 << 16
