@@ -267,7 +267,7 @@ def layers(packing: str, count: int, seed: int) -> Graph:
             net.pointwise()
         if packing in DWConv2D.packings:
             net.depthwise(is_3x3=True)
-        if packing == "dense":
             net.depthwise(is_3x3=False)
+        if packing == "dense":
             net.unweighted()
     return net.graph()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codeq_compile import cost, target
+from codeq_compile.ir.serial import write_whole
 from codeq_compile.report.table import Table, markdown
 from tests.bench import figures
 from tests.bench.figures import Cmsis, CmsisLayer, Figures, NetworkFigure, Trades
@@ -44,8 +45,9 @@ WEIGHTED = ("conv2d", "dwconv2d", "linear")
 def write_pages() -> None:
     """Put the current tables between the marks of the pages."""
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        page.write_text(GENERATED.sub(_replaced, text), encoding="utf-8")
+        text = GENERATED.sub(_replaced, page.read_text(encoding="utf-8"))
+        # whoever stops here must find the page as it was
+        write_whole(text.encode(), page)
 
 
 def _replaced(match: re.Match[str]) -> str:
