@@ -42,6 +42,8 @@ Less would not pay for the instructions, nor for a kernel that no other layer ma
 """
 _LITTLE = 1.125
 """What slower kernels of less scratch may cost in instructions of the network, unasked."""
+_MUCH = 512
+"""Bytes that each of them must save."""
 
 Streaming = Literal["off", "auto"]
 """Whether layers are executed some rows at a time: never, or where the arena becomes smaller."""
@@ -336,8 +338,9 @@ def _lean(plan: Plan, dearest: float | None) -> Plan:
         if leaner is layer:
             continue
         trial = _replan(best, (leaner if e.index == layer.index else e for e in best.layers))
-        is_shorter = trial.arena_bytes <= WORTH * best.arena_bytes
-        if is_shorter and (dearest is None or is_cheap(trial)):
+        saved = best.arena_bytes - trial.arena_bytes
+        is_wanted = saved > 0 if dearest is None else saved >= _MUCH and is_cheap(trial)
+        if is_wanted and trial.arena_bytes <= WORTH * best.arena_bytes:
             best = trial
     return best
 

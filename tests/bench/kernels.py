@@ -234,6 +234,8 @@ def layers(packing: str) -> Graph:
     net.weighted(Conv2D(clamp=(5, 127)), pixels, (64, 1, 1, 64), "conv1x1")
     net.weighted(DWConv2D(padding=SAME, clamp=(5, 127)), pixels, (64, 3, 3), "depthwise3x3")
     net.weighted(Linear(clamp=(5, 127)), features, (128, 128), "linear")
+    time = DWConv2D(padding=(4, 4, 0, 0), clamp=(5, 127))
+    net.weighted(time, pixels, (64, 9, 1), "depthwise9x1")
     if packing == "dense":
         _first_layers(net)
         _unweighted(net, pixels, features)

@@ -7,7 +7,7 @@
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
  *   flash     35 B weights, 23 B tables
- *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
+ *   ram       424 B arena (lower bound 424 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #include "conv.h"
 #include "conv_weights.h"
@@ -28,8 +28,8 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
  * weights    4-bit, gap 2, 64 % zero, rle 21 B   (dense 36 B, bitmask 22 B)
  * tables     bias 8 B, multiplier 8 B
  * work       648 MAC, 234 done, 414 skipped
- * scratch    180 B
- * kernel     cq_conv2d_s8_w4_rle_ref */
+ * scratch    388 B
+ * kernel     cq_conv2d_sparse_s8_w4_rle_dsp */
 static const struct cq_conv2d_params l01 = {
     .in = {5, 6, 2},
     .out = {3, 3, 4},
@@ -103,11 +103,11 @@ enum cq_status conv_run(const int8_t *image, int8_t *probabilities, struct conv_
     }
 
     int8_t *const bytes = (int8_t *)(void *)arena->words;
-    int8_t *const t01 = bytes + 180; /* 36 B, live l01..l02 */
+    int8_t *const t01 = bytes + 388; /* 36 B, live l01..l02 */
     int8_t *const t02 = bytes + 72;  /* 4 B, live l02..l03 */
 
     /* l01 conv2d "features.0" */
-    CQ_TRY(cq_conv2d_s8_w4_rle_ref(&l01, image, t01, bytes));
+    CQ_TRY(cq_conv2d_sparse_s8_w4_rle_dsp(&l01, image, t01, bytes));
     CQ_TRACE(1, t01, 36);
 
     /* reshape "flatten": t01 is now s8[36], nothing is copied */

@@ -7,7 +7,7 @@
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
  *   flash     24 B weights, 7 B tables
- *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
+ *   ram       16 B arena (lower bound 16 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  2 */
 #include "linear.h"
 #include "linear_weights.h"
@@ -26,7 +26,8 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
  * weights    8-bit, 0 % zero, dense 24 B   (bitmask 27 B, rle 27 B)
  * tables     bias 6 B, multiplier 1 B
  * work       24 MAC, 24 done, 0 skipped
- * kernel     cq_linear_s8_w8_dense_ref */
+ * scratch    16 B
+ * kernel     cq_linear_s8_w8_dense_swar */
 static const struct cq_linear_params l01 = {
     .rows = 1,
     .in_features = 8,
@@ -53,8 +54,10 @@ enum cq_status linear_run(const int8_t *features, int8_t *scores, struct linear_
         return CQ_ERROR_ARGUMENT;
     }
 
+    int8_t *const bytes = (int8_t *)(void *)arena->words;
+
     /* l01 linear "classifier" */
-    CQ_TRY(cq_linear_s8_w8_dense_ref(&l01, features, scores, NULL));
+    CQ_TRY(cq_linear_s8_w8_dense_swar(&l01, features, scores, bytes));
     CQ_TRACE(1, scores, 3);
 
     return CQ_OK;

@@ -7,7 +7,7 @@
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
  *   flash     24 B weights, 7 B tables
- *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
+ *   ram       16 B arena (lower bound 16 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  2 */
 #include "linear.h"
 
