@@ -84,6 +84,7 @@ def emulator_of(board: str) -> Tool:
     options = target.load(board).run
     assert options is not None
     if tool.name == "unicorn" and options.unicorn_cpu is None:
+        # it knows no Armv8.1-M
         pytest.skip(f"unicorn cannot emulate {board}: install qemu-system-arm")
     return tool
 

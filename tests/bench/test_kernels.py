@@ -23,6 +23,7 @@ def _same_tools() -> None:
     compiler = found(tools.arm_cc)
     found(tools.qemu)
     if (compiler.name, compiler.version) != ("arm-none-eabi-gcc", FIGURES.compilers["gcc"]):
+        # another compiler gives other code
         pytest.skip(f"the figures are of arm-none-eabi-gcc {FIGURES.compilers['gcc']}")
 
 
