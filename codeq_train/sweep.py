@@ -29,6 +29,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from codeq_compile.errors import DoesNotFit, InputError, ModelError, NoKernel
+from codeq_compile.ir.serial import write_whole
 from codeq_compile.report.collect import Report
 from codeq_compile.report.table import Table
 from codeq_train import methods
@@ -393,6 +394,7 @@ class Sweep:
             trials = self._wanted(TrialState.WAITING, TrialState.RUNNING)
             if any(trial.state == TrialState.WAITING for trial in trials):
                 self._run_one()
+                self.frontier()
             elif trials:
                 # another worker's: if it dies, this one takes over
                 time.sleep(self._plan.heartbeat)
@@ -426,7 +428,7 @@ class Sweep:
         )
         self._directory.mkdir(parents=True, exist_ok=True)
         text = msgspec.json.format(msgspec.json.encode(result), indent=2)
-        (self._directory / FILE_NAME).write_bytes(text + b"\n")
+        write_whole(text + b"\n", self._directory / FILE_NAME)
         return result
 
     def _check_settings(self) -> None:

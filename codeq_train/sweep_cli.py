@@ -89,6 +89,12 @@ NAMES = ("demo", *RECIPES)
     type=click.Path(path_type=Path),
     help="Folder to write.  [default: runs/sweep-RECIPE]",
 )
+@click.option(
+    "--report",
+    "report_only",
+    is_flag=True,
+    help="Train nothing: table, plots and frontier.json of what is finished.",
+)
 @target_option("host")
 @samples_option
 @click.option(
@@ -115,6 +121,7 @@ def sweep(
     trials: int,
     storage: str | None,
     output: Path | None,
+    report_only: bool,
     target_name: str,
     samples: int,
     heartbeat: int,
@@ -158,7 +165,7 @@ def sweep(
         run=run,
     )
     with progress:
-        found = worker.run()
+        found = worker.frontier() if report_only else worker.run()
     drawn = plots.draw(found, folder)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))

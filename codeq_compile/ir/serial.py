@@ -5,6 +5,7 @@ Layout: docs/FORMATS.md [F9].  Loading parses data only; it never executes code.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -100,7 +101,8 @@ def write_whole(data: bytes, path: Path) -> None:
     """
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
-    temporary = path.with_name(path.name + ".part")
+    # two processes may write the same file, as the workers of a sweep do
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)

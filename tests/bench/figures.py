@@ -15,6 +15,8 @@ BEFORE = FOLDER / "figures_before.json"
 """As `CURRENT` was before the kernels of issue 3, which it is compared with."""
 TRADES = FOLDER / "trades.json"
 """What bytes cost, by trades.py."""
+METHODS = FOLDER / "methods.json"
+"""Training methods side by side, by methods.py."""
 
 
 class NetworkFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +183,63 @@ class Trades(msgspec.Struct, frozen=True, kw_only=True):
     coarsened: tuple[CoarseFigure, ...]
 
 
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean and sample standard deviation."""
+
+    mean: float
+    sd: float
+
+
+class MethodFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of training within one limit of bytes: a group of a sweep's `frontier.json`.
+
+    Parameters
+    ----------
+    method : str
+    weights : int
+        The limit.
+    seeds : list of int
+    test, balanced : Spread
+        Of the integers on the test set, shares of 1.
+    float_test : Spread
+        Of the float networks of these seeds.
+    bytes : Spread
+        Weights and tables.
+    """
+
+    method: str
+    weights: int
+    seeds: list[int]
+    test: Spread
+    balanced: Spread
+    float_test: Spread
+    bytes: Spread
+
+
+class MethodPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    method: str
+    weights: int
+    seed: int
+
+
+class MethodFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that cannot succeed, and why."""
+
+    point: MethodPoint
+    message: str
+
+
+class Methods(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep found, without its single runs."""
+
+    recipe: str
+    missing: tuple[MethodPoint, ...]
+    groups: tuple[MethodFigure, ...]
+    failures: tuple[MethodFailure, ...]
+
+
 class CmsisLayer(msgspec.Struct, frozen=True, kw_only=True):
     """A row of cmsis_nn.toml, which says what its fields are."""
 
@@ -228,7 +287,12 @@ def trades() -> Trades:
     return msgspec.json.decode(TRADES.read_bytes(), type=Trades)
 
 
-def write(figures: Figures | Trades, path: Path = CURRENT) -> None:
+def methods() -> Methods:
+    """What methods.py took from a sweep."""
+    return msgspec.json.decode(METHODS.read_bytes(), type=Methods)
+
+
+def write(figures: Figures | Trades | Methods, path: Path = CURRENT) -> None:
     """One line a figure, so that a change of one is a change of one line."""
     path.write_text("\n".join(_lines(msgspec.to_builtins(figures))) + "\n", encoding="utf-8")
 

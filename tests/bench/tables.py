@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The generated tables of the README, docs/PERFORMANCE.md and docs/IMPORT.md, from the figures."""
+"""The generated tables of the README and of pages of docs/, from the figures."""
 
 import re
 from collections.abc import Sequence
@@ -9,11 +9,15 @@ from codeq_compile import cost, target
 from codeq_compile.ir.serial import write_whole
 from codeq_compile.report.table import Table, markdown
 from tests.bench import figures
-from tests.bench.figures import Cmsis, CmsisLayer, Figures, NetworkFigure, Trades
+from tests.bench.figures import Cmsis, CmsisLayer, Figures, Methods, NetworkFigure, Trades
 from tests.networks import benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "PERFORMANCE.md", ROOT / "docs" / "IMPORT.md")
+DOCS = ROOT / "docs"
+PAGES = (
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("PERFORMANCE", "IMPORT", "RESULTS")),
+)
 GENERATED = re.compile(r"(<!-- figures: (\w+)[^\n]*-->\n)(.*?)(<!-- /figures -->)", re.DOTALL)
 
 NETWORKS = {
@@ -87,6 +91,8 @@ def generated(name: str) -> str:
             return markdown(_packings(figures.trades()))
         case "coarsened":
             return markdown(_coarsened(figures.trades()))
+        case "methods":
+            return markdown(_methods(figures.methods()))
     raise ValueError(f"no table is called {name}")
 
 
@@ -232,6 +238,31 @@ def _coarsened(trades: Trades) -> Table:
             )
             for each in trades.coarsened
         ),
+    )
+
+
+def _methods(methods: Methods) -> Table:
+    """Accuracy of the integers within limits of bytes: a row a method."""
+    found = {(each.method, each.weights): each for each in methods.groups}
+    failed = {(each.point.method, each.point.weights) for each in methods.failures}
+    every = {*found, *failed}
+    limits = sorted({weights for _, weights in every})
+    names = dict.fromkeys(each.method for each in methods.groups)
+
+    def cell(key: tuple[str, int]) -> str:
+        if key not in found:
+            return "does not fit" if key in failed else ""
+        each = found[key]
+        spread = f" ± {100 * each.test.sd:.2f}" if len(each.seeds) > 1 else ""
+        return (
+            f"{100 * each.test.mean:.2f}{spread} % ({100 * each.balanced.mean:.2f}) "
+            f"in {_count(round(each.bytes.mean))}; {len(each.seeds)}"
+        )
+
+    return Table(
+        title="",
+        columns=("method", *(f"within {limit / 1024:g} KiB" for limit in limits)),
+        rows=tuple((f"`{name}`", *(cell((name, limit)) for limit in limits)) for name in names),
     )
 
 

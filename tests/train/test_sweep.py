@@ -310,10 +310,12 @@ def test_a_killed_worker_costs_one_run_and_no_point(tmp_path: Path) -> None:
     worker.wait()
     first, second = begun(mark)
     finished = completed(storage)
+    told = msgspec.json.decode((tmp_path / FILE_NAME).read_bytes(), type=Frontier)
     again = start(tmp_path, storage, mark)
 
     assert 0 == again.wait(timeout=300)
     assert {first: 1} == finished
+    assert [first] == [outcome.point.name for outcome in told.outcomes]
     assert names(PLAN) == completed(storage)
     assert names(PLAN) + Counter([second]) == Counter(begun(mark))
     assert not json.loads((tmp_path / FILE_NAME).read_text())["missing"]

@@ -41,6 +41,18 @@ def test_a_sweep_ends_in_a_table_plots_and_json(recipe: None, tmp_path: Path) ->
     assert json.loads((tmp_path / "out" / "frontier.json").read_text()) == json.loads(again.stdout)
 
 
+def test_a_report_trains_nothing(recipe: None, tmp_path: Path) -> None:
+    """A sweep that was stopped has finished runs, which one wants to see before the rest is run."""
+    result = codeq(
+        *("sweep", "demo", "--weights", "0.5K", "--methods", "lsq,codeq", "--report"),
+        *("-o", tmp_path / "out"),
+    )
+
+    assert 0 == result.exit_code, result.output
+    assert "not finished: lsq-512-seed0, codeq-512-seed0" in result.stdout
+    assert 2 == len(json.loads((tmp_path / "out" / "frontier.json").read_text())["missing"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
