@@ -90,6 +90,20 @@ def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> N
 
 
 @pytest.mark.slow
+def test_training_leaves_the_floats_of_the_process_alone() -> None:
+    """Whoever trains in a program of their own has denormals before and after."""
+    flushed: list[bool] = []
+
+    class Watch(Callback):
+        def on_epoch(self, model: nn.Module, epoch: Epoch) -> None:
+            flushed.append(sys.float_info.min / 2 == 0.0)
+
+    fit(nn.Linear(2, 3), torch.zeros(4, 2), torch.zeros(4).long(), epochs=1, callbacks=(Watch(),))
+
+    assert [True] == flushed
+    assert sys.float_info.min / 2 > 0.0
+
+
 def test_mixed_precision_computes_in_bfloat16_until_the_last_phase(
     task: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
