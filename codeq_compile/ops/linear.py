@@ -419,7 +419,7 @@ def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
 
 
 def _decoded_by_lanes(rows: WeightRows, trips: Trips) -> Trips:
-    """decode_mve.h: dense fields of 2 and of 4 bits are quicker than those of other widths."""
+    """decode/lanes.c: dense fields of 2 and of 4 bits are quicker than those of other widths."""
     if rows.packed.packing != "dense":
         return trips
     bits = rows.packed.bits

@@ -10,8 +10,8 @@
 #include "../conv2d_1x1/pointwise.h"
 #include "../decode/dense.h"
 #include "../decode/huffman.h"
+#include "../decode/lanes.h"
 #include "../decode/rows.h"
-#include "../decode/ternary.h"
 
 /* Bytes of patches that are gathered at a time, where one patch is not more. */
 #define CQ_PATCHES 2048
@@ -161,15 +161,15 @@ static enum cq_status cq_conv2d_mve(const struct cq_decoder *decoder, uint32_t b
         return cq_conv2d_mve(&decoder, width, params, in, out, scratch);                           \
     }
 
-CQ_CONV2D_MVE(1, dense, cq_dense)
-CQ_CONV2D_MVE(2, dense, cq_dense)
-CQ_CONV2D_MVE(3, dense, cq_dense)
-CQ_CONV2D_MVE(4, dense, cq_dense)
-CQ_CONV2D_MVE(5, dense, cq_dense)
-CQ_CONV2D_MVE(6, dense, cq_dense)
-CQ_CONV2D_MVE(7, dense, cq_dense)
+CQ_CONV2D_MVE(1, dense, cq_dense_lanes)
+CQ_CONV2D_MVE(2, dense, cq_dense_lanes)
+CQ_CONV2D_MVE(3, dense, cq_dense_lanes)
+CQ_CONV2D_MVE(4, dense, cq_dense_lanes)
+CQ_CONV2D_MVE(5, dense, cq_dense_lanes)
+CQ_CONV2D_MVE(6, dense, cq_dense_lanes)
+CQ_CONV2D_MVE(7, dense, cq_dense_lanes)
 CQ_CONV2D_MVE(8, dense, cq_dense)
-CQ_CONV2D_MVE(2, ternary, cq_ternary)
+CQ_CONV2D_MVE(2, ternary, cq_ternary_lanes)
 CQ_CONV2D_MVE(1, bitmask, cq_bitmask_rows)
 CQ_CONV2D_MVE(2, bitmask, cq_bitmask_rows)
 CQ_CONV2D_MVE(3, bitmask, cq_bitmask_rows)

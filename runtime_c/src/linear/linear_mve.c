@@ -6,9 +6,10 @@
 
 #ifdef CQ_HAS_MVE
 
+#include "../decode/dense.h"
 #include "../decode/huffman.h"
+#include "../decode/lanes.h"
 #include "../decode/rows.h"
-#include "../decode_mve.h"
 #include "../product_mve.h"
 
 static enum cq_status cq_linear_mve(const struct cq_decoder *decoder, uint32_t bits,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decoders of dense packings with Helium, for rows that are decoded for one use. */
-#ifndef CODEQ_SRC_DECODE_MVE_H
-#define CODEQ_SRC_DECODE_MVE_H
+/* Packings `dense` and `ternary` with Helium, a register of weights at a time. */
+#include "lanes.h"
 
-#include "decode/dense.h"
-#include "decode/ternary.h"
-#include "mve.h"
+#include "../mve.h"
+
+#ifdef CQ_HAS_MVE
+
+#include "dense.h"
+#include "ternary.h"
 
 /* Fields of 4 bits that begin at a byte, 16 at a time: every byte is spread over two, each code at
  * the top of its own. */
@@ -160,7 +162,7 @@ CQ_FAST_CODE static struct cq_chunk cq_ternary_lanes_next(struct cq_cursor *curs
     return chunk;
 }
 
-static const struct cq_decoder cq_dense_lanes = {cq_lanes_init, cq_dense_lanes_next};
-static const struct cq_decoder cq_ternary_lanes = {cq_lanes_init, cq_ternary_lanes_next};
+const struct cq_decoder cq_dense_lanes = {cq_lanes_init, cq_dense_lanes_next};
+const struct cq_decoder cq_ternary_lanes = {cq_lanes_init, cq_ternary_lanes_next};
 
 #endif
