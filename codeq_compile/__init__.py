@@ -147,7 +147,8 @@ def compile(
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
         arena with scratch, inputs and outputs. Where ``"auto"`` misses one of flash or weights,
-        layers are packed as with ``"small"``.
+        layers are packed as with ``"small"``; where RAM is missed, as few as serve take kernels and
+        packings with less scratch, slower ones and longer ones too.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
         bytes with other tensors and a run overwrites its inputs.

@@ -247,8 +247,9 @@ def plan(
         Whether layers may be executed some rows at a time where that makes the arena smaller by a
         tenth or more. It costs instructions: each call decodes its weights again.
     ram : int, optional
-        Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows no
-        more than that needs, and scratch may take what is left.
+        Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows, and
+        take slower kernels or longer packings of less scratch, no more than that needs; and scratch
+        may take what is left.
 
     Raises
     ------
@@ -270,11 +271,11 @@ def plan(
     plain = _plan(graph, target, packing, layers, io)
     # speed was asked for, or what it takes is there
     is_roomy = packing == FAST if ram is None else plain.ram_bytes <= ram
-    smallest = plain if is_roomy else _in_place(_lean(plain, _LITTLE))
+    smallest = plain if is_roomy else _in_place(_lean(plain))
     if stream == "auto":
         smallest = _flowing(plain, smallest, ram)
     if ram is not None and smallest.ram_bytes > ram:
-        smallest = _lean(smallest, None)
+        smallest = _within(smallest, ram)
     for extra in (_extra_bytes(smallest, ram), 0):
         roomy = _replan(smallest, _layers_with_room(smallest, extra))
         if roomy.arena_bytes <= smallest.arena_bytes + extra:
@@ -322,43 +323,81 @@ def _weights(layer: Layer) -> int:
     return layer.node.weights.codes.size if layer.node.weights is not None else 0
 
 
-def _lean(plan: Plan, dearest: float | None) -> Plan:
-    """Layers take kernels that need less scratch, each if that makes the arena smaller.
+def _lean(plan: Plan) -> Plan:
+    """Layers take kernels that need less scratch, each if that makes the arena much smaller.
 
-    Where the network's instructions would be more than `dearest` times as many they do not.
+    Where the network's instructions would be more than `_LITTLE` times as many they do not.
     """
 
     def is_cheap(trial: Plan) -> bool:
         before, after = plan.instructions, trial.instructions
-        return before is not None and after is not None and after <= (dearest or 0) * before
+        return before is not None and after is not None and after <= _LITTLE * before
 
     best = plan
     for layer in sorted(plan.layers, key=lambda layer: -layer.scratch_bytes):
-        leaner = _leanest(plan, layer)
-        if leaner is layer:
+        leaner = min((layer, *_other_kernels(plan, layer)), key=lambda each: each.scratch_bytes)
+        if leaner is layer or layer.scratch_bytes <= (1 - WORTH) * plan.arena_bytes:
             continue
         trial = _replan(best, (leaner if e.index == layer.index else e for e in best.layers))
         saved = best.arena_bytes - trial.arena_bytes
-        is_wanted = saved > 0 if dearest is None else saved >= _MUCH and is_cheap(trial)
-        if is_wanted and trial.arena_bytes <= WORTH * best.arena_bytes:
+        if saved >= _MUCH and is_cheap(trial) and trial.arena_bytes <= WORTH * best.arena_bytes:
             best = trial
     return best
 
 
-def _leanest(plan: Plan, layer: Layer) -> Layer:
-    """The layer with the kernel of the least scratch, if its own is much of the arena."""
+def _within(plan: Plan, ram: int) -> Plan:
+    """Layers take kernels and packings that need less scratch, as few as a budget asks for.
 
-    def scratch(kernel: Kernel) -> int:
-        node = _served(layer.node, kernel)
-        return _scratch_bytes(plan.graph, node, kernel, layer.packed, layer.calls)
+    All of them at first, since many may be as greedy; then they are put back, the one that costs
+    most instructions first. What is not enough comes as near as it can.
+    """
 
-    node = layer.node
-    if layer.scratch_bytes <= (1 - WORTH) * plan.arena_bytes:
-        return layer
-    kernel = min(serving(node.op, node.params, layer.packed, plan.target), key=scratch)
-    if kernel == layer.kernel:
-        return layer
-    return replace(layer, node=_served(node, kernel), kernel=kernel, scratch_bytes=scratch(kernel))
+    def needed(layer: Layer) -> int:
+        """Bytes beside the input."""
+        takes_its_place = bool(layer.node.op.overwrites(layer.node.params))
+        output = 0 if takes_its_place else plan.graph.output_type(layer.node).bytes
+        return output + layer.scratch_bytes
+
+    def leanest(layer: Layer) -> Layer:
+        ways = [layer, *_other_kernels(plan, layer), *_other_packings(plan, layer)]
+        return min([*ways, *(_overwriting(plan.graph, way) for way in ways)], key=needed)
+
+    def price(layer: Layer) -> int:
+        found = plan.price(layer)
+        return found.instructions if found else 0
+
+    leaner = [leanest(layer) for layer in plan.layers]
+    best = _replan(plan, leaner)
+    if best.ram_bytes >= plan.ram_bytes:
+        return plan
+    pairs = [(old, new) for old, new in zip(plan.layers, leaner, strict=True) if old is not new]
+    for old, _ in sorted(pairs, key=lambda pair: price(pair[0]) - price(pair[1])):
+        trial = _replan(best, (old if e.index == old.index else e for e in best.layers))
+        if trial.ram_bytes <= max(ram, best.ram_bytes):
+            best = trial
+    return best
+
+
+def _other_kernels(plan: Plan, layer: Layer) -> Iterator[Layer]:
+    """The layer in each kernel that reads its packing."""
+    for kernel in serving(layer.node.op, layer.node.params, layer.packed, plan.target):
+        if kernel != layer.kernel:
+            node = _served(layer.node, kernel)
+            scratch = _scratch_bytes(plan.graph, node, kernel, layer.packed, layer.calls)
+            yield replace(layer, node=node, kernel=kernel, scratch_bytes=scratch)
+
+
+def _other_packings(plan: Plan, layer: Layer) -> Iterator[Layer]:
+    """The layer in each packing that it could have, where that is for the compiler to choose."""
+    for name in layer.costs if plan.packing in CHOICES else ():
+        if layer.packed is not None and name != layer.packed.packing:
+            other = _layer(
+                plan.graph, layer.node, layer.index, plan.target, name, layer.state_offset
+            )
+            scratch = _scratch_bytes(
+                plan.graph, other.node, other.kernel, other.packed, layer.calls
+            )
+            yield replace(other, calls=layer.calls, scratch_bytes=scratch)
 
 
 def _in_place(plan: Plan) -> Plan:

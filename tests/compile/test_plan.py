@@ -559,3 +559,23 @@ def test_scratch_is_not_most_of_the_arena_for_a_few_instructions() -> None:
     assert least.arena_bytes <= lean.arena_bytes
     verdicts = {option.verdict for layer in explain(lean) for option in layer.options}
     assert "ref makes the arena smaller" in verdicts
+
+
+def test_a_budget_of_ram_is_met_by_other_kernels_and_packings() -> None:
+    """A network that would fit in another packing is not refused; speed and flash pay for it."""
+    graph = passes.run(benchmark("kws", "sparse4"))
+    plain = plan(graph, M4)
+    assert plain.ram_bytes > 10_500
+
+    fitting, almost = plan(graph, M4, ram=10_500), plan(graph, M4, ram=plain.ram_bytes - 1)
+
+    assert fitting.ram_bytes <= 10_500
+    assert almost.ram_bytes < plain.ram_bytes
+    changed = [
+        sum(a.kernel != b.kernel for a, b in zip(plain.layers, each.layers, strict=True))
+        for each in (almost, fitting)
+    ]
+    assert changed == sorted(changed)
+    assert 1 == changed[0] < changed[1]
+    asked = plan(graph, M4, "rle", ram=10_500)
+    assert {"rle"} == {e.packed.packing for e in asked.layers if e.packed and "rle" in e.costs}
