@@ -300,6 +300,14 @@ static inline uint32_t cq_uxtab16_ror8(uint32_t acc, uint32_t x)
     return lanes;
 }
 
+/** @brief Both 16-bit lanes of a minus those of b, each modulo 2^16. */
+static inline uint32_t cq_ssub16(uint32_t a, uint32_t b)
+{
+    uint32_t lanes;
+    __asm__("ssub16 %0, %1, %2" : "=r"(lanes) : "r"(a), "r"(b) : "cc");
+    return lanes;
+}
+
 /** @brief acc plus the product of the lower 16-bit lanes. */
 static inline int32_t cq_smlabb(uint32_t a, uint32_t b, int32_t acc)
 {
@@ -511,6 +519,11 @@ static inline uint32_t cq_uxtb16(uint32_t x)
 static inline uint32_t cq_uxtb16_ror8(uint32_t x)
 {
     return x >> 8 & 0x00ff00ffu;
+}
+
+static inline uint32_t cq_ssub16(uint32_t a, uint32_t b)
+{
+    return ((a - b) & 0xffffu) | ((a & 0xffff0000u) - (b & 0xffff0000u));
 }
 
 static inline uint32_t cq_uxtab(uint32_t acc, uint32_t x)

@@ -14,21 +14,15 @@ static inline const uint32_t *cq_at(const uint8_t *x, uint32_t place)
     return (const uint32_t *)(const void *)(x + place);
 }
 
-/* The same in both lanes. */
-static inline uint32_t cq_in_lanes(uint32_t lane)
-{
-    return lane | lane << 16;
-}
-
-/* Weights 2 and -2, twice what was added up: what is subtracted is added to a negated sum. */
+/* Negated products of weights 2 and -2, twice what was added up. */
 static inline struct cq_lanes cq_lanes_of_twos(const uint8_t *x, const struct cq_taps *taps)
 {
-    struct cq_lanes sum = cq_lanes_zero();
+    struct cq_lanes sum = cq_lanes_same(0u);
     const uint16_t *list = taps->plus2;
     for (uint32_t place = *--list; place != CQ_END; place = *--list) {
         sum = cq_lanes_add(sum, cq_at(x, place));
     }
-    sum = cq_lanes_subtract_from(cq_in_lanes(taps->others[1]), sum);
+    sum = cq_lanes_subtract_from(taps->start / 2u, sum);
     list = taps->minus2;
     for (uint32_t place = *list++; place != CQ_END; place = *list++) {
         sum = cq_lanes_add(sum, cq_at(x, place));
@@ -37,31 +31,32 @@ static inline struct cq_lanes cq_lanes_of_twos(const uint8_t *x, const struct cq
 }
 
 /* The first segment of the lists, for a run of groups of sixteen pixels. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_run_segment(const uint8_t *x, const struct cq_taps *taps,
+CQ_FAST_CODE CQ_NOINLINE static void cq_run_segment(const uint8_t *x, const struct cq_taps *shared,
                                                     int32_t groups, uint32_t *registers)
 {
+    const struct cq_taps taps = *shared; /* what is stored may alias nothing of it */
     const uint32_t *const end = registers + groups * CQ_REGISTERS;
     for (; registers != end; registers += CQ_REGISTERS, x += 4 * CQ_GROUP) {
-        const uint16_t *list = taps->minus;
+        const uint16_t *list = taps.minus;
         uint32_t place = *list++;
         struct cq_lanes sum;
-        if (taps->has_twos) {
-            sum = cq_lanes_of_twos(x, taps);
+        if (taps.has_twos) {
+            sum = cq_lanes_of_twos(x, &taps);
         } else if (place != CQ_END) {
-            sum = cq_lanes_first(cq_at(x, place));
+            sum = cq_lanes_first(taps.start, cq_at(x, place));
             place = *list++;
         } else {
-            sum = cq_lanes_zero();
+            sum = cq_lanes_same(taps.start);
         }
         for (; place != CQ_END; place = *list++) {
             sum = cq_lanes_add(sum, cq_at(x, place));
         }
-        list = taps->others;
-        sum = cq_lanes_subtract_from(cq_in_lanes(*list), sum);
-        for (place = *(list += 2); place != CQ_END; place = *(list += 2)) {
+        list = taps.others;
+        for (place = *list; place != CQ_END; place = *(list += 2)) {
             sum = cq_lanes_multiply_add(sum, cq_at(x, place), (uint32_t)(int32_t)(int16_t)list[1]);
         }
-        list = taps->plus;
+        sum = cq_lanes_subtract_from(taps.from, sum);
+        list = taps.plus;
         for (place = *--list; place != CQ_END; place = *--list) {
             sum = cq_lanes_add(sum, cq_at(x, place));
         }
@@ -73,8 +68,8 @@ static inline void cq_add_registers(int32_t *sums, const uint32_t *registers, in
 {
     for (; groups > 0; --groups, sums += 2 * CQ_REGISTERS, registers += CQ_REGISTERS) {
         for (int32_t i = 0; i < CQ_REGISTERS; ++i) {
-            sums[i] += (int32_t)(registers[i] & 0xffffu);
-            sums[i + CQ_REGISTERS] += (int32_t)(registers[i] >> 16);
+            sums[i] = cq_smlabb(registers[i], 1u, sums[i]);
+            sums[i + CQ_REGISTERS] = cq_smlatb(registers[i], 1u, sums[i + CQ_REGISTERS]);
         }
     }
 }
@@ -130,7 +125,7 @@ static struct cq_frame cq_frame_of(const struct cq_strip *strip, struct cq_pair 
         .row_step = strip->out.w * step,
         .run = run,
         .whole = {strip->whole.h, cq_limit(strip->whole.w, 0, end.w) - (run - 1)},
-        .full = {step, next, run, run, {run, run, run, run}, cq_divide_up(run, CQ_GROUP)},
+        .full = {step, next, {run, run, run, run}, cq_divide_up(run, CQ_GROUP)},
         .cut = {.step = step, .next = next},
         .cut_at = {-1, -1},
     };
@@ -153,14 +148,10 @@ cq_frame_cut(struct cq_frame *frame, const struct cq_strip *strip, int32_t row, 
     frame->cut_at.h = row;
     frame->cut_at.w = column;
     place->groups = cq_divide_up(most, CQ_GROUP);
-    place->words = most;
-    place->most = 0;
     for (int32_t part = 0; part < CQ_LANES; ++part) {
         const int32_t in_image = strip->out.w - part * strip->part.w - column;
         const int32_t width = cq_limit(in_image, 0, most);
         place->widths[part] = row + part * strip->part.h < strip->out.h ? width : 0;
-        place->words = place->widths[part] < place->words ? place->widths[part] : place->words;
-        place->most = place->widths[part] > place->most ? place->widths[part] : place->most;
     }
     return place;
 }
@@ -245,6 +236,8 @@ static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse
 typedef void cq_direct_fn(uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end,
                           uint32_t *registers, const uint32_t *registers_end);
 
+#define CQ_MIDDLE 0x80008000u /* lanes that are kept above zero, and made signed by it */
+
 static CQ_INLINE void cq_direct(uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end,
                                 uint32_t *registers, const uint32_t *registers_end,
                                 uint32_t code_at)
@@ -252,12 +245,12 @@ static CQ_INLINE void cq_direct(uintptr_t x, int32_t pitch, const int8_t *record
     do {
         const int8_t *next = record;
         uintptr_t at = x;
-        uint32_t r0 = registers[0];
-        uint32_t r1 = registers[1];
-        uint32_t r2 = registers[2];
-        uint32_t r3 = registers[3];
-        uint32_t r4 = registers[4];
-        uint32_t r5 = registers[5];
+        uint32_t r0 = registers[0] ^ CQ_MIDDLE;
+        uint32_t r1 = registers[1] ^ CQ_MIDDLE;
+        uint32_t r2 = registers[2] ^ CQ_MIDDLE;
+        uint32_t r3 = registers[3] ^ CQ_MIDDLE;
+        uint32_t r4 = registers[4] ^ CQ_MIDDLE;
+        uint32_t r5 = registers[5] ^ CQ_MIDDLE;
         while (next != end) {
             const int32_t both = *next++;
             const uint32_t weight = (uint32_t)cq_shift_right(both, code_at);
@@ -275,12 +268,12 @@ static CQ_INLINE void cq_direct(uintptr_t x, int32_t pitch, const int8_t *record
             r4 += even * weight;
             r5 += odd * weight;
         }
-        registers[0] = r0;
-        registers[1] = r1;
-        registers[2] = r2;
-        registers[3] = r3;
-        registers[4] = r4;
-        registers[5] = r5;
+        registers[0] = r0 ^ CQ_MIDDLE;
+        registers[1] = r1 ^ CQ_MIDDLE;
+        registers[2] = r2 ^ CQ_MIDDLE;
+        registers[3] = r3 ^ CQ_MIDDLE;
+        registers[4] = r4 ^ CQ_MIDDLE;
+        registers[5] = r5 ^ CQ_MIDDLE;
         registers += 6;
         x += 24u;
     } while (registers != registers_end);
@@ -306,9 +299,9 @@ static void cq_row_direct(struct cq_taps_reader *reader, const struct cq_strip *
     const uint32_t *const end = registers + 2 * strip->size.w;
     uintptr_t x = (uintptr_t)strip->words - (uintptr_t)reader->pitch;
     for (uint32_t *to = registers; to != end; to += 2 * CQ_DIRECT_WORDS) {
-        cq_put_two(to, CQ_MIDDLE, CQ_MIDDLE);
-        cq_put_two(to + 2, CQ_MIDDLE, CQ_MIDDLE);
-        cq_put_two(to + 4, CQ_MIDDLE, CQ_MIDDLE);
+        cq_put_two(to, 0u, 0u);
+        cq_put_two(to + 2, 0u, 0u);
+        cq_put_two(to + 4, 0u, 0u);
     }
     for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
         int32_t count;
@@ -335,7 +328,7 @@ static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct c
         const int32_t channel = first_channel + i;
         struct cq_output output;
         cq_row_direct(reader, strip, direct, registers);
-        cq_row_output(&output, &params->requant, channel, reader->unit, -(int32_t)CQ_SIGNED, 0);
+        cq_row_output(&output, &params->requant, channel, reader->unit, 0);
         if (output.form == CQ_RECTIFYING) {
             cq_store_rectified(&output, registers, place, out + channel);
         } else if (output.form == CQ_SHORT) {

@@ -12,25 +12,32 @@
 #define CQ_REGISTERS   8   /* of a group, two pixels each */
 #define CQ_RUN         4   /* groups side by side, at most, */
 #define CQ_RUN_WORDS   16  /* and their words */
-#define CQ_LANE_BUDGET 257 /* sum |w| that a lane holds: (2^16 - 1) / 255 */
+#define CQ_LANE_BUDGET 255 /* sum |w| that a lane holds: (2^15 - 1) / 128 */
+#define CQ_LANE_START  256 /* for each unit that may be taken from a lane: even, above any input */
 
-/* Without lists, where lanes are signed: */
-#define CQ_DIRECT_WORDS  3   /* that are computed together, */
-#define CQ_DIRECT_BUDGET 255 /* and sum |w| that a lane holds: (2^15 - 1) / 128 */
+#define CQ_DIRECT_WORDS 3 /* that are computed together without lists */
 
 /*
- * Word i of a group becomes registers 2 i (its pixels 0 and 2) and 2 i + 1 (pixels 1 and 3).  Bytes
- * are 0..255, and whatever is subtracted is subtracted from as much as it can be: no lane ever
- * falls below 0 nor, with sum |w| <= CQ_LANE_BUDGET, rises above 2^16 - 1, so that plain 32-bit
- * additions and products do to both lanes what they should.
+ * Word i of a group becomes registers 2 i (its pixels 0 and 2) and 2 i + 1 (pixels 1 and 3).
+ * Inputs are bytes, x + 128.  First come the negated products of all weights but 1, from a number
+ * on that they cannot take below 0: with sum |w| <= CQ_LANE_BUDGET no lane rises above 2^16 - 1
+ * either, so that plain 32-bit products do to both lanes what they should.  They are subtracted
+ * from what leaves sum w x in signed lanes when the weights of 1 have been added; these two steps
+ * are modulo 2^16.
  */
 struct cq_lanes {
     uint32_t r0, r1, r2, r3, r4, r5, r6, r7;
 };
 
-static inline struct cq_lanes cq_lanes_zero(void)
+/* The same in both lanes. */
+static inline uint32_t cq_in_lanes(uint32_t lane)
 {
-    const struct cq_lanes lanes = {0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u};
+    return lane | lane << 16;
+}
+
+static inline struct cq_lanes cq_lanes_same(uint32_t both)
+{
+    const struct cq_lanes lanes = {both, both, both, both, both, both, both, both};
     return lanes;
 }
 
@@ -52,22 +59,22 @@ static inline struct cq_lanes cq_lanes_add(struct cq_lanes sum, const uint32_t *
     return sum;
 }
 
-/* The first of a list. */
-static inline struct cq_lanes cq_lanes_first(const uint32_t *x)
+/* The first of a list: the same, from equal lanes on. */
+static inline struct cq_lanes cq_lanes_first(uint32_t start, const uint32_t *x)
 {
     struct cq_lanes sum;
     uint32_t first;
     uint32_t second;
     cq_load_words23(x, &first, &second);
-    sum.r4 = cq_uxtb16(first);
-    sum.r5 = cq_uxtb16_ror8(first);
-    sum.r6 = cq_uxtb16(second);
-    sum.r7 = cq_uxtb16_ror8(second);
+    sum.r4 = cq_uxtab16(start, first);
+    sum.r5 = cq_uxtab16_ror8(start, first);
+    sum.r6 = cq_uxtab16(start, second);
+    sum.r7 = cq_uxtab16_ror8(start, second);
     cq_load_words01(x, &first, &second);
-    sum.r0 = cq_uxtb16(first);
-    sum.r1 = cq_uxtb16_ror8(first);
-    sum.r2 = cq_uxtb16(second);
-    sum.r3 = cq_uxtb16_ror8(second);
+    sum.r0 = cq_uxtab16(start, first);
+    sum.r1 = cq_uxtab16_ror8(start, first);
+    sum.r2 = cq_uxtab16(start, second);
+    sum.r3 = cq_uxtab16_ror8(start, second);
     return sum;
 }
 
@@ -92,8 +99,10 @@ static inline struct cq_lanes cq_lanes_multiply_add(struct cq_lanes sum, const u
 
 static inline struct cq_lanes cq_lanes_subtract_from(uint32_t start, struct cq_lanes sum)
 {
-    const struct cq_lanes lanes = {start - sum.r0, start - sum.r1, start - sum.r2, start - sum.r3,
-                                   start - sum.r4, start - sum.r5, start - sum.r6, start - sum.r7};
+    const struct cq_lanes lanes = {cq_ssub16(start, sum.r0), cq_ssub16(start, sum.r1),
+                                   cq_ssub16(start, sum.r2), cq_ssub16(start, sum.r3),
+                                   cq_ssub16(start, sum.r4), cq_ssub16(start, sum.r5),
+                                   cq_ssub16(start, sum.r6), cq_ssub16(start, sum.r7)};
     return lanes;
 }
 

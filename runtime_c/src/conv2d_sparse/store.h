@@ -19,17 +19,14 @@ enum cq_output_form {
 
 /* What the sums of a channel become. */
 struct cq_output {
-    uint32_t factor;    /* of a signed lane in t, or of a sum in an accumulator, */
-    int32_t start;      /* added to it: the bias, and what sums are off by; */
+    uint32_t factor;    /* of a lane in t, or of a sum in an accumulator, */
+    int32_t start;      /* added to it: the bias; */
     int32_t multiplier; /* of t, */
     int32_t rounding;   /* added to the product, or the zero point, */
     int8_t right;       /* and the shift to the right */
     int8_t clamp_min, clamp_max;
     uint8_t form;
 };
-
-#define CQ_SIGNED 32768u      /* what lanes lack that were made signed, */
-#define CQ_MIDDLE 0x80008000u /* both of them */
 
 /*
  * Short: t is twice the accumulator, so that the upper half of t m, rounded, is [N2.4].  Ties
@@ -49,18 +46,15 @@ static inline int cq_output_fits(int32_t bias, int32_t unit, int32_t left)
 /**
  * @brief What follows from the constants of a channel.
  *
- * @param unit        sums count multiples of it
- * @param correction  added to each sum, in units
- * @param is_split    sums do not come from lanes
+ * @param unit      sums count multiples of it
+ * @param is_split  sums do not come from lanes
  */
-static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t unit,
-                                            int32_t correction, int is_split)
+static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t unit, int is_split)
 {
     const int32_t right = -channel.exponent;
     const int32_t left = cq_rectify_left(right);
-    const uint32_t bias = (uint32_t)channel.bias + (uint32_t)correction * (uint32_t)unit;
     struct cq_output output = {
-        (uint32_t)unit, cq_to_signed(bias),        channel.multiplier,        channel.zero_point,
+        (uint32_t)unit, channel.bias,              channel.multiplier,        channel.zero_point,
         (int8_t)right,  (int8_t)channel.clamp_min, (int8_t)channel.clamp_max, CQ_ANY};
     int32_t shift;
     if (is_split) {
@@ -79,7 +73,7 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
         return output;
     }
     output.factor = (uint32_t)unit << shift;
-    output.start = cq_to_signed((bias + CQ_SIGNED * (uint32_t)unit) << shift);
+    output.start = cq_to_signed((uint32_t)channel.bias << shift);
     return output;
 }
 
@@ -88,9 +82,7 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
 struct cq_place {
     int32_t step;      /* from a pixel to its neighbour */
     int32_t next;      /* to the next part */
-    int32_t words;     /* pixels that every part has */
-    int32_t most;      /* and that some part has */
-    int32_t widths[4]; /* pixels of each part */
+    int32_t widths[4]; /* pixels of each part: no more than of the part before it */
     int32_t groups;    /* of words */
 };
 
@@ -104,37 +96,34 @@ static CQ_INLINE int8_t cq_scale(int32_t t, const struct cq_output *output, int 
                             output->clamp_max);
 }
 
-/* All pixels of a run from its lanes: 6 instructions a pixel that is in every part where the form
- * is rectifying, twice as many where it is short (Cortex-M4, gcc 12). */
+/*
+ * All pixels of a run from its lanes: 5 instructions a pixel that is in every part where the form
+ * is rectifying, twice as many where it is short (Cortex-M4, gcc 12).  Where the last parts have no
+ * pixel any more, what their lanes hold goes to the last part that has one, before that part's own.
+ */
 static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint32_t *registers,
                                      const struct cq_place *place, int8_t *out, int is_rectifying)
 {
     const struct cq_output local = *output; /* what is stored may alias nothing of it */
     const int32_t step = place->step;
-    const int32_t next = place->next;
-    int8_t *upper = out;
-    int8_t *lower = upper + 2 * next;
-    const uint32_t *const end = registers + 2 * place->words;
-    for (; registers != end; upper += step, lower += step) {
-        const struct cq_pair_of_words lanes = cq_next_two(&registers);
-        const uint32_t even = lanes.w0 ^ CQ_MIDDLE;
-        const uint32_t odd = lanes.w1 ^ CQ_MIDDLE;
-        upper[0] = cq_scale(cq_smlabb(even, local.factor, local.start), &local, is_rectifying);
-        upper[next] = cq_scale(cq_smlabb(odd, local.factor, local.start), &local, is_rectifying);
-        lower[0] = cq_scale(cq_smlatb(even, local.factor, local.start), &local, is_rectifying);
-        lower[next] = cq_scale(cq_smlatb(odd, local.factor, local.start), &local, is_rectifying);
-    }
-    if (place->words == place->most) {
-        return;
-    }
-    for (int32_t part = 0; part < CQ_LANES; ++part, upper += next) {
-        const uint32_t *lanes = registers + (part & 1);
-        int8_t *to = upper;
-        for (int32_t i = place->words; i < place->widths[part]; ++i, lanes += 2, to += step) {
-            const uint32_t lane = *lanes ^ CQ_MIDDLE;
-            const int32_t t =
-                cq_smlabb(part >> 1 != 0 ? lane >> 16 : lane, local.factor, local.start);
-            *to = cq_scale(t, &local, is_rectifying);
+    const uint32_t *const begin = registers;
+    const uint32_t *const all = begin + 2 * place->widths[0];
+    for (int32_t last = CQ_LANES - 1;; --last) {
+        const int32_t to3 = last * place->next;
+        const int32_t to1 = last > 0 ? place->next : 0;
+        const int32_t to2 = last > 1 ? 2 * to1 : to1;
+        const uint32_t *const end = begin + 2 * place->widths[last];
+        for (; registers != end; out += step) {
+            const struct cq_pair_of_words lanes = cq_next_two(&registers);
+            const uint32_t even = lanes.w0;
+            const uint32_t odd = lanes.w1;
+            out[to3] = cq_scale(cq_smlatb(odd, local.factor, local.start), &local, is_rectifying);
+            out[to2] = cq_scale(cq_smlatb(even, local.factor, local.start), &local, is_rectifying);
+            out[to1] = cq_scale(cq_smlabb(odd, local.factor, local.start), &local, is_rectifying);
+            out[0] = cq_scale(cq_smlabb(even, local.factor, local.start), &local, is_rectifying);
+        }
+        if (registers == all) {
+            return;
         }
     }
 }

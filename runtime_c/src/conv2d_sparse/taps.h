@@ -15,10 +15,9 @@
 /*
  * Entries of 16 bits in three stacks.  An entry is the byte offset of a place in the strip; those
  * of weights -1 and -2 are written upwards from the beginning of their stack, those of 1 and 2
- * downwards from its end.  Others are a place and a weight each; before them stands, for each
- * segment, what lanes are subtracted from: 255 times sum |w| of all its weights below zero and of
- * its weights 2, and 255 times the number of the latter.  CQ_END closes all lists of a segment.
- * Weights 2 and -2 may be among the others instead.
+ * downwards from its end.  Others are a place and a negated weight each; before them stand, for
+ * each segment, what lanes are subtracted from and what they start with.  CQ_END closes all lists
+ * of a segment.  Weights 2 and -2 may be among the others instead.
  */
 struct cq_stacks {
     uint16_t *minus, *plus;   /* 1 */
@@ -31,6 +30,8 @@ struct cq_stacks {
 /* The lists of one row. */
 struct cq_taps {
     const uint16_t *minus, *plus, *minus2, *plus2, *others;
+    uint32_t start; /* of lanes, */
+    uint32_t from;  /* and what they are subtracted from */
     int32_t segments;
     int has_twos; /* there are lists of weights 2 and -2, and something is in them */
 };
@@ -63,7 +64,7 @@ static CQ_INLINE void cq_stacks_push_other(struct cq_stacks *to, int32_t entry, 
     if (magnitude != 2 || !to->has_twos) {
         CQ_ASSERT(to->end - to->others > 2);
         to->others[0] = (uint16_t)entry;
-        to->others[1] = (uint16_t)weight;
+        to->others[1] = (uint16_t)-weight;
         to->others += 2;
     } else if (weight > 0) {
         CQ_ASSERT(to->plus2 - to->minus2 > 2);
@@ -165,7 +166,6 @@ struct cq_row_writer {
     struct cq_stacks start; /* of the open segment */
     struct cq_stacks to;
     int32_t segments;
-    int32_t correction; /* what the lanes hold in excess of the products, negated */
 };
 
 static inline void cq_segment_open(struct cq_row_writer *writer)
@@ -180,21 +180,22 @@ CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
 {
     const struct cq_stacks start = writer->start;
     struct cq_stacks to = writer->to;
-    const int32_t plus2 = (int32_t)(start.plus2 - to.plus2);
+    const int32_t ones = (int32_t)(start.plus - to.plus);
     int32_t below = (int32_t)((to.minus - start.minus) + 2 * (to.minus2 - start.minus2));
-    int32_t above = (int32_t)(start.plus - to.plus) + 2 * plus2;
+    int32_t above = 2 * (int32_t)(start.plus2 - to.plus2); /* without 1 */
     for (const uint16_t *other = start.others + 2; other != to.others; other += 2) {
-        const int32_t weight = (int16_t)other[1];
-        if (weight < 0) {
-            below -= weight;
+        const int32_t negated = (int16_t)other[1];
+        if (negated > 0) {
+            below += negated;
         } else {
-            above += weight;
+            above -= negated;
         }
     }
-    CQ_ASSERT(above + below <= CQ_LANE_BUDGET);
+    CQ_ASSERT(ones + above + below <= CQ_LANE_BUDGET);
     CQ_ASSERT(to.plus - to.minus >= 2 && to.others != to.end);
-    start.others[0] = (uint16_t)(255 * (below + 2 * plus2));
-    start.others[1] = (uint16_t)(255 * plus2);
+    /* every input has 128 in excess */
+    start.others[0] = (uint16_t)(CQ_LANE_START * above - 128 * (ones + above - below));
+    start.others[1] = (uint16_t)(CQ_LANE_START * above);
     *to.minus++ = CQ_END;
     *--to.plus = CQ_END;
     if (to.has_twos) {
@@ -205,8 +206,6 @@ CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
     *to.others++ = CQ_END;
     writer->to = to;
     writer->segments += 1;
-    /* lanes start with 255 for each unit below zero, and every input has 128 in excess */
-    writer->correction -= 255 * below + 128 * (above - below);
 }
 
 /* A row of any packing, in as many segments as it needs. */
@@ -250,10 +249,9 @@ static inline uint16_t cq_stack_at(const struct cq_stacks *base, const uint16_t 
 
 /* What the sums of an output channel become; cq_output_of(). */
 CQ_NOINLINE static void cq_row_output(struct cq_output *output, const struct cq_requant *requant,
-                                      int32_t channel, int32_t unit, int32_t correction,
-                                      int is_split)
+                                      int32_t channel, int32_t unit, int is_split)
 {
-    *output = cq_output_of(cq_load_channel(requant, channel), unit, correction, is_split);
+    *output = cq_output_of(cq_load_channel(requant, channel), unit, is_split);
 }
 
 /* Lists of the next row, which is output channel `channel`, onto the stacks, which begin at `base`;
@@ -277,14 +275,21 @@ static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
     cq_segment_close(&writer);
     *stacks = writer.to;
     row->segments = (uint16_t)writer.segments;
-    cq_row_output(&row->output, requant, channel, reader->unit, writer.correction,
-                  writer.segments > 1);
+    cq_row_output(&row->output, requant, channel, reader->unit, writer.segments > 1);
 }
 
 /* True where one of the lists of weights 2 and -2 is not empty. */
 static inline int cq_taps_have_twos(const struct cq_taps *taps)
 {
     return taps->plus2[-1] != CQ_END || *taps->minus2 != CQ_END;
+}
+
+/* What stands before the others of a segment. */
+static inline void cq_taps_open(struct cq_taps *taps)
+{
+    taps->from = cq_in_lanes(taps->others[0]);
+    taps->start = cq_in_lanes(taps->others[1]);
+    taps->others += 2;
 }
 
 static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct cq_stacks *base)
@@ -295,8 +300,11 @@ static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct 
                            at + row->minus2 / 2,
                            at + row->plus2 / 2,
                            at + row->others / 2,
+                           0u,
+                           0u,
                            row->segments,
                            0};
+    cq_taps_open(&taps);
     taps.has_twos = base->has_twos && (row->segments > 1 || cq_taps_have_twos(&taps));
     return taps;
 }
@@ -314,9 +322,10 @@ static inline void cq_taps_skip(struct cq_taps *taps)
         while (*--taps->plus2 != CQ_END) {
         }
     }
-    for (taps->others += 2; *taps->others != CQ_END; taps->others += 2) {
+    for (; *taps->others != CQ_END; taps->others += 2) {
     }
     taps->others += 1;
+    cq_taps_open(taps);
 }
 
 #endif
