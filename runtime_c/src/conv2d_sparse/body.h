@@ -164,26 +164,25 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *str
 {
     uint32_t registers[CQ_REGISTERS * CQ_RUN];
     const uint32_t *row_words = strip->words;
+    const int32_t run = frame->run;
+    const int32_t run_bytes = run * frame->full.step;
     out += frame->first;
     for (int32_t row = frame->from.h; row < frame->end.h; ++row) {
-        const uint8_t *x = (const uint8_t *)row_words;
+        const int32_t whole = row < frame->whole.h ? frame->whole.w : 0;
+        const uint32_t *words = row_words;
         int8_t *to = out;
-        for (int32_t column = frame->from.w; column < frame->end.w; column += frame->run) {
-            const int is_full = row < frame->whole.h && column < frame->whole.w;
+        for (int32_t column = frame->from.w; column < frame->end.w; column += run) {
             const struct cq_place *const place =
-                is_full ? &frame->full : cq_frame_cut(frame, strip, row, column);
+                column < whole ? &frame->full : cq_frame_cut(frame, strip, row, column);
+            const uint8_t *const x = (const uint8_t *)words;
             if (output->form == CQ_ANY) {
                 cq_run_sums(x, *taps, output, place, registers, to);
             } else {
                 cq_run_segment(x, taps, place->groups, registers);
-                if (output->form == CQ_RECTIFYING) {
-                    cq_store_rectified(output, registers, place, to);
-                } else {
-                    cq_store_rounded(output, registers, place, to);
-                }
+                cq_store(output, registers, place, to);
             }
-            to += frame->run * place->step;
-            x += 4 * frame->run;
+            to += run_bytes;
+            words += run;
         }
         row_words += strip->row;
         out += frame->row_step;
@@ -222,9 +221,9 @@ static struct cq_sparse_scratch cq_sparse_scratch_of(const struct cq_strip *stri
 static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse_scratch *scratch,
                            const struct cq_requant *requant, int32_t channel, int32_t count)
 {
-    struct cq_stacks stacks = scratch->stacks;
+    struct cq_row_writer writer = {.to = scratch->stacks};
     for (int32_t row = 0; row < count; ++row) {
-        cq_row_read(scratch->rows + row, reader, &scratch->stacks, &stacks, requant, channel + row);
+        cq_row_read(scratch->rows + row, reader, &scratch->stacks, &writer, requant, channel + row);
     }
 }
 
@@ -234,23 +233,31 @@ static void cq_sparse_read(struct cq_taps_reader *reader, const struct cq_sparse
  * the first channel.
  */
 typedef void cq_direct_fn(uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end,
-                          uint32_t *registers, const uint32_t *registers_end);
+                          uint32_t *registers, const uint32_t *registers_end, int is_first);
 
 #define CQ_MIDDLE 0x80008000u /* lanes that are kept above zero, and made signed by it */
 
 static CQ_INLINE void cq_direct(uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end,
-                                uint32_t *registers, const uint32_t *registers_end,
+                                uint32_t *registers, const uint32_t *registers_end, int is_first,
                                 uint32_t code_at)
 {
     do {
         const int8_t *next = record;
         uintptr_t at = x;
-        uint32_t r0 = registers[0] ^ CQ_MIDDLE;
-        uint32_t r1 = registers[1] ^ CQ_MIDDLE;
-        uint32_t r2 = registers[2] ^ CQ_MIDDLE;
-        uint32_t r3 = registers[3] ^ CQ_MIDDLE;
-        uint32_t r4 = registers[4] ^ CQ_MIDDLE;
-        uint32_t r5 = registers[5] ^ CQ_MIDDLE;
+        uint32_t r0 = CQ_MIDDLE;
+        uint32_t r1 = CQ_MIDDLE;
+        uint32_t r2 = CQ_MIDDLE;
+        uint32_t r3 = CQ_MIDDLE;
+        uint32_t r4 = CQ_MIDDLE;
+        uint32_t r5 = CQ_MIDDLE;
+        if (!is_first) {
+            r0 ^= registers[0];
+            r1 ^= registers[1];
+            r2 ^= registers[2];
+            r3 ^= registers[3];
+            r4 ^= registers[4];
+            r5 ^= registers[5];
+        }
         while (next != end) {
             const int32_t both = *next++;
             const uint32_t weight = (uint32_t)cq_shift_right(both, code_at);
@@ -298,17 +305,12 @@ static void cq_row_direct(struct cq_taps_reader *reader, const struct cq_strip *
 {
     const uint32_t *const end = registers + 2 * strip->size.w;
     uintptr_t x = (uintptr_t)strip->words - (uintptr_t)reader->pitch;
-    for (uint32_t *to = registers; to != end; to += 2 * CQ_DIRECT_WORDS) {
-        cq_put_two(to, 0u, 0u);
-        cq_put_two(to + 2, 0u, 0u);
-        cq_put_two(to + 4, 0u, 0u);
-    }
     for (int32_t left = reader->length; left > 0; left -= CQ_CHUNK) {
         int32_t count;
         const int8_t *const record = (const int8_t *)cq_gap_records(&reader->cursor.codes, &count);
         CQ_ASSERT(cq_direct_fits(record, record + count, 8u - reader->cursor.map.width,
                                  cq_limit(left, 1, CQ_CHUNK)));
-        direct(x, reader->pitch, record, record + count, registers, end);
+        direct(x, reader->pitch, record, record + count, registers, end, left == reader->length);
         x += (uintptr_t)(CQ_CHUNK * reader->pitch);
     }
 }
@@ -324,17 +326,15 @@ static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct c
     uint32_t registers[CQ_REGISTERS * CQ_RUN];
     CQ_ASSERT(strip->size.w % CQ_DIRECT_WORDS == 0 && strip->size.w <= CQ_RUN_WORDS);
     cq_strip_gather(strip, params, in, from);
-    for (int32_t i = 0; i < params->out.c / params->groups; ++i) {
-        const int32_t channel = first_channel + i;
+    const int32_t end = first_channel + params->out.c / params->groups;
+    for (int32_t channel = first_channel; channel < end; ++channel) {
         struct cq_output output;
         cq_row_direct(reader, strip, direct, registers);
         cq_row_output(&output, &params->requant, channel, reader->unit, 0);
-        if (output.form == CQ_RECTIFYING) {
-            cq_store_rectified(&output, registers, place, out + channel);
-        } else if (output.form == CQ_SHORT) {
-            cq_store_rounded(&output, registers, place, out + channel);
-        } else {
+        if (output.form == CQ_ANY) {
             cq_store_registers(&output, registers, place, out + channel);
+        } else {
+            cq_store(&output, registers, place, out + channel);
         }
     }
 }
@@ -393,6 +393,7 @@ static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, cq_dire
     reader.origins = scratch.origins;
     reader.origins_end = scratch.origins + params->kernel.h * params->kernel.w;
     reader.is_split = params->sparse.is_split;
+    reader.has_gaps = decoder == &cq_gap && !reader.is_split;
     reader.chunk = scratch.chunk;
     reader.decoder = decoder;
     decoder->init(&reader.cursor, &weights, bits, params->out.c * reader.length);

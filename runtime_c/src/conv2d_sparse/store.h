@@ -36,11 +36,12 @@ struct cq_output {
  * Rectifying: rectify_dsp.h.
  */
 
-/* True where 2^left times any sum of a lane is an int32, its bias included. */
+/* True where 2^left times any sum of a lane is an int32, its bias included, and 2^left times a unit
+ * an int16. */
 static inline int cq_output_fits(int32_t bias, int32_t unit, int32_t left)
 {
-    const int32_t room = (INT32_MAX >> left) - CQ_LANE_BUDGET * 128 * unit;
-    return left <= 14 && unit <= INT16_MAX >> left && bias < room && bias > -room;
+    const int32_t room = (INT32_MAX >> left) - (unit << 16);
+    return bias < room && bias > -room;
 }
 
 /**
@@ -61,7 +62,7 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
         return output;
     }
     if (channel.clamp_min == -128 && channel.clamp_max == 127 && channel.zero_point == -128 &&
-        left >= 2 && cq_output_fits(channel.bias, unit, left)) {
+        left >= 2 && left <= 14 && cq_output_fits(channel.bias, unit, left)) {
         output.form = CQ_RECTIFYING;
         output.rounding = cq_rectify_rounding(right, channel.zero_point);
         shift = left;
@@ -108,11 +109,11 @@ static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint3
     const int32_t step = place->step;
     const uint32_t *const begin = registers;
     const uint32_t *const all = begin + 2 * place->widths[0];
-    for (int32_t last = CQ_LANES - 1;; --last) {
-        const int32_t to3 = last * place->next;
-        const int32_t to1 = last > 0 ? place->next : 0;
-        const int32_t to2 = last > 1 ? 2 * to1 : to1;
-        const uint32_t *const end = begin + 2 * place->widths[last];
+    int32_t to1 = place->next;
+    int32_t to2 = 2 * to1;
+    int32_t to3 = 3 * to1;
+    for (const int32_t *width = place->widths + CQ_LANES - 1;; --width) {
+        const uint32_t *const end = begin + 2 * *width;
         for (; registers != end; out += step) {
             const struct cq_pair_of_words lanes = cq_next_two(&registers);
             const uint32_t even = lanes.w0;
@@ -125,6 +126,9 @@ static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint3
         if (registers == all) {
             return;
         }
+        to3 -= place->next;
+        to2 = to2 < to3 ? to2 : to3;
+        to1 = to1 < to3 ? to1 : to3;
     }
 }
 
@@ -140,6 +144,17 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_store_rounded(const struct cq_output *ou
                                                       const struct cq_place *place, int8_t *out)
 {
     cq_store_lanes(output, registers, place, out, 0);
+}
+
+/* Whichever of the two it is. */
+static inline void cq_store(const struct cq_output *output, const uint32_t *registers,
+                            const struct cq_place *place, int8_t *out)
+{
+    if (output->form == CQ_RECTIFYING) {
+        cq_store_rectified(output, registers, place, out);
+    } else {
+        cq_store_rounded(output, registers, place, out);
+    }
 }
 
 /* Any requantization of sums: those of the lower lanes of a group, register by register, then those

@@ -138,27 +138,43 @@ static inline uint32_t *cq_transpose(struct cq_words pixels, int32_t pitch, uint
     return to + pitch;
 }
 
-/* One place of the strip: every channel of four pixels. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_strip_column(const int8_t *const pixel[CQ_LANES],
-                                                     int32_t channels, int32_t pitch, uint32_t *to)
+/* Four pixels, and how far it is to those of the next column. */
+struct cq_pixels {
+    const int8_t *at[CQ_LANES];
+    int32_t step[CQ_LANES];
+};
+
+static inline void cq_pixels_advance(struct cq_pixels *pixels)
 {
-    const int8_t *pixel0 = pixel[0];
-    const int8_t *pixel1 = pixel[1];
-    const int8_t *pixel2 = pixel[2];
-    const int8_t *pixel3 = pixel[3];
-    int32_t c = channels & ~3;
-    for (const int8_t *const end = pixel0 + c; pixel0 != end;) {
-        const struct cq_words pixels = {cq_next4(&pixel0), cq_next4(&pixel1), cq_next4(&pixel2),
-                                        cq_next4(&pixel3)};
-        to = cq_transpose(pixels, pitch, to);
+    for (int32_t lane = 0; lane < CQ_LANES; ++lane) {
+        pixels->at[lane] += pixels->step[lane];
     }
-    for (; c < channels; ++c) {
-        uint32_t word = 0u;
-        for (int32_t lane = CQ_LANES - 1; lane >= 0; --lane) {
-            word = word << 8 | ((uint32_t)(int32_t)pixel[lane][c] & 0xffu);
+}
+
+/* Columns of the strip from `to` on: every channel of four pixels each. */
+CQ_FAST_CODE CQ_NOINLINE static void cq_strip_columns(struct cq_pixels *pixels, int32_t columns,
+                                                      int32_t channels, int32_t pitch,
+                                                      uint32_t *to)
+{
+    for (; columns > 0; --columns, ++to, cq_pixels_advance(pixels)) {
+        const int8_t *pixel0 = pixels->at[0];
+        const int8_t *pixel1 = pixels->at[1];
+        const int8_t *pixel2 = pixels->at[2];
+        const int8_t *pixel3 = pixels->at[3];
+        uint32_t *word = to;
+        int32_t c = channels & ~3;
+        for (const int8_t *const end = pixel0 + c; pixel0 != end;) {
+            const struct cq_words four = {cq_next4(&pixel0), cq_next4(&pixel1), cq_next4(&pixel2),
+                                          cq_next4(&pixel3)};
+            word = cq_transpose(four, pitch, word);
         }
-        *to = word ^ 0x80808080u;
-        to += pitch;
+        for (; c < channels; ++c, word += pitch) {
+            uint32_t bytes = 0u;
+            for (int32_t lane = CQ_LANES - 1; lane >= 0; --lane) {
+                bytes = bytes << 8 | ((uint32_t)(int32_t)pixels->at[lane][c] & 0xffu);
+            }
+            *word = bytes ^ 0x80808080u;
+        }
     }
 }
 
@@ -170,22 +186,25 @@ static inline uint32_t cq_lanes_of(int32_t low, int32_t high)
 }
 
 /* The same as pairs of signed pixels: 0 and 2, then 1 and 3. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_strip_column_wide(const int8_t *const pixel[CQ_LANES],
-                                                          int32_t channels, int32_t pitch,
-                                                          uint32_t *to)
+CQ_FAST_CODE CQ_NOINLINE static void cq_strip_columns_wide(struct cq_pixels *pixels,
+                                                           int32_t columns, int32_t channels,
+                                                           int32_t pitch, uint32_t *to)
 {
-    const int8_t *pixel0 = pixel[0];
-    const int8_t *pixel1 = pixel[1];
-    const int8_t *pixel2 = pixel[2];
-    const int8_t *pixel3 = pixel[3];
-    for (; channels > 0; --channels, to += pitch) {
-        to[0] = cq_lanes_of(*pixel0++, *pixel2++);
-        to[1] = cq_lanes_of(*pixel1++, *pixel3++);
+    for (; columns > 0; --columns, to += 2, cq_pixels_advance(pixels)) {
+        const int8_t *pixel0 = pixels->at[0];
+        const int8_t *pixel1 = pixels->at[1];
+        const int8_t *pixel2 = pixels->at[2];
+        const int8_t *pixel3 = pixels->at[3];
+        uint32_t *words = to;
+        for (int32_t c = channels; c > 0; --c, words += pitch) {
+            words[0] = cq_lanes_of(*pixel0++, *pixel2++);
+            words[1] = cq_lanes_of(*pixel1++, *pixel3++);
+        }
     }
 }
 
-/* The inputs of the output words from `from` on, of the group whose channels begin at `in`.
- */
+/* The inputs of the output words from `from` on, of the group whose channels begin at `in`: columns
+ * at a time whose pixels are all inside of the image, or all beside it, in each of the four parts. */
 CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *strip,
                                                      const struct cq_conv2d_params *params,
                                                      const int8_t *in, struct cq_pair from)
@@ -199,26 +218,33 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *stri
         const int32_t y = top + slot * strip->slot_step;
         /* pixels of a row outside of the image are the padding, and so is what is beside it */
         const int8_t *row[CQ_LANES];
-        uint32_t width[CQ_LANES];
+        int32_t width[CQ_LANES];
         for (int32_t lane = 0; lane < CQ_LANES; ++lane) {
             const int32_t at = y + lane * jump.h;
             const int is_inside = at >= 0 && at < strip->in.h;
-            width[lane] = is_inside ? (uint32_t)strip->in.w : 0u;
+            width[lane] = is_inside ? strip->in.w : 0;
             row[lane] = is_inside ? in + at * strip->in.w * strip->in.c : in;
         }
         for (int32_t phase = 0; phase < strip->phases; ++phase) {
-            for (int32_t i = 0; i < strip->phase; ++i) {
-                const int8_t *pixel[CQ_LANES];
+            int32_t count;
+            for (int32_t i = 0; i < strip->phase; i += count) {
+                struct cq_pixels pixels;
                 int32_t x = left + phase + i * stride;
-                for (int32_t lane = 0; lane < CQ_LANES; ++lane, x += jump.w) {
-                    pixel[lane] =
-                        (uint32_t)x < width[lane] ? row[lane] + x * strip->in.c : strip->padding;
-                }
                 uint32_t *const column = to + (phase * strip->phase + i) * strip->width;
+                count = strip->phase - i;
+                for (int32_t lane = 0; lane < CQ_LANES; ++lane, x += jump.w) {
+                    const int is_inside = x >= 0 && x < width[lane];
+                    const int32_t alike = is_inside ? width[lane] - x : -x;
+                    pixels.at[lane] = is_inside ? row[lane] + x * strip->in.c : strip->padding;
+                    pixels.step[lane] = is_inside ? stride * strip->in.c : 0;
+                    if (alike > 0 && count * stride > alike) {
+                        count = cq_divide_up(alike, stride);
+                    }
+                }
                 if (strip->width == 1) {
-                    cq_strip_column(pixel, strip->channels, strip->pitch, column);
+                    cq_strip_columns(&pixels, count, strip->channels, strip->pitch, column);
                 } else {
-                    cq_strip_column_wide(pixel, strip->channels, strip->pitch, column);
+                    cq_strip_columns_wide(&pixels, count, strip->channels, strip->pitch, column);
                 }
             }
         }

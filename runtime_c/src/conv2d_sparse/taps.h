@@ -36,7 +36,7 @@ struct cq_taps {
     int has_twos; /* there are lists of weights 2 and -2, and something is in them */
 };
 
-/* The same, to be kept: bytes from the beginning of the first stack; and what sums become. */
+/* The same, to be kept: entries from the beginning of the first stack; and what sums become. */
 struct cq_row {
     uint16_t minus, plus, minus2, plus2, others;
     uint16_t segments;
@@ -53,6 +53,7 @@ struct cq_taps_reader {
     const int32_t *origins; /* byte offset of each tap's first channel */
     const int32_t *origins_end;
     int is_split; /* some row has several segments */
+    int has_gaps; /* none has, and records of gaps are read as they stand */
     int32_t unit; /* lanes count multiples of it */
     void *chunk;  /* scratch of the decoder */
 };
@@ -161,29 +162,35 @@ static void cq_row_read_gaps(struct cq_taps_reader *reader, struct cq_stacks *st
     }
 }
 
-/* A row that is being read. */
+/* Rows that are being read. */
 struct cq_row_writer {
-    struct cq_stacks start; /* of the open segment */
     struct cq_stacks to;
-    int32_t segments;
+    /* the open segment: where its lists begin, what stands before its others, */
+    const uint16_t *minus, *plus, *minus2, *plus2;
+    uint16_t *head;
+    int32_t segments; /* and those of the row before it */
 };
 
 static inline void cq_segment_open(struct cq_row_writer *writer)
 {
     CQ_ASSERT(writer->to.end - writer->to.others > 2);
-    writer->start = writer->to;
+    writer->minus = writer->to.minus;
+    writer->plus = writer->to.plus;
+    writer->minus2 = writer->to.minus2;
+    writer->plus2 = writer->to.plus2;
+    writer->head = writer->to.others;
     writer->to.others += 2;
 }
 
 /* Put the sums of the open segment in front of its others, and close its lists. */
 CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
 {
-    const struct cq_stacks start = writer->start;
-    struct cq_stacks to = writer->to;
-    const int32_t ones = (int32_t)(start.plus - to.plus);
-    int32_t below = (int32_t)((to.minus - start.minus) + 2 * (to.minus2 - start.minus2));
-    int32_t above = 2 * (int32_t)(start.plus2 - to.plus2); /* without 1 */
-    for (const uint16_t *other = start.others + 2; other != to.others; other += 2) {
+    struct cq_stacks *const to = &writer->to;
+    uint16_t *const head = writer->head;
+    const int32_t ones = (int32_t)(writer->plus - to->plus);
+    int32_t below = (int32_t)(to->minus - writer->minus);
+    int32_t above = 0; /* without 1 */
+    for (const uint16_t *other = head + 2; other != to->others; other += 2) {
         const int32_t negated = (int16_t)other[1];
         if (negated > 0) {
             below += negated;
@@ -191,20 +198,21 @@ CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
             above -= negated;
         }
     }
-    CQ_ASSERT(ones + above + below <= CQ_LANE_BUDGET);
-    CQ_ASSERT(to.plus - to.minus >= 2 && to.others != to.end);
-    /* every input has 128 in excess */
-    start.others[0] = (uint16_t)(CQ_LANE_START * above - 128 * (ones + above - below));
-    start.others[1] = (uint16_t)(CQ_LANE_START * above);
-    *to.minus++ = CQ_END;
-    *--to.plus = CQ_END;
-    if (to.has_twos) {
-        CQ_ASSERT(to.plus2 - to.minus2 >= 2);
-        *to.minus2++ = CQ_END;
-        *--to.plus2 = CQ_END;
+    if (to->has_twos) {
+        CQ_ASSERT(to->plus2 - to->minus2 >= 2);
+        below += 2 * (int32_t)(to->minus2 - writer->minus2);
+        above += 2 * (int32_t)(writer->plus2 - to->plus2);
+        *to->minus2++ = CQ_END;
+        *--to->plus2 = CQ_END;
     }
-    *to.others++ = CQ_END;
-    writer->to = to;
+    CQ_ASSERT(ones + above + below <= CQ_LANE_BUDGET);
+    CQ_ASSERT(to->plus - to->minus >= 2 && to->others != to->end);
+    *to->minus++ = CQ_END;
+    *--to->plus = CQ_END;
+    *to->others++ = CQ_END;
+    /* every input has 128 in excess */
+    head[0] = (uint16_t)(CQ_LANE_START * above - 128 * (ones + above - below));
+    head[1] = (uint16_t)(CQ_LANE_START * above);
     writer->segments += 1;
 }
 
@@ -244,7 +252,7 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_pairs(struct cq_taps_reader *re
 /* How far a stack has been filled. */
 static inline uint16_t cq_stack_at(const struct cq_stacks *base, const uint16_t *at)
 {
-    return (uint16_t)(2 * (at - base->minus));
+    return (uint16_t)(at - base->minus);
 }
 
 /* What the sums of an output channel become; cq_output_of(). */
@@ -257,25 +265,24 @@ CQ_NOINLINE static void cq_row_output(struct cq_output *output, const struct cq_
 /* Lists of the next row, which is output channel `channel`, onto the stacks, which begin at `base`;
  * lanes count multiples of `unit`. */
 static void cq_row_read(struct cq_row *row, struct cq_taps_reader *reader,
-                        const struct cq_stacks *base, struct cq_stacks *stacks,
+                        const struct cq_stacks *base, struct cq_row_writer *writer,
                         const struct cq_requant *requant, int32_t channel)
 {
-    struct cq_row_writer writer = {.to = *stacks};
-    cq_segment_open(&writer);
-    row->minus = cq_stack_at(base, writer.to.minus);
-    row->plus = cq_stack_at(base, writer.to.plus);
-    row->minus2 = cq_stack_at(base, writer.to.minus2);
-    row->plus2 = cq_stack_at(base, writer.to.plus2);
-    row->others = cq_stack_at(base, writer.start.others);
-    if (reader->decoder == &cq_gap && !reader->is_split) {
-        cq_row_read_gaps(reader, &writer.to);
+    writer->segments = 0;
+    cq_segment_open(writer);
+    row->minus = cq_stack_at(base, writer->minus);
+    row->plus = cq_stack_at(base, writer->plus);
+    row->minus2 = cq_stack_at(base, writer->minus2);
+    row->plus2 = cq_stack_at(base, writer->plus2);
+    row->others = cq_stack_at(base, writer->head);
+    if (reader->has_gaps) {
+        cq_row_read_gaps(reader, &writer->to);
     } else {
-        cq_row_read_pairs(reader, &writer);
+        cq_row_read_pairs(reader, writer);
     }
-    cq_segment_close(&writer);
-    *stacks = writer.to;
-    row->segments = (uint16_t)writer.segments;
-    cq_row_output(&row->output, requant, channel, reader->unit, writer.segments > 1);
+    cq_segment_close(writer);
+    row->segments = (uint16_t)writer->segments;
+    cq_row_output(&row->output, requant, channel, reader->unit, writer->segments > 1);
 }
 
 /* True where one of the lists of weights 2 and -2 is not empty. */
@@ -295,11 +302,11 @@ static inline void cq_taps_open(struct cq_taps *taps)
 static inline struct cq_taps cq_row_taps(const struct cq_row *row, const struct cq_stacks *base)
 {
     const uint16_t *const at = base->minus;
-    struct cq_taps taps = {at + row->minus / 2,
-                           at + row->plus / 2,
-                           at + row->minus2 / 2,
-                           at + row->plus2 / 2,
-                           at + row->others / 2,
+    struct cq_taps taps = {at + row->minus,
+                           at + row->plus,
+                           at + row->minus2,
+                           at + row->plus2,
+                           at + row->others,
                            0u,
                            0u,
                            row->segments,
