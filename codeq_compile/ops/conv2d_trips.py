@@ -372,10 +372,8 @@ def _store_forms(requant: Requant, unit: int) -> tuple[Array, Array]:
     bias = np.abs(requant.bias.astype(np.int64))
 
     def fits(shift: Array) -> Array:
-        room = (INT32_MAX >> shift.clip(0, 31)) - LANE_BUDGET * 128 * unit
-        fitting: Array = (
-            (shift <= 14) & (unit <= (1 << 15) - 1 >> shift.clip(0, 31)) & (bias < room)
-        )
+        room = (INT32_MAX >> shift.clip(0, 31)) - (unit << 16)
+        fitting: Array = (shift <= 14) & (bias < room)
         return fitting
 
     rectified = is_full & (left >= 2) & fits(left)

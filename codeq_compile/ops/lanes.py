@@ -15,21 +15,23 @@ LANES = 4
 """Pixels a word."""
 GROUP = 4
 """Words that are computed together."""
-LANE_BUDGET = lane_budget()
-"""Largest sum of magnitudes that a lane holds for any int8 input; CQ_LANE_BUDGET of runtime_c."""
+LANE_BUDGET = lane_budget(high=128)
+"""Largest sum of magnitudes whose signed lane holds any sum, 128 being the largest magnitude of an
+input; CQ_LANE_BUDGET of runtime_c."""
 ROW_BYTES = 32
 """Of `struct cq_row`."""
 MAX_ENTRIES = 0xFFFF
 """Of a stack."""
-_ADD, _GROUP, _DECODE, _READ, _USE, _GATHER = 15, 165, 20, 330, 100, 9
+_ADD, _GROUP, _RUN, _DECODE, _READ, _USE, _GATHER = 15, 125, 120, 20, 250, 90, 9
 """Instructions on Cortex-M4, rounded: a weight for a group of sixteen pixels; an output channel of
-a group; a weight and a row that are decoded; a row that is used for a strip; a gathered word."""
+a group, and of a run of groups; a weight and a row that are decoded; a row that is used for a
+strip; a gathered word."""
 DIRECT = 3
 """Words that are computed together where weights are used as they are read."""
-DIRECT_BUDGET = ((1 << 15) - 1) // 128
-"""Largest sum of magnitudes that a signed lane holds; CQ_DIRECT_BUDGET of runtime_c."""
-RUN = 16
-"""Words that are stored together."""
+RUN = 32
+"""Words of a row that are stored together, at most."""
+_DIRECT_MOST = 15
+"""Words of an image without lists, at most."""
 _DIRECT, _DIRECT_ROW, _DIRECT_WORD = 15, 200, 35
 """The same of twelve pixels: a weight; a row, and a word of its outputs."""
 _FEW = 4
@@ -221,9 +223,9 @@ def direct_cut(geometry: Geometry, weights: Int8Array, unit: int) -> Cut | None:
     """A small image without lists; None where it is not small, or lanes might overflow."""
     columns = DIRECT * -(-geometry.words[1] // DIRECT)
     most = int(magnitudes(weights, unit).sum(axis=1).max())
-    is_small = geometry.is_flat and columns <= RUN
+    is_small = geometry.is_flat and columns <= _DIRECT_MOST
     # up to four pixels are not side by side
-    if not is_small or geometry.image[1] <= LANES or most > DIRECT_BUDGET:
+    if not is_small or geometry.image[1] <= LANES or most > LANE_BUDGET:
         return None
     size = (1, columns)
     return Cut(
@@ -275,7 +277,8 @@ def best_cut(
             return added + in_group * (_DIRECT_ROW + _DIRECT_WORD * words) + gathered
         strips = geometry.strips(cut.size)
         times = 1 if cut.kept == in_group else strips
-        used = _USE * in_group + _GATHER * geometry.strip_words(cut.size)
+        runs = cut.size[0] * -(-cut.size[1] // RUN)
+        used = (_USE + _RUN * runs) * in_group + _GATHER * geometry.strip_words(cut.size)
         return computed + times * decoded + strips * used
 
     fitting = [cut for cut in possible if cut.scratch_bytes <= limit]

@@ -15,7 +15,7 @@ from codeq_compile.ir.op import Array
 from codeq_compile.kernels import Kernel, rows
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import Conv2D
-from codeq_compile.ops.lanes import DIRECT_BUDGET
+from codeq_compile.ops.lanes import LANE_BUDGET
 from codeq_compile.ops.linear import Linear
 from codeq_compile.packing import CODECS, pack
 from codeq_compile.simulate import simulate
@@ -82,7 +82,7 @@ def row_of(magnitudes: Iterable[int], signs: str, length: int) -> Int8Array:
 
 
 @pytest.mark.parametrize("signs", ["plus", "minus", "alternating"])
-@pytest.mark.parametrize("total", [256, 257, 258, 513, 514, 515])
+@pytest.mark.parametrize("total", [n * LANE_BUDGET + more for n in (1, 2) for more in (-1, 0, 1)])
 def test_sums_at_the_limit_of_a_lane_are_exact(runtime, rng, total, signs):
     """One unit more than 16 bits hold would turn the largest sum into the smallest."""
     length = 600
@@ -106,7 +106,7 @@ def test_small_images_need_no_lists(runtime, rng, pixels, bits):
     """A sum of the lower lane that left it would be one too many in the upper one."""
     length = 520
     largest = 2 ** (bits - 1) - 1
-    most = [largest] * (DIRECT_BUDGET // largest) + [1] * (DIRECT_BUDGET % largest)
+    most = [largest] * (LANE_BUDGET // largest) + [1] * (LANE_BUDGET % largest)
     rows = [row_of(most, signs, length) for signs in ("plus", "minus", "alternating")]
     rows.append(row_of([largest], "plus", length))
     x = s8(1, pixels, length, zero_point=0)
@@ -126,11 +126,11 @@ def test_small_images_need_no_lists(runtime, rng, pixels, bits):
 
 @pytest.mark.parametrize("gap", [0, 9, 126])
 def test_a_sign_grid_counts_in_units_of_its_magnitude(runtime, rng, gap):
-    """Ternary weights of any magnitude are additions; 257 of them fill a lane."""
+    """Ternary weights of any magnitude are additions; as many as the budget fill a lane."""
     length = 600
     rows = [
         row_of([1] * count, signs, length)
-        for count in (256, 257, 258, 600)
+        for count in (LANE_BUDGET - 1, LANE_BUDGET, LANE_BUDGET + 1, 600)
         for signs in ("plus", "minus", "alternating")
     ]
     codes = np.stack(rows).reshape(len(rows), 1, 1, length)

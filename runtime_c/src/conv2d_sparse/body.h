@@ -323,8 +323,8 @@ static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct c
     const struct cq_pair from = {0, 0};
     struct cq_frame frame = cq_frame_of(strip, from);
     const struct cq_place *const place = cq_frame_cut(&frame, strip, 0, 0);
-    uint32_t registers[CQ_REGISTERS * CQ_RUN];
-    CQ_ASSERT(strip->size.w % CQ_DIRECT_WORDS == 0 && strip->size.w <= CQ_RUN_WORDS);
+    uint32_t registers[2 * CQ_DIRECT_MOST];
+    CQ_ASSERT(strip->size.w % CQ_DIRECT_WORDS == 0 && strip->size.w <= CQ_DIRECT_MOST);
     cq_strip_gather(strip, params, in, from);
     const int32_t end = first_channel + params->out.c / params->groups;
     for (int32_t channel = first_channel; channel < end; ++channel) {

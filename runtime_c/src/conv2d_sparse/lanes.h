@@ -10,12 +10,13 @@
 #define CQ_LANES       4   /* pixels a word */
 #define CQ_GROUP       4   /* words that are computed together */
 #define CQ_REGISTERS   8   /* of a group, two pixels each */
-#define CQ_RUN         4   /* groups side by side, at most, */
-#define CQ_RUN_WORDS   16  /* and their words */
+#define CQ_RUN         8   /* groups side by side, at most, */
+#define CQ_RUN_WORDS   32  /* and their words */
 #define CQ_LANE_BUDGET 255 /* sum |w| that a lane holds: (2^15 - 1) / 128 */
 #define CQ_LANE_START  256 /* for each unit that may be taken from a lane: even, above any input */
 
-#define CQ_DIRECT_WORDS 3 /* that are computed together without lists */
+#define CQ_DIRECT_WORDS 3  /* that are computed together without lists, */
+#define CQ_DIRECT_MOST  15 /* and of an image at most */
 
 /*
  * Word i of a group becomes registers 2 i (its pixels 0 and 2) and 2 i + 1 (pixels 1 and 3).
