@@ -22,10 +22,10 @@ ROW_BYTES = 32
 """Of `struct cq_row`."""
 MAX_ENTRIES = 0xFFFF
 """Of a stack."""
-_ADD, _GROUP, _RUN, _DECODE, _READ, _USE, _GATHER = 15, 125, 120, 20, 250, 90, 9
+_ADD, _GROUP, _RUN, _DECODE, _READ, _USE, _GATHER, _MOVE = 15, 125, 120, 20, 250, 90, 9, 2
 """Instructions on Cortex-M4, rounded: a weight for a group of sixteen pixels; an output channel of
 a group, and of a run of groups; a weight and a row that are decoded; a row that is used for a
-strip; a gathered word."""
+strip; a word that is gathered, and that is moved."""
 DIRECT = 3
 """Words that are computed together where weights are used as they are read."""
 RUN = 32
@@ -76,13 +76,29 @@ class Geometry:
 
     def strip_words(self, size: Pair) -> int:
         """Words of input that `size` rows and columns of output words meet, all channels."""
-        rows, columns = size
+        return self.slots(size[0]) * self.channels * self.pitch(size[1])
+
+    def slots(self, rows: int) -> int:
+        """Rows of input words that `rows` rows of output words meet."""
+        tap_step = 1 if rows == 1 else self.dilation[0]
+        return (rows - 1) * self.stride[0] + (self.kernel[0] - 1) * tap_step + 1
+
+    def pitch(self, columns: int) -> int:
+        """Words of a channel in a slot that `columns` columns of output words meet."""
         reach = (self.kernel[1] - 1) * self.dilation[1] + 1
         span = (columns - 1) * self.stride[1] + reach
-        pitch = min(reach, self.stride[1]) * -(-span // self.stride[1])
-        tap_step = 1 if rows == 1 else self.dilation[0]
-        slots = (rows - 1) * self.stride[0] + (self.kernel[0] - 1) * tap_step + 1
-        return slots * self.channels * pitch
+        return min(reach, self.stride[1]) * -(-span // self.stride[1])
+
+    def gathers(self, size: Pair) -> tuple[int, int]:
+        """Slots that are gathered, and that are moved because the strip above has them."""
+        slots = self.slots(size[0])
+        rows, columns = self.words
+        down, across = -(-rows // size[0]), -(-columns // size[1])
+        fresh, rest = divmod(size[0] * self.stride[0], self.dilation[0] if size[0] == 1 else 1)
+        if across > 1 or rest:
+            fresh = slots
+        fresh = min(fresh, slots)
+        return across * (slots + (down - 1) * fresh), (down - 1) * (slots - fresh)
 
     def sizes(self) -> Iterator[Pair]:
         """Every (rows, columns) of a strip, columns a multiple of the group."""
@@ -278,8 +294,14 @@ def best_cut(
         strips = geometry.strips(cut.size)
         times = 1 if cut.kept == in_group else strips
         runs = cut.size[0] * -(-cut.size[1] // RUN)
-        used = (_USE + _RUN * runs) * in_group + _GATHER * geometry.strip_words(cut.size)
-        return computed + times * decoded + strips * used
+        gathered, moved = geometry.gathers(cut.size)
+        slot = geometry.channels * geometry.pitch(cut.size[1])
+        return (
+            computed
+            + times * decoded
+            + strips * (_USE + _RUN * runs) * in_group
+            + (_GATHER * gathered + _MOVE * moved) * slot
+        )
 
     fitting = [cut for cut in possible if cut.scratch_bytes <= limit]
     if not fitting:

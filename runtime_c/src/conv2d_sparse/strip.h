@@ -8,6 +8,7 @@
 
 #include "../attributes.h"
 #include "../bytes.h"
+#include "../dsp.h"
 #include "../numerics.h"
 #include "lanes.h"
 
@@ -24,7 +25,8 @@ struct cq_strip {
     struct cq_pair whole;    /* rows and columns below these are in all parts */
     int32_t channels;        /* input channels of a group */
     struct cq_pair size;     /* rows and columns of output words gathered at a time */
-    int32_t slots;           /* rows of input words that these meet */
+    int32_t slots;           /* rows of input words that these meet, */
+    int32_t fresh;           /* of them those that the strip above does not meet */
     int32_t slot_step;       /* input rows from slot to slot */
     int32_t tap_step;        /* slots from a row of the window to the next */
     int32_t phases;          /* columns whose number has the same remainder by stride.w: */
@@ -93,6 +95,9 @@ static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params,
     strip.tap_step = is_row ? 1 : params->dilation.h;
     strip.slots =
         (strip.size.h - 1) * params->stride.h + (params->kernel.h - 1) * strip.tap_step + 1;
+    const int32_t step = strip.size.h * params->stride.h;
+    const int32_t is_column = strip.size.w >= strip.columns && step % strip.slot_step == 0;
+    strip.fresh = is_column ? cq_limit(step / strip.slot_step, 0, strip.slots) : strip.slots;
     strip.phases = reach < params->stride.w ? reach : params->stride.w;
     strip.phase = cq_divide_up(span, params->stride.w);
     strip.pitch = strip.phases * strip.phase * strip.width;
@@ -116,6 +121,15 @@ static void cq_strip_origins(const struct cq_strip *strip, const struct cq_conv2
     }
 }
 
+/* Of words with bytes 0 to 3 the words with bytes 0 and 2 of both, in turn, and with 1 and 3. */
+static inline struct cq_pair_of_words cq_interleave(uint32_t first, uint32_t second)
+{
+    const uint32_t even = cq_uxtb16(second);
+    const struct cq_pair_of_words words = {cq_uxtab16(even << 8, first),
+                                           cq_uxtab16_ror8(second - even, first)};
+    return words;
+}
+
 /* Four pixels of four channels, transposed: a word for each channel, and 128 is added to every
  * value, so that bytes are never negative.  Returns what is behind the last word. */
 static inline uint32_t *cq_transpose(struct cq_words pixels, int32_t pitch, uint32_t *to)
@@ -124,17 +138,15 @@ static inline uint32_t *cq_transpose(struct cq_words pixels, int32_t pitch, uint
     const uint32_t p1 = pixels.w1 ^ 0x80808080u;
     const uint32_t p2 = pixels.w2 ^ 0x80808080u;
     const uint32_t p3 = pixels.w3 ^ 0x80808080u;
-    const uint32_t even01 = cq_uxtb16(p0) | cq_uxtb16(p1) << 8;
-    const uint32_t even23 = cq_uxtb16(p2) | cq_uxtb16(p3) << 8;
-    const uint32_t odd01 = cq_uxtb16_ror8(p0) | cq_uxtb16_ror8(p1) << 8;
-    const uint32_t odd23 = cq_uxtb16_ror8(p2) | cq_uxtb16_ror8(p3) << 8;
-    *to = cq_pkhbt(even01, even23);
+    const struct cq_pair_of_words low = cq_interleave(cq_pkhbt(p0, p2), cq_pkhbt(p1, p3));
+    const struct cq_pair_of_words high = cq_interleave(cq_pkhtb(p0, p2), cq_pkhtb(p1, p3));
+    *to = low.w0;
     to += pitch;
-    *to = cq_pkhbt(odd01, odd23);
+    *to = low.w1;
     to += pitch;
-    *to = cq_pkhtb(even01, even23);
+    *to = high.w0;
     to += pitch;
-    *to = cq_pkhtb(odd01, odd23);
+    *to = high.w1;
     return to + pitch;
 }
 
@@ -203,6 +215,25 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_columns_wide(struct cq_pixels *pix
     }
 }
 
+/* What the strip above has gathered already moves up.  Returns the slots that it fills. */
+static int32_t cq_strip_scroll(const struct cq_strip *strip)
+{
+    const int32_t shared = strip->slots - strip->fresh;
+    const int32_t slot = strip->channels * strip->pitch;
+    const uint32_t *from = strip->words + strip->fresh * slot;
+    uint32_t *to = strip->words;
+    int32_t left = shared * slot;
+    for (; left >= 4; left -= 4, to += 4) {
+        const struct cq_words words = cq_next_words(&from);
+        cq_put_two(to, words.w0, words.w1);
+        cq_put_two(to + 2, words.w2, words.w3);
+    }
+    for (; left > 0; --left) {
+        *to++ = *from++;
+    }
+    return shared;
+}
+
 /* The inputs of the output words from `from` on, of the group whose channels begin at `in`: columns
  * at a time whose pixels are all inside of the image, or all beside it, in each of the four parts. */
 CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *strip,
@@ -213,7 +244,7 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *stri
     const int32_t top = from.h * params->stride.h - params->pad.h;
     const int32_t left = from.w * stride - params->pad.w;
     const struct cq_pair jump = {strip->part.h * params->stride.h, strip->part.w * stride};
-    for (int32_t slot = 0; slot < strip->slots; ++slot) {
+    for (int32_t slot = from.h > 0 ? cq_strip_scroll(strip) : 0; slot < strip->slots; ++slot) {
         uint32_t *const to = strip->words + slot * strip->channels * strip->pitch;
         const int32_t y = top + slot * strip->slot_step;
         /* pixels of a row outside of the image are the padding, and so is what is beside it */
