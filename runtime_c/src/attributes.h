@@ -6,10 +6,13 @@
 #ifdef __GNUC__
 /* An inner loop that shares its registers with a whole loop nest spills them. */
 #define CQ_NOINLINE __attribute__((noinline))
+/* The same, and it stays fast although its callers are made small, being seldom executed. */
+#define CQ_HOT_LOOP __attribute__((noinline, hot))
 /* A loop is written once and compiled for each constant that it is called with. */
 #define CQ_INLINE __attribute__((always_inline)) inline
 #else
 #define CQ_NOINLINE
+#define CQ_HOT_LOOP
 #define CQ_INLINE inline
 #endif
 

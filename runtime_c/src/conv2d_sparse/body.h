@@ -31,7 +31,7 @@ static inline struct cq_lanes cq_lanes_of_twos(const uint8_t *x, const struct cq
 }
 
 /* The first segment of the lists, for a run of groups of sixteen pixels. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_run_segment(const uint8_t *x, const struct cq_taps *shared,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_run_segment(const uint8_t *x, const struct cq_taps *shared,
                                                     int32_t groups, uint32_t *registers)
 {
     const struct cq_taps taps = *shared; /* what is stored may alias nothing of it */
@@ -157,7 +157,7 @@ cq_frame_cut(struct cq_frame *frame, const struct cq_strip *strip, int32_t row, 
 }
 
 /* All runs of a strip for one output channel, whose first pixel is at `out`. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_strip_channel(const struct cq_strip *strip,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_channel(const struct cq_strip *strip,
                                                       struct cq_frame *frame,
                                                       const struct cq_taps *taps,
                                                       const struct cq_output *output, int8_t *out)
@@ -316,9 +316,11 @@ static void cq_row_direct(struct cq_taps_reader *reader, const struct cq_strip *
 }
 
 /* One group of channels of a small image. */
-static void cq_sparse_group_direct(struct cq_taps_reader *reader, const struct cq_strip *strip,
-                                   const struct cq_conv2d_params *params, cq_direct_fn *direct,
-                                   const int8_t *in, int32_t first_channel, int8_t *out)
+CQ_HOT_LOOP static void cq_sparse_group_direct(struct cq_taps_reader *reader,
+                                               const struct cq_strip *strip,
+                                               const struct cq_conv2d_params *params,
+                                               cq_direct_fn *direct, const int8_t *in,
+                                               int32_t first_channel, int8_t *out)
 {
     const struct cq_pair from = {0, 0};
     struct cq_frame frame = cq_frame_of(strip, from);
@@ -373,9 +375,10 @@ static void cq_sparse_group(struct cq_taps_reader *reader, const struct cq_strip
     }
 }
 
-static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder, cq_direct_fn *direct,
-                                       uint32_t bits, const struct cq_conv2d_params *params,
-                                       const int8_t *in, int8_t *out, void *memory)
+CQ_SELDOM static enum cq_status cq_conv2d_sparse(const struct cq_decoder *decoder,
+                                                 cq_direct_fn *direct, uint32_t bits,
+                                                 const struct cq_conv2d_params *params,
+                                                 const int8_t *in, int8_t *out, void *memory)
 {
     const struct cq_strip strip = cq_strip_of(params, memory);
     const struct cq_sparse_scratch scratch = cq_sparse_scratch_of(&strip, params);

@@ -13,9 +13,9 @@
     }
 
 #define CQ_CONV2D_SPARSE_GAP_DSP(width)                                                            \
-    CQ_FAST_CODE static void cq_direct_w##width(uintptr_t x, int32_t pitch, const int8_t *record,  \
-                                                const int8_t *end, uint32_t *registers,            \
-                                                const uint32_t *registers_end, int is_first)       \
+    CQ_FAST_CODE CQ_HOT_LOOP static void cq_direct_w##width(                                       \
+        uintptr_t x, int32_t pitch, const int8_t *record, const int8_t *end, uint32_t *registers,  \
+        const uint32_t *registers_end, int is_first)                                               \
     {                                                                                              \
         cq_direct(x, pitch, record, end, registers, registers_end, is_first, 8u - (width));        \
     }                                                                                              \

@@ -54,9 +54,14 @@ static inline struct cq_output cq_output_of(struct cq_channel channel, int32_t u
 {
     const int32_t right = -channel.exponent;
     const int32_t left = cq_rectify_left(right);
-    struct cq_output output = {
-        (uint32_t)unit, channel.bias,              channel.multiplier,        channel.zero_point,
-        (int8_t)right,  (int8_t)channel.clamp_min, (int8_t)channel.clamp_max, CQ_ANY};
+    struct cq_output output = {(uint32_t)unit,
+                               channel.bias,
+                               channel.multiplier,
+                               channel.zero_point,
+                               (int8_t)right,
+                               (int8_t)channel.clamp_min,
+                               (int8_t)channel.clamp_max,
+                               CQ_ANY};
     int32_t shift;
     if (is_split) {
         return output;
@@ -132,14 +137,14 @@ static CQ_INLINE void cq_store_lanes(const struct cq_output *output, const uint3
     }
 }
 
-CQ_FAST_CODE CQ_NOINLINE static void cq_store_rectified(const struct cq_output *output,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_store_rectified(const struct cq_output *output,
                                                         const uint32_t *registers,
                                                         const struct cq_place *place, int8_t *out)
 {
     cq_store_lanes(output, registers, place, out, 1);
 }
 
-CQ_FAST_CODE CQ_NOINLINE static void cq_store_rounded(const struct cq_output *output,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_store_rounded(const struct cq_output *output,
                                                       const uint32_t *registers,
                                                       const struct cq_place *place, int8_t *out)
 {

@@ -71,7 +71,7 @@ static inline void cq_strip_split(struct cq_strip *strip)
     strip->whole.w = strip->out.w - (CQ_LANES - 1) * strip->part.w;
 }
 
-static inline struct cq_strip cq_strip_of(const struct cq_conv2d_params *params, void *scratch)
+CQ_SELDOM static struct cq_strip cq_strip_of(const struct cq_conv2d_params *params, void *scratch)
 {
     struct cq_strip strip;
     strip.in = params->in;
@@ -164,9 +164,8 @@ static inline void cq_pixels_advance(struct cq_pixels *pixels)
 }
 
 /* Columns of the strip from `to` on: every channel of four pixels each. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_strip_columns(struct cq_pixels *pixels, int32_t columns,
-                                                      int32_t channels, int32_t pitch,
-                                                      uint32_t *to)
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_columns(struct cq_pixels *pixels, int32_t columns,
+                                                      int32_t channels, int32_t pitch, uint32_t *to)
 {
     for (; columns > 0; --columns, ++to, cq_pixels_advance(pixels)) {
         const int8_t *pixel0 = pixels->at[0];
@@ -198,7 +197,7 @@ static inline uint32_t cq_lanes_of(int32_t low, int32_t high)
 }
 
 /* The same as pairs of signed pixels: 0 and 2, then 1 and 3. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_strip_columns_wide(struct cq_pixels *pixels,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_columns_wide(struct cq_pixels *pixels,
                                                            int32_t columns, int32_t channels,
                                                            int32_t pitch, uint32_t *to)
 {
@@ -235,8 +234,9 @@ static int32_t cq_strip_scroll(const struct cq_strip *strip)
 }
 
 /* The inputs of the output words from `from` on, of the group whose channels begin at `in`: columns
- * at a time whose pixels are all inside of the image, or all beside it, in each of the four parts. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_strip_gather(const struct cq_strip *strip,
+ * at a time whose pixels are all inside of the image, or all beside it, in each of the four parts.
+ */
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_gather(const struct cq_strip *strip,
                                                      const struct cq_conv2d_params *params,
                                                      const int8_t *in, struct cq_pair from)
 {

@@ -117,7 +117,7 @@ static CQ_INLINE void cq_tap_find(struct cq_tap *tap, const struct cq_taps_reade
 
 /* Records of one chunk, on which `tap` has not met any: 15 instructions for a weight of 1
  * (Cortex-M4, gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static void cq_gaps_read(const int8_t *record, const int8_t *end,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_gaps_read(const int8_t *record, const int8_t *end,
                                                   struct cq_tap tap,
                                                   const struct cq_taps_reader *reader,
                                                   struct cq_stacks *stacks)
@@ -217,7 +217,7 @@ CQ_NOINLINE static void cq_segment_close(struct cq_row_writer *writer)
 }
 
 /* A row of any packing, in as many segments as it needs. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_row_read_pairs(struct cq_taps_reader *reader,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_row_read_pairs(struct cq_taps_reader *reader,
                                                        struct cq_row_writer *writer)
 {
     struct cq_tap first = cq_tap_first(reader);
