@@ -303,7 +303,7 @@ class Conv2D(Op[Conv2DParams]):
             if cut.kept == 0:
                 return conv2d_trips.sparse_direct(geometry, rows, cut, requant, groups, unit)
             return conv2d_trips.sparse(
-                geometry, rows, cut, params.weights, requant, groups=groups, unit=unit
+                geometry, windows, rows, cut, params.weights, requant, groups=groups, unit=unit
             )
         is_matrix = self._is_matrix(params, inputs[0])
         if isa == "dsp":

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trip counts of the convolution kernels: one function a loop nest of runtime_c/src/conv2d*."""
 
+from dataclasses import dataclass
+from itertools import product
+
 import numpy as np
 
 from codeq_compile.ir.op import Array
 from codeq_compile.numerics import INT32_MAX, Int8Array
 from codeq_compile.ops import swar
-from codeq_compile.ops.base import CHUNK, ROW_CACHE, Requant
+from codeq_compile.ops.base import CHUNK, ROW_CACHE, Pair, Requant
 from codeq_compile.ops.lanes import (
     DIRECT,
     GROUP,
     LANE_BUDGET,
     LANES,
+    RUN,
     Cut,
     Geometry,
     lists_twos,
@@ -241,6 +245,7 @@ def _helium_gathered(windows: Windows, channels: int, pixel: int) -> Trips:
 
 def sparse(
     geometry: Geometry,
+    windows: Windows,
     rows: WeightRows,
     cut: Cut,
     weights: Int8Array,
@@ -250,43 +255,63 @@ def sparse(
     unit: int,
 ) -> Trips:
     """conv2d_sparse: strips of words, lists of the weights that are not 0, lanes that add."""
-    of_group = rows.count // groups
     strips = geometry.strips(cut.size)
     # lists are kept, or made anew for each strip
-    reads = 1 if cut.kept == of_group else strips
-    words = geometry.strip_words(cut.size) // geometry.channels
+    reads = 1 if cut.kept == rows.count // groups else strips
     units = magnitudes(weights, unit)
     split = units.sum(axis=1) > LANE_BUDGET
     segments = np.ones(len(units), np.int64)
     segments[split] = [_segments(row) for row in units[split]]
-    computed = _stored(geometry)[2]
+    runs = _Runs.of(geometry, cut.size)
     # twos without lists of their own are multiplied
     added = units == 1
     has_twos = np.zeros(len(units), np.bool_)
     if lists_twos(units):
         added |= units == 2
         has_twos = (units == 2).any(axis=1)
+    multiplied = (units > 0) & ~added
     return total(
-        times(rows.decoded(), reads),
+        _listed(rows, cut, reads),
         loaded(requant, rows.count * reads),
-        _stores(geometry, requant, unit, split=split),
+        _gathered(geometry, windows, cut.size, groups),
+        _stores(runs, requant, unit, split=split),
         {
-            "strips": groups * strips,
-            "words gathered": groups * strips * words,
-            "channels gathered": groups * strips * words * (geometry.channels // 4),
-            "channels left": groups * strips * words * (geometry.channels % 4),
-            "rows listed": rows.count * reads,
-            "segments listed": int(segments.sum()) * reads,
+            "segments behind the first listed": int((segments - 1).sum()) * reads,
             "taps listed": rows.count * reads * rows.length // geometry.channels,
+            "others listed": int((units > 1).sum()) * reads,
+            "rows used": rows.count * strips,
+            "rows of strips": rows.count * geometry.words[0] * geometry.across(cut.size),
+            "runs": rows.count * len(runs.widths),
+            "runs cut": rows.count * runs.cut,
+            "runs cut anew": rows.count * runs.met_anew,
+            "groups": rows.count * runs.groups,
+            "groups with twos": int(has_twos.sum()) * runs.groups,
+            "groups with others": int(multiplied.any(axis=1).sum()) * runs.groups,
+            "segments behind the first": int((segments - 1).sum()) * runs.groups,
+            "nonzeros added": int(added.sum()) * runs.groups,
+            "nonzeros multiplied": int(multiplied.sum()) * runs.groups,
+        },
+    )
+
+
+def _listed(rows: WeightRows, cut: Cut, reads: int) -> Trips:
+    """Rows that become lists: records of gaps as they stand, any other weights decoded first."""
+    assert rows.packed is not None
+    common = {"rows listed": rows.count * reads}
+    chunks = rows.count * ceil(rows.length, CHUNK)
+    if rows.packed.packing == "gap" and not cut.is_split:
+        return common | {
+            "chunks of gaps listed": chunks * reads,
+            "gaps listed": rows.nonzeros * reads,
+            "skips listed": (rows.stream_bytes - chunks - rows.nonzeros) * reads,
+        }
+    return total(
+        common,
+        times(rows.decoded(), reads),
+        {
+            "chunks listed": chunks * reads,
             "nonzeros listed": rows.nonzeros * reads,
             "nonzeros listed, split": rows.nonzeros * reads * cut.is_split,
-            "rows used": rows.count * strips,
-            "rows of strips": rows.count * strips * cut.size[0],
-            "groups": rows.count * computed,
-            "groups with twos": int(has_twos.sum()) * computed,
-            "segments behind the first": int((segments - 1).sum()) * computed,
-            "nonzeros added": int(added.sum()) * computed,
-            "nonzeros multiplied": int(((units > 0) & ~added).sum()) * computed,
         },
     )
 
@@ -297,39 +322,56 @@ def sparse_direct(
     """conv2d_sparse without lists: each weight is used for the whole image as it is read."""
     times_read = cut.size[1] // DIRECT
     chunks = rows.count * ceil(rows.length, CHUNK)
-    words = geometry.strip_words(cut.size) // geometry.channels
+    runs = _Runs.of(geometry, cut.size, overlap=True)
     return total(
         loaded(requant, rows.count),
-        _stores(geometry, requant, unit, split=np.zeros(rows.count, np.bool_), is_direct=True),
+        _stores(runs, requant, unit, split=np.zeros(rows.count, np.bool_)),
         {
             "strips": groups,
-            "words gathered": groups * words,
-            "channels gathered": groups * words * (geometry.channels // 4),
-            "channels left": groups * words * (geometry.channels % 4),
+            "columns gathered": groups * cut.size[1],
+            "channels gathered, wide": groups * cut.size[1] * geometry.channels,
             "rows direct": rows.count,
-            "words begun": rows.count * cut.size[1],
-            "chunks direct": chunks * times_read,
-            "nonzeros direct": rows.nonzeros * times_read,
-            "skips direct": (rows.stream_bytes - chunks - rows.nonzeros) * times_read,
+            "twelves direct": chunks * times_read,
+            "gaps direct": (rows.stream_bytes - chunks) * times_read,
         },
     )
 
 
-def _stores(
-    geometry: Geometry, requant: Requant, unit: int, *, split: Array, is_direct: bool = False
-) -> Trips:
+def _gathered(geometry: Geometry, windows: Windows, size: Pair, groups: int) -> Trips:
+    """Strips of words, four channels of four pixels at a time."""
+    gathered, moved = geometry.gathers(size)
+    columns = groups * gathered * geometry.pitch(size[1])
+    phases = min((windows.kernel[1] - 1) * windows.dilation[1] + 1, windows.stride[1])
+    # columns beside the image, and behind the last part
+    inside = windows.columns_inside
+    borders = int(inside[0] < windows.kernel[1]) + int(
+        inside[-1] < windows.kernel[1] or geometry.image[1] % geometry.words[1] > 0
+    )
+    return {
+        "strips": groups * geometry.strips(size),
+        "slots gathered": groups * gathered,
+        "columns alike gathered": groups
+        * phases
+        * (gathered + borders * gathered // geometry.across(size)),
+        "columns gathered": columns,
+        "channels gathered": columns * (geometry.channels // 4),
+        "channels left": columns * (geometry.channels % 4),
+        "words moved": groups * moved * geometry.channels * geometry.pitch(size[1]),
+    }
+
+
+def _stores(runs: "_Runs", requant: Requant, unit: int, *, split: Array) -> Trips:
     """Outputs of all channels, of which some rows may be `split` into several segments."""
-    fours, alone, computed = _stored(geometry, is_direct)
     rectified, short = _store_forms(requant, unit)
     rectified, short = rectified & ~split, short & ~split
-    slow = ~(rectified | short)
+    slow = int((~(rectified | short)).sum())
     return {
-        "fours rectified": int(rectified.sum()) * fours,
-        "fours short": int(short.sum()) * fours,
-        "outputs rectified": int(rectified.sum()) * alone,
-        "outputs short": int(short.sum()) * alone,
-        "groups slow": int(slow.sum()) * computed,
-        "outputs slow": int(slow.sum()) * (4 * fours + alone),
+        "words rectified": int(rectified.sum()) * runs.words,
+        "words short": int(short.sum()) * runs.words,
+        "parts ended": (len(requant.bias) - slow) * runs.ended,
+        "runs slow": slow * len(runs.widths),
+        "groups slow": slow * runs.groups,
+        "outputs slow": slow * int(runs.widths.sum()),
     }
 
 
@@ -345,23 +387,62 @@ def _segments(row: Array) -> int:
     return count
 
 
-def _stored(geometry: Geometry, is_direct: bool = False) -> tuple[int, int, int]:
-    """Of a channel: fours of pixels that all parts have, pixels stored alone, and groups.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """Words of an output channel that are stored in turn.
 
-    Without lists parts may overlap: some pixels are stored twice.
+    Parameters
+    ----------
+    widths : int64 array of shape (runs, 4)
+        Pixels of each run in each of the four parts.
+    cut : int
+        Runs that are not in all parts, or shorter than others,
+    met_anew : int
+        and those of them whose predecessor in the strip is another such run.
     """
-    oh, ow = geometry.image
-    rows, columns = geometry.words
-    part_h, part_w = (rows, 0) if columns == ow else (0, columns)
-    if is_direct:
-        part_h, part_w = 0, ceil(ow - columns, LANES - 1)
-    parts = np.arange(LANES)
-    row = np.arange(rows)[:, None] + parts * part_h
-    first = np.arange(0, columns, GROUP)[:, None]
-    width = np.minimum(columns, ow - parts * part_w) - first
-    width = width.clip(0, GROUP)[None] * (row < oh)[:, None]
-    common = int(width.min(axis=2).sum())
-    return common, int(width.sum()) - LANES * common, width[..., 0].size
+
+    widths: Array
+    cut: int
+    met_anew: int
+
+    @classmethod
+    def of(cls, geometry: Geometry, size: Pair, *, overlap: bool = False) -> "_Runs":
+        """Without lists parts `overlap` so that all are whole: some pixels are stored twice."""
+        oh, ow = geometry.image
+        rows, columns = geometry.words
+        part_h, part_w = (rows, 0) if columns == ow else (0, columns)
+        if overlap:
+            part_h, part_w = 0, ceil(ow - columns, LANES - 1)
+        whole_rows = oh - (LANES - 1) * part_h
+        run, parts = min(size[1], RUN), np.arange(LANES)
+        widths, cut, met_anew = [], 0, 0
+        for top, left in product(range(0, rows, size[0]), range(0, columns, size[1])):
+            end = min(left + size[1], columns)
+            row, start = np.meshgrid(
+                np.arange(top, min(top + size[0], rows)), np.arange(left, end, run), indexing="ij"
+            )
+            row, start = row.reshape(-1, 1), start.reshape(-1, 1)
+            pixels = (ow - parts * part_w - start).clip(0, np.minimum(end - start, run))
+            widths.append(pixels * (row + parts * part_h < oh))
+            # rows that are in all parts are alike
+            places = np.where(row < whole_rows, 0, row) * columns + start
+            places = places[(widths[-1] < run).any(axis=1)]
+            cut += len(places)
+            met_anew += int((places != np.roll(places, 1)).sum())
+        return cls(widths=np.concatenate(widths), cut=cut, met_anew=met_anew)
+
+    @property
+    def words(self) -> int:
+        return int(self.widths[:, 0].sum())
+
+    @property
+    def groups(self) -> int:
+        return int(-(-self.widths[:, 0] // GROUP).sum())
+
+    @property
+    def ended(self) -> int:
+        """Parts that end before the first one does."""
+        return int((self.widths < self.widths[:, :1]).sum())
 
 
 def _store_forms(requant: Requant, unit: int) -> tuple[Array, Array]:

@@ -92,8 +92,8 @@ class Geometry:
     def gathers(self, size: Pair) -> tuple[int, int]:
         """Slots that are gathered, and that are moved because the strip above has them."""
         slots = self.slots(size[0])
-        rows, columns = self.words
-        down, across = -(-rows // size[0]), -(-columns // size[1])
+        across = self.across(size)
+        down = self.strips(size) // across
         fresh, rest = divmod(size[0] * self.stride[0], self.dilation[0] if size[0] == 1 else 1)
         if across > 1 or rest:
             fresh = slots
@@ -107,10 +107,13 @@ class Geometry:
             for c in range(GROUP, columns + GROUP, GROUP):
                 yield r, c
 
+    def across(self, size: Pair) -> int:
+        """Strips of this size side by side."""
+        return -(-self.words[1] // size[1])
+
     def strips(self, size: Pair) -> int:
         """Strips of this size in the image."""
-        rows, columns = self.words
-        return -(-rows // size[0]) * -(-columns // size[1])
+        return -(-self.words[0] // size[0]) * self.across(size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

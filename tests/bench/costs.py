@@ -31,6 +31,7 @@ from codeq_compile import target as targets
 from codeq_compile.build import counter, firmware, tools
 from codeq_compile.check import require_success
 from codeq_compile.ir import Graph, TensorType
+from codeq_compile.ops.base import SPARSE
 from codeq_compile.packing import CODECS
 from codeq_compile.plan import Layer, plan
 from codeq_compile.target import Target
@@ -40,6 +41,8 @@ from tests.boards import EMULATED
 
 ROUNDS = 24
 """Of each a layer of most ops, for every packing and instruction set."""
+MORE_ROUNDS = 3
+"""So many times that of sparse packings, whose kernels do what few layers need in many places."""
 SMALL, LARGE = 8, 24
 """Rounds in one library: where RAM is short, and elsewhere."""
 LARGE_RAM = 1 << 22
@@ -92,7 +95,8 @@ def board_layers(board: Target, rounds: int = ROUNDS) -> Iterator[Counted]:
     for first, isa in enumerate(board.isa):
         lesser = msgspec.structs.replace(board, memory=memory, isa=board.isa[first:])
         for packing in CODECS:
-            for seed in range(rounds // at_once):
+            more = MORE_ROUNDS if packing in SPARSE else 1
+            for seed in range(more * rounds // at_once):
                 graph = drawn.layers(packing, at_once, seed)
                 yield from (c for c in counted(graph, lesser, packing) if c.layer.kernel.isa == isa)
 

@@ -101,6 +101,28 @@ def test_lists_have_room_for_the_segments_of_any_row(row: list[int], unit: int) 
     assert 2 * (counted >= least).sum() + 3 * segments <= others
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_a_row_of_inputs_is_gathered_once_where_strips_lie_below_each_other(stride, dilation):
+    """What the strip above has is moved instead, which costs a fifth."""
+    layer = geometry((3, 3), (stride, 1), (dilation, 1), channels=4, output=(40, 8))
+    for size in layer.sizes():
+        gathered, moved = layer.gathers(size)
+        rows = layer.words[0]
+        met = {
+            first * stride + slot * (dilation if size[0] == 1 else 1)
+            for first in range(0, rows, size[0])
+            for slot in range(layer.slots(size[0]))
+        }
+        is_aligned = size[0] > 1 or stride % dilation == 0
+
+        assert gathered + moved == layer.strips(size) * layer.slots(size[0])
+        if layer.across(size) > 1 or not is_aligned:
+            assert 0 == moved
+        else:
+            assert len(met) == gathered
+
+
 def test_the_largest_sum_of_a_lane_is_not_split() -> None:
     """One segment more costs a convolution half of its speed."""
     for total, expected in ((LANE_BUDGET, False), (LANE_BUDGET + 1, True)):
