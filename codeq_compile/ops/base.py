@@ -33,7 +33,7 @@ ROW_CACHE = 1152
 """Weights of a row that dsp kernels hold decoded at a time; CQ_ROW_CACHE of runtime_c."""
 PANEL_BYTES = 2048
 """Decoded rows that mve kernels hold at a time; CQ_PANEL of runtime_c."""
-SPARSE = frozenset({"bitmask", "rle", "gap"})
+SPARSE = frozenset({"bitmask", "rle", "gap", "csr"})
 """Packings that decode to non-zeros with their places."""
 _EXACT_PRODUCT = 2.0**52
 

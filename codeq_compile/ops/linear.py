@@ -82,7 +82,7 @@ class Linear(Op[LinearParams]):
     float32_product: bool = False
 
     has_weights = True
-    packings = ("dense", "ternary", "bitmask", "rle", "gap", "huffman")
+    packings = ("dense", "ternary", "bitmask", "rle", "gap", "csr", "huffman")
 
     def infer(self, node: Node, inputs: tuple[TensorType, ...]) -> TensorType:
         """Output (..., out features).
@@ -168,7 +168,7 @@ class Linear(Op[LinearParams]):
     ) -> int:
         """Decoded weights: a chunk of a row, or a panel of rows. [linear-C5] [linear-C6]"""
         if family == "linear_sparse":
-            return 0
+            return _sparse_scratch_bytes(params, packed)
         if isa == "dsp":
             return _dsp_scratch_bytes(params, packed)
         out_features, in_features = map(int, params.weights.shape)
@@ -245,6 +245,13 @@ def _fields_bytes(packed: Packed | None, length: int) -> int:
 def _field_step(bits: int) -> int:
     """Weights of a step of such a kernel; CQ_FIELD_STEP of runtime_c."""
     return 32 if bits == 1 else 16
+
+
+def _sparse_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
+    """A vector and minus it in 16 bits each where records are signs. [linear-C9]"""
+    assert packed is not None, "an op with weights is emitted after packing"
+    has_signs = packed.packing == "csr" and packed.bits == 2
+    return 4 * align4(int(params.weights.shape[1])) if has_signs else 0
 
 
 def _dsp_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
@@ -332,28 +339,120 @@ def _field_steps(bits: int) -> Trips:
 
 
 def _sparse_dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
-    """linear_sparse_dsp.c: the records of a chunk two words at a time."""
-    quads, left = divmod(rows.count, QUAD)
-    short = int(is_short(requant)[: QUAD * quads].reshape(-1, QUAD).all(axis=1).sum())
-    slow = slow_quads(requant, quads - short, QUAD), slow_quads(requant, left > 0, left)
-    own = {
-        "quads": quads + (left > 0),
-        "quads short": short,
-        "chunks of odd words": int((_block_words(rows.packed) % 2).sum()),
-    }
-    return total(
-        loaded(requant, vectors * (quads + (left > 0)), once=1),
-        clamped(requant, vectors * rows.count),
-        times(total(*slow, _records(rows), own), vectors),
+    """rows_dsp.h: rows of one block with one short factor, or sums and then their outputs."""
+    tables = requant.c_params()
+    is_shared = len(requant.multiplier) == 1
+    short = is_short(requant)
+    blocks = ceil(rows.length, _block_length(rows.packed))
+    is_plain = (
+        blocks == 1
+        and rows.packed.gap == 0
+        and is_shared
+        and tables["bias_bytes"] == 2
+        and bool(short[0])
     )
+    if is_plain:
+        own: dict[str, float] = {"rows, plain": rows.count}
+    else:
+        once = int(short.sum())
+        own = {
+            "blocks of sums": ceil(rows.count, _SUMS),
+            "sums": rows.count,
+            "sums of biases not of 2 bytes": rows.count * (tables["bias_bytes"] != 2),
+            "blocks of rows": rows.count * blocks,
+            "short outputs": once * is_shared,
+            "long outputs": (rows.count - once) * is_shared,
+            "short outputs, each a factor": once * (not is_shared),
+            "long outputs, each a factor": (rows.count - once) * (not is_shared),
+            "outputs of narrow factors": loaded(requant, rows.count)["factors loaded, narrow"],
+        }
+    return total(
+        clamped(requant, vectors * rows.count),
+        times(total({"vectors": 1}, own, _dsp_records(rows)), vectors),
+    )
+
+
+def _dsp_records(rows: WeightRows) -> Trips:
+    """gap_dsp.h, csr_dsp.h: what is done with records for one vector."""
+    if rows.packed.packing == "gap":
+        words = _block_words(rows.packed)
+        return {
+            "blocks of gaps": len(words),
+            "stream bytes": WORD * int(words.sum()),
+            "blocks of odd words": int((words % 2).sum()),
+        }
+    counts = _list_counts(rows)
+    if rows.packed.bits == 2:
+        long = counts[counts > _CASES_OF_SIGNS] - _CASES_OF_SIGNS
+        return {
+            "words widened": ceil(rows.length, WORD),
+            "lists of signs": len(counts),
+            "nonzeros as signs": int(counts.sum()),
+            "eights of long lists": int((-(-long // 8)).sum()),
+        }
+    passes = -(-counts // _CASES_OF_PAIRS)
+    return {
+        "lists of codes": len(counts),
+        f"nonzeros of {rows.packed.bits} bits": 2 * int(counts.sum()),
+        "words of codes": int((-(-counts // _pairs_of_word(rows.packed))).clip(min=1).sum()),
+        "further passes": int((passes - 1).clip(min=0).sum()),
+    }
+
+
+_SUMS = 32
+"""CQ_LINEAR_BLOCK of outputs_dsp.h."""
+_CASES_OF_SIGNS, _CASES_OF_PAIRS = 20, 16
+"""Records, and pairs of them, that csr_dsp.h has cases for."""
+
+
+def _block_length(packed: Packed) -> int:
+    """Inputs of a block of records. [F10] [F12]"""
+    return CHUNK // 2 if (packed.packing, packed.bits) == ("csr", 2) else CHUNK
+
+
+def _pairs_of_word(packed: Packed) -> int:
+    """Of records, whose codes one word holds. [F12]"""
+    return 16 // packed.bits
+
+
+def _list_counts(rows: WeightRows) -> Array:
+    """The number with which each list of places begins. [F12]"""
+    packed = rows.packed
+    counts, at = [], 0
+    while at < len(packed.data):
+        count = packed.data[at]
+        words = max(1, ceil(count, _pairs_of_word(packed)))
+        counts.append(count)
+        at += 1 + (count if packed.bits == 2 else 2 * count + WORD * words)
+    return np.array(counts)
 
 
 def _sparse_swar_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
-    """linear_sparse_swar.c: the records of a chunk a word at a time."""
+    """linear_sparse_swar.c: a row at a time, the records of a block a word at a time."""
     return total(
         loaded(requant, vectors * rows.count, once=1),
-        times(total(_swar_outputs(requant, rows.count), _records(rows)), vectors),
+        times(total(_swar_outputs(requant, rows.count), _swar_records(rows)), vectors),
     )
+
+
+def _swar_records(rows: WeightRows) -> Trips:
+    """linear_sparse_swar.c, csr_swar.h: what is done with records for one vector."""
+    if rows.packed.packing == "gap":
+        return _records(rows)
+    counts = _list_counts(rows)
+    own = {"vectors": 1, "rows": rows.count}
+    if rows.packed.bits == 2:
+        return own | {
+            "inputs widened": rows.length,
+            "lists of signs": len(counts),
+            "nonzeros as signs": int(counts.sum()),
+            "fours of signs": int((counts // 4).sum()),
+        }
+    return own | {
+        "lists of codes": len(counts),
+        f"nonzeros of {rows.packed.bits} bits": 2 * int(counts.sum()),
+        f"words of {rows.packed.bits} bits": int((-(-counts // _pairs_of_word(rows.packed))).sum()),
+    }
 
 
 def _sparse_mve_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:

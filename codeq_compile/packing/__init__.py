@@ -8,6 +8,7 @@ from codeq_compile.ir.types import Packed, Shape, Weights
 from codeq_compile.numerics import Int8Array
 from codeq_compile.packing.base import Codec
 from codeq_compile.packing.bitmask import Bitmask
+from codeq_compile.packing.csr import Csr
 from codeq_compile.packing.dense import Dense
 from codeq_compile.packing.entropy import entropy_bytes
 from codeq_compile.packing.forms import forms
@@ -17,7 +18,7 @@ from codeq_compile.packing.rle import Rle
 from codeq_compile.packing.ternary import Ternary
 
 CODECS: dict[str, Codec] = {
-    codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap(), Huffman())
+    codec.name: codec for codec in (Dense(), Ternary(), Bitmask(), Rle(), Gap(), Csr(), Huffman())
 }
 
 __all__ = ["CODECS", "Codec", "applicable", "entropy_bytes", "forms", "pack", "unpack"]

@@ -10,10 +10,13 @@
 #define CQ_HOT_LOOP __attribute__((noinline, hot))
 /* A loop is written once and compiled for each constant that it is called with. */
 #define CQ_INLINE __attribute__((always_inline)) inline
+/* A case that begins where the one before it ends. */
+#define CQ_FALLTHROUGH __attribute__((fallthrough))
 #else
 #define CQ_NOINLINE
 #define CQ_HOT_LOOP
 #define CQ_INLINE inline
+#define CQ_FALLTHROUGH
 #endif
 
 #endif

@@ -19,6 +19,15 @@
 #define CQ_STEP_OF_LOOP
 #endif
 
+/** @brief A constant that stays in a register: an AND with an immediate has no shift. */
+static inline uint32_t cq_in_register(uint32_t constant)
+{
+#ifdef __GNUC__
+    __asm__("" : "+r"(constant));
+#endif
+    return constant;
+}
+
 /* Four words that one LDM loads. */
 struct cq_words {
     uint32_t w0, w1, w2, w3;
@@ -49,6 +58,14 @@ static inline uint32_t cq_sxtb16_ror8(uint32_t x)
 {
     uint32_t lanes;
     __asm__("sxtb16 %0, %1, ror #8" : "=r"(lanes) : "r"(x));
+    return lanes;
+}
+
+/** @brief Lanes of a minus those of b. */
+static inline uint32_t cq_ssub16(uint32_t a, uint32_t b)
+{
+    uint32_t lanes;
+    __asm__("ssub16 %0, %1, %2" : "=r"(lanes) : "r"(a), "r"(b));
     return lanes;
 }
 
@@ -151,6 +168,14 @@ static inline int32_t cq_ssat8(int32_t x)
 {
     int32_t limited;
     __asm__("ssat %0, #8, %1" : "=r"(limited) : "r"(x));
+    return limited;
+}
+
+/** @brief x limited to int16. */
+static inline int32_t cq_ssat16(int32_t x)
+{
+    int32_t limited;
+    __asm__("ssat %0, #16, %1" : "=r"(limited) : "r"(x));
     return limited;
 }
 
@@ -388,6 +413,11 @@ static inline uint32_t cq_sxtb16_ror8(uint32_t x)
     return cq_sxtb16(x >> 8);
 }
 
+static inline uint32_t cq_ssub16(uint32_t a, uint32_t b)
+{
+    return ((a - b) & 0xffffu) | ((a & 0xffff0000u) - (b & 0xffff0000u));
+}
+
 static inline uint32_t cq_sxtab16(uint32_t acc, uint32_t x)
 {
     return cq_add_lanes(acc, cq_sxtb16(x));
@@ -574,6 +604,11 @@ static inline int32_t cq_smmla(int32_t a, int32_t b, int32_t acc)
     return acc + ((int32_t)((uint64_t)lifted >> 32) - (INT32_C(1) << 30));
 }
 
+static inline int32_t cq_ssat16(int32_t x)
+{
+    return cq_limit(x, INT16_MIN, INT16_MAX);
+}
+
 static inline int32_t cq_ssat8_asr12(int32_t x)
 {
     return cq_ssat8(cq_shift_right(x, 12u));
@@ -613,6 +648,16 @@ static inline uint32_t cq_next4(const int8_t **from)
     return word;
 }
 
+/** @brief The byte at *from, which moves behind it. */
+static inline uint32_t cq_next1(const int8_t **from)
+{
+    const int8_t *at = *from;
+    uint32_t byte;
+    __asm__ volatile("ldrb %1, [%0], #1" : "+r"(at), "=r"(byte) : "m"(*at));
+    *from = at;
+    return byte;
+}
+
 #else
 
 static inline uint32_t cq_next4(const int8_t **from)
@@ -620,6 +665,13 @@ static inline uint32_t cq_next4(const int8_t **from)
     const uint32_t word = cq_load4(*from);
     *from += 4;
     return word;
+}
+
+static inline uint32_t cq_next1(const int8_t **from)
+{
+    const uint32_t byte = (uint8_t)**from;
+    *from += 1;
+    return byte;
 }
 
 #endif

@@ -4,6 +4,7 @@
 #define CODEQ_SRC_ENGINES_REF_H
 
 #include "decode/bitmask.h"
+#include "decode/csr.h"
 #include "decode/dense.h"
 #include "decode/gap.h"
 #include "decode/huffman.h"
@@ -77,5 +78,6 @@ static const struct cq_engine cq_bitmask_ref = {&cq_bitmask, cq_accumulate_spars
 static const struct cq_engine cq_rle_ref = {&cq_rle, cq_accumulate_sparse};
 static const struct cq_engine cq_huffman_ref = {&cq_huffman, cq_accumulate_dense};
 static const struct cq_engine cq_gap_ref = {&cq_gap, cq_accumulate_sparse};
+static const struct cq_engine cq_csr_ref = {&cq_csr, cq_accumulate_sparse};
 
 #endif

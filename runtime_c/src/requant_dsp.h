@@ -67,6 +67,21 @@ static inline uint32_t cq_short_factor(int32_t multiplier, int32_t exponent,
     return 1u;
 }
 
+/**
+ * @brief The same for factors that have no short form: a multiplier from 2^30 on and an exponent of
+ * `left` or of -`right`, which is 0 or 1.
+ */
+static inline int32_t cq_requantize_long(int32_t acc, uint32_t multiplier, uint32_t left,
+                                         uint32_t right, int32_t zero_point)
+{
+    const int32_t t = cq_shift_left(acc, left);
+    int32_t y = cq_smmlar(t, cq_to_signed(multiplier), t);
+    if (right != 0u) {
+        y = cq_shift_right(y + (y >= 0 ? 1 : 0), 1u);
+    }
+    return cq_ssat8(cq_ssat16(y) + zero_point);
+}
+
 /** @brief Limit outputs, which are limited to int8 already, to those of a fused activation. */
 CQ_SELDOM static void cq_clamp_dsp(int8_t *out, int32_t count, int32_t low, int32_t high)
 {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of kernels.inc, and which one serves a layer."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,12 @@ def test_every_op_has_reference_kernels_for_all_it_promises() -> None:
             assert Kernel(family=kind, act="s8", isa="ref") in known
             continue
         for packing in op.packings:
-            widths = {"ternary": [2], "gap": range(2, 7), "huffman": range(2, 9)}
+            widths: dict[str, Iterable[int]] = {
+                "ternary": [2],
+                "gap": range(2, 7),
+                "csr": [2, 4, 8],
+                "huffman": range(2, 9),
+            }
             for bits in widths.get(packing, range(1, 9)):
                 row = Kernel(family=kind, act="s8", isa="ref", bits=bits, packing=packing)
                 assert row in known, f"{row} is missing"

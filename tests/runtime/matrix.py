@@ -14,7 +14,7 @@ from codeq_compile.packing import CODECS, pack
 from codeq_compile.simulate import simulate
 from tests.graphs import Case, lowered
 
-SPARSE = ("bitmask", "rle", "gap")
+SPARSE = ("bitmask", "rle", "gap", "csr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,6 +96,8 @@ def jobs(kernel: Kernel) -> Iterator[Job]:
             if not CODECS[kernel.packing].applies(node.weights):
                 continue
             packed = pack(node.weights, kernel.packing)
+            if packed.bits != kernel.bits:  # csr stores what it finds, not the width of the grid
+                continue
         yield Job(
             kernel=kernel,
             case=case,

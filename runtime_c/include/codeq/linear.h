@@ -28,7 +28,8 @@ struct cq_linear_params {
 typedef enum cq_status cq_linear_fn(const struct cq_linear_params *params, const int8_t *in,
                                     int8_t *out, void *scratch);
 
-/** @brief The same from weights that are used where they stand: no scratch. */
+/** @brief The same from weights that are used where they stand: no scratch, but a vector and minus
+ * it where these are places with signs [linear-C9]. */
 typedef cq_linear_fn cq_linear_sparse_fn;
 
 #define CQ_DECLARE_linear

@@ -13,15 +13,6 @@
 /* Upper `bits` bits of two lanes. */
 #define CQ_FIELD_MASK(bits) ((0xffffu << (16 - (bits)) & 0xffffu) * 0x00010001u)
 
-/* A constant that stays in a register: an AND with an immediate has no shift. */
-static inline uint32_t cq_in_register(uint32_t constant)
-{
-#ifdef __GNUC__
-    __asm__("" : "+r"(constant));
-#endif
-    return constant;
-}
-
 /* Pair i of a step as lanes: from its word, or from where the step begins. */
 CQ_STEP_OF_LOOP static inline uint32_t cq_field_lanes(uint32_t word, const int8_t *at, int bits,
                                                       int i, uint32_t mask)

@@ -4,6 +4,10 @@
 
 #include "../decode/gap.h"
 #include "../linear/outputs_swar.h"
+#include "csr_swar.h"
+
+/* Minus the sum of products of a vector, as records find it, with the next row. */
+typedef int32_t cq_row_fn(struct cq_bits *stream, uint32_t bits, const void *x, int32_t length);
 
 /* One record.  Its code is in the upper bits of a byte, so that the product is 2^(8 - bits) times
  * what it should be; a record that only skips or fills up adds nothing. */
@@ -34,20 +38,43 @@ CQ_FAST_CODE CQ_ALONE static int32_t cq_gap_sum(struct cq_bits *stream, uint32_t
     return sum;
 }
 
-/* Minus the sum of products with the next row. */
-static int32_t cq_gap_row(struct cq_bits *stream, uint32_t bits, const int8_t *x, int32_t length)
+static int32_t cq_gap_row(struct cq_bits *stream, uint32_t bits, const void *x, int32_t length)
 {
     const uint32_t code_at = 8u - bits;
+    const int8_t *at = x;
     int32_t sum = 0;
-    for (; length > 0; length -= CQ_CHUNK, x += CQ_CHUNK) {
+    for (; length > 0; length -= CQ_CHUNK, at += CQ_CHUNK) {
         const int32_t count = cq_limit(length, 1, CQ_CHUNK);
-        sum -= cq_shift_right(cq_gap_sum(stream, (1u << code_at) - 1u, x, count), code_at);
+        sum -= cq_shift_right(cq_gap_sum(stream, (1u << code_at) - 1u, at, count), code_at);
     }
     return sum;
 }
 
-static enum cq_status cq_linear_gap_swar(uint32_t bits, const struct cq_linear_params *params,
-                                         const int8_t *in, int8_t *out)
+static int32_t cq_csr_row(struct cq_bits *stream, uint32_t bits, const void *x, int32_t length)
+{
+    const int8_t *at = x;
+    int32_t sum = 0;
+    for (; length > 0; length -= CQ_CHUNK, at += CQ_CHUNK) {
+        sum -= cq_csr_codes(stream, bits, at, length);
+    }
+    return sum;
+}
+
+static int32_t cq_csr_sign_row(struct cq_bits *stream, uint32_t bits, const void *x, int32_t length)
+{
+    const int16_t *at = x;
+    int32_t sum = 0;
+    (void)bits;
+    for (; length > 0; length -= CQ_CSR_SIGNS, at += 2 * CQ_CSR_SIGNS) {
+        sum -= cq_csr_signs(stream, at, length);
+    }
+    return sum;
+}
+
+/* Where `scratch` is not NULL it holds each vector in turn, as signs find it. */
+static enum cq_status cq_linear_records(cq_row_fn *row, uint32_t bits,
+                                        const struct cq_linear_params *params, const int8_t *in,
+                                        int8_t *out, int16_t *scratch)
 {
     const struct cq_weights *const weights = &params->weights;
     const int32_t unit = weights->gap + 1; /* a grid with a gap has one magnitude here */
@@ -56,10 +83,15 @@ static enum cq_status cq_linear_gap_swar(uint32_t bits, const struct cq_linear_p
     cq_linear_open(&outputs, &params->requant, params->out_features);
     for (int32_t r = 0; r < params->rows; ++r) {
         struct cq_bits stream = cq_bits_at(weights->data, weights->data + weights->bytes);
+        const void *x = in;
+        if (scratch != NULL) {
+            cq_csr_widen(in, params->in_features, scratch);
+            x = scratch;
+        }
         for (int32_t first = 0; first < params->out_features; first += CQ_LINEAR_BLOCK) {
             const int32_t count = cq_limit(params->out_features - first, 1, CQ_LINEAR_BLOCK);
             for (int32_t i = 0; i < count; ++i) {
-                sums[i] = cq_gap_row(&stream, bits, in, params->in_features) * unit;
+                sums[i] = row(&stream, bits, x, params->in_features) * unit;
             }
             cq_linear_store(&outputs, &params->requant, first, count, sums, out);
         }
@@ -69,16 +101,19 @@ static enum cq_status cq_linear_gap_swar(uint32_t bits, const struct cq_linear_p
     return CQ_OK;
 }
 
-#define CQ_LINEAR_SPARSE_SWAR(width)                                                               \
-    enum cq_status cq_linear_sparse_s8_w##width##_gap_swar(                                        \
+#define CQ_LINEAR_SPARSE_SWAR(width, packing, row, table)                                          \
+    enum cq_status cq_linear_sparse_s8_w##width##_##packing##_swar(                                \
         const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
         (void)scratch;                                                                             \
-        return cq_linear_gap_swar(width, params, in, out);                                         \
+        return cq_linear_records(row, width, params, in, out, table);                              \
     }
 
-CQ_LINEAR_SPARSE_SWAR(2)
-CQ_LINEAR_SPARSE_SWAR(3)
-CQ_LINEAR_SPARSE_SWAR(4)
-CQ_LINEAR_SPARSE_SWAR(5)
-CQ_LINEAR_SPARSE_SWAR(6)
+CQ_LINEAR_SPARSE_SWAR(2, gap, cq_gap_row, NULL)
+CQ_LINEAR_SPARSE_SWAR(3, gap, cq_gap_row, NULL)
+CQ_LINEAR_SPARSE_SWAR(4, gap, cq_gap_row, NULL)
+CQ_LINEAR_SPARSE_SWAR(5, gap, cq_gap_row, NULL)
+CQ_LINEAR_SPARSE_SWAR(6, gap, cq_gap_row, NULL)
+CQ_LINEAR_SPARSE_SWAR(2, csr, cq_csr_sign_row, scratch)
+CQ_LINEAR_SPARSE_SWAR(4, csr, cq_csr_row, NULL)
+CQ_LINEAR_SPARSE_SWAR(8, csr, cq_csr_row, NULL)

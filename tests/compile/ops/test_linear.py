@@ -194,6 +194,22 @@ def test_dsp_kernels_have_room_for_a_widened_vector(rng):
     assert 2 * 40 + 4 * CHUNK == scratch(4, features=40, gap=3)
 
 
+@pytest.mark.parametrize("isa", ["dsp", "swar"])
+def test_signs_have_room_for_a_vector_and_minus_it(rng, isa):
+    """Too little scratch is a buffer overflow on the device. [linear-C9]"""
+    weights = random_weights(rng, (2, 37), bits=2)
+    graph = lowered(one_op_graph(Linear(), [s8(37)], weights=weights))
+    (node,) = graph.nodes
+    kinds = graph.input_types(node), graph.tensors["y"]
+
+    def scratch(packing: str, bits: int) -> int:
+        packed = Packed(packing=packing, bits=bits, data=b"")
+        return int(node.op.scratch_bytes(node.params, *kinds, packed, "linear_sparse", isa))
+
+    assert 16 * 10 == scratch("csr", 2)
+    assert 0 == scratch("csr", 4) == scratch("csr", 8) == scratch("gap", 2)
+
+
 def test_swar_kernels_have_room_for_a_row_that_is_not_at_words(rng):
     """Too little scratch is a buffer overflow on the device. [linear-C7]"""
     weights = random_weights(rng, (2, 40), bits=4)

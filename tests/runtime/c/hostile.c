@@ -29,6 +29,7 @@ static jmp_buf refused;
 #endif
 
 #include "../../../runtime_c/src/decode/bitmask.c"
+#include "../../../runtime_c/src/decode/csr.c"
 #include "../../../runtime_c/src/decode/dense.c"
 #include "../../../runtime_c/src/decode/gap.c"
 #include "../../../runtime_c/src/decode/huffman.c"
@@ -48,6 +49,12 @@ static cq_linear_fn *const gap_kernels[] = {
     ISA(cq_linear_sparse_s8_w2_gap), ISA(cq_linear_sparse_s8_w3_gap),
     ISA(cq_linear_sparse_s8_w4_gap), ISA(cq_linear_sparse_s8_w5_gap),
     ISA(cq_linear_sparse_s8_w6_gap),
+};
+
+static cq_linear_fn *const csr_kernels[] = {
+    ISA(cq_linear_sparse_s8_w2_csr),
+    ISA(cq_linear_sparse_s8_w4_csr),
+    ISA(cq_linear_sparse_s8_w8_csr),
 };
 
 static uint32_t state;
@@ -235,17 +242,21 @@ static uint32_t convolve_directly(void)
 
 #endif
 
-/* A fully connected layer: from records as they stand, or from fields of a stream that is as long
+/* How the weights of a fully connected layer stand: records, or fields of a stream that is as long
  * as its weights or shorter. */
-static uint32_t multiply(int is_sparse)
+enum stands { FIELDS, GAPS, LISTS };
+
+static uint32_t multiply(enum stands how)
 {
+    const int is_sparse = how != FIELDS;
     static const int32_t bias[9];
     static const int32_t multiplier[1] = {INT32_C(1) << 30};
     static const int8_t exponent[1] = {-8};
     int8_t levels[256];
     const int32_t in_features = 1 + (int32_t)draw(600u);
     const int32_t out_features = 1 + (int32_t)draw(9u);
-    const uint32_t bits = is_sparse ? 2u + draw(5u) : 1u + draw(7u);
+    const uint32_t row = draw(how == FIELDS ? 7u : how == GAPS ? 5u : 3u);
+    const uint32_t bits = row + (is_sparse ? 2u : 1u);
     const uint32_t bytes = ((uint32_t)(in_features * out_features) * bits + 7u) / 8u;
     struct cq_weights weights = noise(is_sparse ? draw(400u) : bytes - draw(2u), 8u, levels);
     if (!is_sparse) {
@@ -259,7 +270,7 @@ static uint32_t multiply(int is_sparse)
         .requant = {.bias = bias,
                     .multiplier = multiplier,
                     .exponent = exponent,
-                    .bias_bytes = 4,
+                    .bias_bytes = (uint8_t)(2u << draw(2u)),
                     .multiplier_bytes = 4,
                     .clamp_min = -128,
                     .clamp_max = 127},
@@ -269,8 +280,10 @@ static uint32_t multiply(int is_sparse)
     void *const scratch = block(LINEAR_SCRATCH);
     volatile uint32_t stopped = 1u;
     if (setjmp(refused) == 0) {
-        cq_linear_fn *const kernel = is_sparse ? gap_kernels[bits - 2u] : dense_kernels[bits - 1u];
-        (void)kernel(&params, in, out, scratch);
+        cq_linear_fn *const *const kernels = how == FIELDS ? dense_kernels
+                                             : how == GAPS ? gap_kernels
+                                                           : csr_kernels;
+        (void)kernels[row](&params, in, out, scratch);
         stopped = 0u;
     }
     free((uint8_t *)(uintptr_t)weights.data);
@@ -282,20 +295,20 @@ static uint32_t multiply(int is_sparse)
 
 int main(int argc, char **argv)
 {
-    static const struct cq_decoder *const decoders[] = {&cq_dense,   &cq_ternary, &cq_huffman,
-                                                        &cq_bitmask, &cq_rle,     &cq_gap};
+    static const struct cq_decoder *const decoders[] = {
+        &cq_dense, &cq_ternary, &cq_huffman, &cq_bitmask, &cq_rle, &cq_gap, &cq_csr};
     state = 2u * (argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 0) : 0u) + 1u;
     const uint32_t rounds = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 2000u;
     uint32_t calls = 0u;
     uint32_t stopped = 0u;
     for (uint32_t round = 0u; round < rounds; ++round) {
-        for (int32_t i = 0; i < 6; ++i) {
+        for (int32_t i = 0; i < 7; ++i) {
             stopped += decode(decoders[i], i < 3 ? 1 : 2);
             ++calls;
         }
         stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
-        stopped += convolve_directly() + multiply(0) + multiply(1);
-        calls += 6u;
+        stopped += convolve_directly() + multiply(FIELDS) + multiply(GAPS) + multiply(LISTS);
+        calls += 7u;
     }
     printf("%lu calls, %lu stopped\n", (unsigned long)calls, (unsigned long)stopped);
     return 0;

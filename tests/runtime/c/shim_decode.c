@@ -2,6 +2,7 @@
 /* The decoders of runtime_c/src/decode, walked row by row and chunk by chunk, for test_decode.py.
  */
 #include "../../../runtime_c/src/decode/bitmask.h"
+#include "../../../runtime_c/src/decode/csr.h"
 #include "../../../runtime_c/src/decode/dense.h"
 #include "../../../runtime_c/src/decode/gap.h"
 #include "../../../runtime_c/src/decode/huffman.h"
@@ -64,4 +65,5 @@ DECODE(ternary, store_dense)
 DECODE(bitmask, store_sparse)
 DECODE(rle, store_sparse)
 DECODE(gap, store_sparse)
+DECODE(csr, store_sparse)
 DECODE(huffman, store_dense)

@@ -42,6 +42,8 @@ int32_t shim_decode_rle(const struct cq_weights *weights, uint32_t bits, int32_t
                         int8_t *out);
 int32_t shim_decode_huffman(const struct cq_weights *weights, uint32_t bits, int32_t rows,
                             int32_t row, int8_t *out);
+int32_t shim_decode_csr(const struct cq_weights *weights, uint32_t bits, int32_t rows, int32_t row,
+                        int8_t *out);
 int32_t shim_decode_gap(const struct cq_weights *weights, uint32_t bits, int32_t rows, int32_t row,
                         int8_t *out);
 
