@@ -90,10 +90,13 @@ class Drawn(GraphBuilder):
         zeros = self.pick((0.4, 0.6, 0.75, 0.85, 0.95)) if self._packing in SPARSE else 0.05
         if self._packing == "ternary":
             return random_weights(self.rng, shape, bits=2, zeros=0.5)
-        if self._packing == "gap":
-            bits = self.pick((2, 3, 4, 4, 5, 6))
-            gap = self.pick((0, 3)) if bits == 2 else 0
-            return random_weights(self.rng, shape, bits=bits, zeros=zeros, gap=gap)
+        if self._packing in {"gap", "csr"}:
+            bits = self.pick((2, 3, 4, 4, 5, 6) if self._packing == "gap" else (2, 2, 4, 8))
+            gap = self.pick((0, 0, 3)) if bits == 2 else 0
+            per_channel = self.chance(0.5)
+            return random_weights(
+                self.rng, shape, bits=bits, zeros=zeros, gap=gap, per_channel=per_channel
+            )
         widths = (8, 8, 8, 8, 7, 6, 5, 4, 4, 3, 2, 2, 1)
         bits = 8 if is_bytes else self.pick(widths[: -1 if self._packing == "huffman" else None])
         if bits == 1 or (bits == 3 and self.chance(0.4)):
@@ -259,11 +262,14 @@ def layers(packing: str, count: int, seed: int) -> Graph:
     """`count` layers of each op that has such a packing; with "dense" all other ops too."""
     net = Drawn(packing, seed)
     for number in range(count):
-        net.conv()
         net.linear()
+        if packing in {"gap", "csr"}:
+            net.linear()
         if packing == "dense":
             net.linear(is_bytes=True)
-        if number % 2 == 0:
+        if packing in Conv2D.packings:
+            net.conv()
+        if packing in Conv2D.packings and number % 2 == 0:
             net.pointwise()
         if packing in DWConv2D.packings:
             net.depthwise(is_3x3=True)
