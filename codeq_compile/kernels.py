@@ -15,7 +15,7 @@ from codeq_compile.target import Target
 
 _PLAIN = re.compile(r"CQ_KERNEL\(\s*(\w+),\s*(\w+),\s*(\w+)\)")
 _WEIGHTED = re.compile(r"CQ_KERNEL_W\(\s*(\w+),\s*(\w+),\s*w([1-8]),\s*(\w+),\s*(\w+)\)")
-_SHAPE = re.compile(r"_(?:\d+x\d+|sparse)\Z")
+_SHAPE = re.compile(r"_(?:\d+x\d+|stem|sparse)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from codeq_compile.ops.base import (
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.lanes import Cut, Geometry, Lists, best_cut
 from codeq_compile.ops.products import Lane, blas_dtype, blocks, padded
-from codeq_compile.ops.trips import Trips, WeightRows, Windows
+from codeq_compile.ops.trips import STEP, Trips, WeightRows, Windows
 
 TILE_BYTES = 2048
 """Bound of the gathered patches of one tile."""
@@ -46,6 +46,10 @@ PATCHES_BYTES = 1024
 """Bound of a dsp kernel's patches, if MIN_PATCHES are less; CQ_PATCHES_BYTES of runtime_c."""
 MIN_PATCHES = 4
 """Patches that share one decoding of the weights at least; CQ_MIN_PATCHES of runtime_c."""
+STEM_BYTES = 4608
+"""Bound of widened rows, if those of a row of outputs are less; CQ_STEM_BYTES of runtime_c."""
+MAX_STEM_BYTES = 1 << 14
+"""A convolution of few channels that needs more scratch is computed from gathered patches."""
 MIN_PIXELS = 4
 """With fewer most lanes of the sparse kernels are empty."""
 NOT_CUT = Cut(
@@ -219,13 +223,19 @@ class Conv2D(Op[Conv2DParams]):
 
     def families(self, params: Conv2DParams) -> tuple[str, ...]:
         pointwise = ("conv2d_1x1",) if self._is_pointwise(params) else ()
+        stem = ("conv2d_stem",) if self._is_stem(params) else ()
         sparse = ("conv2d_sparse",) if self._fills_lanes(params) else ()
-        return (*pointwise, *sparse, "conv2d")
+        return (*pointwise, *stem, *sparse, "conv2d")
 
     def unfit_families(self, params: Conv2DParams) -> Mapping[str, str]:
         unfit = {}
         if not self._is_pointwise(params):
             unfit["conv2d_1x1"] = "needs a 1x1 window, stride 1, no padding and one group"
+        if not self._is_stem(params):
+            unfit["conv2d_stem"] = (
+                "needs input channels that are no multiple of 8, one group, no dilation, a window"
+                f" of several taps or a stride, and at most {MAX_STEM_BYTES} bytes of scratch"
+            )
         pixels = math.prod(params.output)
         if pixels < MIN_PIXELS:
             unfit["conv2d_sparse"] = f"needs {MIN_PIXELS} pixels of output, here are {pixels}"
@@ -247,8 +257,10 @@ class Conv2D(Op[Conv2DParams]):
     ) -> int:
         """Patches of one tile, then decoded weights. [conv2d-C6] [conv2d-C8] [conv2d-C9]
 
-        Sparse kernels gather strips. [conv2d-C7]
+        Sparse kernels gather strips [conv2d-C7], those of few channels widen rows. [conv2d-C12]
         """
+        if family == "conv2d_stem":
+            return self._stem_bytes(params) + decoded_bytes(packed, _patch(params))
         if family == "conv2d_sparse":
             cut = self._cut(params, packed)
             assert cut is not None, "families() offers only what can be cut"
@@ -304,6 +316,11 @@ class Conv2D(Op[Conv2DParams]):
                 return conv2d_trips.sparse_direct(geometry, rows, cut, requant, groups, unit)
             return conv2d_trips.sparse(
                 geometry, windows, rows, cut, params.weights, requant, groups=groups, unit=unit
+            )
+        if family == "conv2d_stem":
+            pad = (self.padding[0], self.padding[2])
+            return conv2d_trips.dsp_stem(
+                windows, rows, requant, channels=channels, pad=pad, band=self._stem_band(params)
             )
         is_matrix = self._is_matrix(params, inputs[0])
         if isa == "dsp":
@@ -375,6 +392,31 @@ class Conv2D(Op[Conv2DParams]):
         """dsp kernels read the windows from the image. [conv2d-C8]"""
         plain = (self.groups, self.dilation[1], params.weights.shape[3] % 8) == (1, 1, 0)
         return plain and _patch(params) <= ROW_CACHE and not params.is_in_place
+
+    def _is_stem(self, params: Conv2DParams) -> bool:
+        """Few channels: rows are widened, and windows read from them. [conv2d-C12]"""
+        plain = (self.groups, *self.dilation) == (1, 1, 1) and not self._is_pointwise(params)
+        fits = self._stem_bytes(params) <= MAX_STEM_BYTES
+        return plain and params.weights.shape[3] % STEP != 0 and fits
+
+    def _stem_row(self, params: Conv2DParams) -> int:
+        """16-bit inputs from one row of a band to the next. [conv2d-C12]"""
+        kw, channels = params.weights.shape[2:]
+        inputs: int = ((params.output[1] - 1) * self.stride[1] + kw) * channels
+        return (inputs + 3) // 2 * 2
+
+    def _stem_band(self, params: Conv2DParams) -> int:
+        """Rows of outputs whose inputs are widened at a time. [conv2d-C12]"""
+        kh: int = params.weights.shape[1]
+        fitting = (STEM_BYTES // (2 * self._stem_row(params)) - kh) // self.stride[0] + 1
+        return max(1, min(fitting, params.output[0]))
+
+    def _stem_bytes(self, params: Conv2DParams) -> int:
+        """Weights of four channels by pairs of inputs, and a band. [conv2d-C12]"""
+        kh, kw, channels = params.weights.shape[1:]
+        rows: int = (self._stem_band(params) - 1) * self.stride[0] + kh
+        weights = 48 + 100 * conv2d_trips.stem_steps((kh, kw), channels)
+        return weights + 2 * rows * self._stem_row(params)
 
     def _dsp_scratch_bytes(
         self, params: Conv2DParams, packed: Packed | None, output: TensorType

@@ -39,6 +39,7 @@ from codeq_compile.ops.trips import (
     helium_rows,
     loaded,
     portable_product,
+    rectified_quads,
     short_quads,
     slow_quads,
     swar_product,
@@ -47,6 +48,9 @@ from codeq_compile.ops.trips import (
     total,
     widened,
 )
+
+STEM_STEP = 5
+"""Pairs of inputs of a loop step; CQ_STEM_STEP of runtime_c."""
 
 
 def portable(
@@ -167,6 +171,52 @@ def dsp_patches(
             "steps": vectors * patch // STEP,
         },
     )
+
+
+def dsp_stem(
+    windows: Windows, rows: WeightRows, requant: Requant, *, channels: int, pad: Pair, band: int
+) -> Trips:
+    """conv2d_stem_dsp.c: a band of rows of outputs at a time, whose inputs are widened once."""
+    (oh, ow), (kh, kw), (sh, sw) = windows.output, windows.kernel, windows.stride
+    quads, bands = ceil(rows.count, QUAD), range(0, oh, band)
+    ys = [(at * sh - pad[0], (min(oh, at + band) - 1) * sh + kh - pad[0]) for at in bands]
+    widened = sum(end - y for y, end in ys)
+    inside = sum(max(0, min(end, windows.size[0]) - max(y, 0)) for y, end in ys)
+    inputs = ((ow - 1) * sw + kw) * channels
+    left = min(pad[1] * channels, inputs)
+    met = max(0, min(inputs - left, windows.size[1] * channels))
+    rectified = rectified_quads(requant, rows.count, rows.length)
+    short = short_quads(requant, 0, rows.count)
+    # what is rectified has a short factor as well
+    short_only = max(0, short - rectified)
+    reads = len(bands) * quads * min(rows.count, QUAD)
+    return total(
+        times(rows.decoded(), reads / rows.count),
+        loaded(requant, reads),
+        clamped(requant, windows.pixels * rows.count),
+        slow_quads(requant, (quads - rectified - short_only) * windows.pixels, rows.count),
+        {
+            "bands": len(bands),
+            "rows of bands": widened,
+            "steps widened": inside * (met // STEP),
+            "inputs left": inside * (met % STEP),
+            "inputs filled": widened * inputs - inside * met,
+            "quads": len(bands) * quads,
+            "quads not rectified": len(bands) * (quads - rectified),
+            ("rows met" if rows.are_bytes else "rows read"): reads,
+            "pairs set": reads * kh * (kw * channels // 2),
+            "odd ends set": reads * kh * (kw * channels % 2),
+            "rows of outputs": quads * oh,
+            "steps": quads * windows.pixels * stem_steps((kh, kw), channels),
+            "vectors rectified": rectified * windows.pixels,
+            "vectors": short_only * windows.pixels,
+        },
+    )
+
+
+def stem_steps(kernel: tuple[int, int], channels: int) -> int:
+    """Steps of five pairs of inputs for a window of conv2d_stem. [conv2d-C12]"""
+    return ceil(kernel[0] * ceil(kernel[1] * channels, 2), STEM_STEP)
 
 
 def _dsp_gathered(windows: Windows, channels: int, pixel: int, patch: int) -> Trips:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from codeq_compile.ir.op import Array
 from codeq_compile.ir.types import Packed, Shape, TensorType
-from codeq_compile.numerics import Int64Array
+from codeq_compile.numerics import INT32_MAX, Int64Array
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import CHUNK, PANEL_BYTES, SPARSE, Padding, Pair, Requant, taps_inside
 
@@ -33,6 +33,8 @@ MAX_TILE = 8
 """Vectors that a `ref` kernel keeps sums of; CQ_MAX_TILE of runtime_c."""
 FRACTION = 12
 """Bits below the output in the rectifying form; CQ_FRACTION of runtime_c."""
+MAX_LEFT = 8
+"""Bits by which dsp kernels shift 8-bit weights to the left in the rectifying form."""
 WINDOW_MIN = 4
 """Outputs of a channel from which on a window pays; CQ_WINDOW_MIN of runtime_c."""
 
@@ -204,6 +206,17 @@ def short_quads(requant: Requant, first: int, channels: int) -> int:
     short = is_short(requant)[first : first + channels]
     starts = [min(start, channels - QUAD) for start in range(0, channels, QUAD)]
     return sum(bool(short[start : start + QUAD].all()) for start in starts)
+
+
+def rectified_quads(requant: Requant, channels: int, products: int) -> int:
+    """Groups of four channels that dsp kernels store in the rectifying form: rectify_dsp.h."""
+    if channels < QUAD or requant.clamp_min < requant.zero_point:
+        return 0
+    left = FRACTION + 1 + factors(requant)[1]
+    most = (INT32_MAX >> left.clip(0, 31)) - products * 128 * 128
+    can = (left >= 2) & (left <= MAX_LEFT) & (np.abs(requant.bias.astype(np.int64)) < most)
+    starts = [min(start, channels - QUAD) for start in range(0, channels, QUAD)]
+    return sum(bool(can[start : start + QUAD].all()) for start in starts)
 
 
 def clamped(requant: Requant, outputs: int) -> Trips:

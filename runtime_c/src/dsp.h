@@ -33,6 +33,11 @@ struct cq_words {
     uint32_t w0, w1, w2, w3;
 };
 
+/* Five words, likewise. */
+struct cq_five_words {
+    uint32_t w0, w1, w2, w3, w4;
+};
+
 /* Three words, likewise. */
 struct cq_three_words {
     uint32_t w0, w1, w2;
@@ -193,6 +198,23 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
                      : "m"(*(const struct cq_words *)at));
     *from = at;
     const struct cq_words words = {w0, w1, w2, w3};
+    return words;
+}
+
+/** @brief The five words at *from, likewise. */
+static inline struct cq_five_words cq_next_five(const uint32_t **from)
+{
+    const uint32_t *at = *from;
+    register uint32_t w0 __asm__("r4");
+    register uint32_t w1 __asm__("r5");
+    register uint32_t w2 __asm__("r6");
+    register uint32_t w3 __asm__("r8");
+    register uint32_t w4 __asm__("r9");
+    __asm__ volatile("ldmia %0!, {%1, %2, %3, %4, %5}"
+                     : "+r"(at), "=r"(w0), "=r"(w1), "=r"(w2), "=r"(w3), "=r"(w4)
+                     : "m"(*(const struct cq_five_words *)at));
+    *from = at;
+    const struct cq_five_words words = {w0, w1, w2, w3, w4};
     return words;
 }
 
@@ -498,6 +520,14 @@ static inline struct cq_words cq_next_words(const uint32_t **from)
     const uint32_t *const at = *from;
     const struct cq_words words = {at[0], at[1], at[2], at[3]};
     *from = at + 4;
+    return words;
+}
+
+static inline struct cq_five_words cq_next_five(const uint32_t **from)
+{
+    const uint32_t *const at = *from;
+    const struct cq_five_words words = {at[0], at[1], at[2], at[3], at[4]};
+    *from = at + 5;
     return words;
 }
 

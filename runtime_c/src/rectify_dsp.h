@@ -5,6 +5,7 @@
 #define CODEQ_SRC_RECTIFY_DSP_H
 
 #include "dsp.h"
+#include "requant.h"
 
 /*
  * Where the result of the first rounding is not negative, both roundings add a half and round down,
@@ -23,6 +24,20 @@
 static inline int32_t cq_rectify_left(int32_t right)
 {
     return CQ_FRACTION + 1 - right;
+}
+
+/**
+ * @brief True where a channel of `products` products can be rectified: shifted weights stay int16,
+ * and its accumulators int32.
+ */
+static inline int cq_can_rectify(struct cq_channel channel, int32_t products)
+{
+    const int32_t left = cq_rectify_left(-channel.exponent);
+    if (left < 2 || left > 8) {
+        return 0;
+    }
+    const int32_t most = (INT32_MAX >> left) - products * 128 * 128;
+    return channel.bias < most && channel.bias > -most;
 }
 
 /** @brief Both halves and the zero point, which are added to the product. */

@@ -46,6 +46,14 @@ typedef enum cq_status cq_conv2d_fn(const struct cq_conv2d_params *params, const
 typedef cq_conv2d_fn cq_conv2d_1x1_fn;
 
 /**
+ * @brief The same for one group without dilation: faster than gathering where input channels are
+ * few.
+ *
+ * @param scratch  the weights of four channels, a decoded row, and rows in 16 bits [conv2d-C12]
+ */
+typedef cq_conv2d_fn cq_conv2d_stem_fn;
+
+/**
  * @brief The same with few weights that are not zero, each used for sixteen pixels at once.
  *
  * Where conv2d_1x1 would serve, and pixels have as many channels before as after, `out` may be

@@ -37,6 +37,9 @@
 #define CQ_PATCHES_BYTES 1024
 #define CQ_MIN_PATCHES   4
 
+/** Bytes of widened rows, unless those of one output row are larger. [conv2d-C12] */
+#define CQ_STEM_BYTES 4608
+
 /** Bytes of widened rows, unless those of CQ_MIN_BAND output rows are larger. [dwconv2d-C7] */
 #define CQ_BAND_BYTES 960
 #define CQ_MIN_BAND   8

@@ -207,6 +207,25 @@ CASES = [
             ("one-column", Conv2D(padding=(1, 1, 1, 1)), (6, 1), 7, 8, (4, 3, 3), 8),
         ]
     ),
+    # rows of few channels that a DSP kernel widens: rectified, in bands, with odd ends
+    *(
+        Case(
+            name=f"stem-{name}",
+            op=op,
+            inputs=(s8(h, w, c, zero_point=z),),
+            output=grid(2.0, -7),
+            weights=WeightSpec(shape=(oc, kh, kw, c), bits=b),
+        )
+        for name, op, (h, w), z, c, (oc, kh, kw), b in [
+            ("relu", Conv2D(padding=SAME, clamp=(-7, 127)), (4, 5), -128, 3, (8, 3, 3), 8),
+            ("relu-w4", Conv2D(padding=SAME, clamp=(-7, 100)), (3, 4), 9, 3, (6, 3, 3), 4),
+            ("few", Conv2D(padding=SAME, clamp=(-7, 127)), (3, 4), 9, 2, (3, 3, 3), 8),
+            ("bands", Conv2D(stride=(1, 3), clamp=(-7, 127)), (12, 200), 5, 1, (5, 3, 2), 8),
+            ("beyond-kernel", Conv2D(padding=(4, 5, 4, 3)), (2, 3), 9, 3, (4, 3, 3), 8),
+            ("beyond-row", Conv2D(stride=(1, 4), padding=(0, 0, 4, 0)), (2, 1), 9, 1, (4, 1, 2), 8),
+            ("s3", Conv2D(stride=(3, 3), clamp=(-7, 127)), (8, 9), 9, 5, (4, 2, 2), 8),
+        ]
+    ),
     # rows of weights below, at and above what the DSP kernels cache
     *(
         _pixels(pixels, WeightSpec(shape=(oc, 1, 3, c), bits=b), f"row-{3 * c}-oc{oc}-w{b}")
@@ -413,6 +432,42 @@ def test_dsp_kernels_have_room_for_four_rows(name, extra):
     cached = min(length, ROW_CACHE)
     assert 64 * -(-cached // 8) + extra == scratch(8)
     assert scratch(8) + 2 * (-(-cached // 4) * 4) == scratch(4)
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "rows", "row"),
+    [
+        ("stem-relu", 15, 6, 24),  # 7 pixels of 3 inputs, and one
+        ("stem-bands", 5, 11, 202),  # nine of ten rows of outputs; as many pairs as a step
+        ("kws-first-layer", 20, 18, 10),
+    ],
+)
+def test_dsp_kernels_have_room_for_a_band_of_few_channels(name, pairs, rows, row):
+    """Too little scratch is a buffer overflow on the device. [conv2d-C12]"""
+    case = next(case for case in CASES if case.name == name)
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+    length = node.params.weights[0].size
+
+    def scratch(bits: int) -> int:
+        packed = Packed(packing="dense", bits=bits, data=b"")
+        args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+        return int(node.op.scratch_bytes(*args, "conv2d_stem", "dsp"))
+
+    assert 16 + 20 * pairs + 32 + 2 * rows * row == scratch(8)
+    assert scratch(8) + -(-length // 4) * 4 == scratch(4)
+
+
+def test_the_stem_family_is_offered_where_input_channels_are_few():
+    """It knows neither groups nor dilation; eight channels are faster where they stand."""
+    special = {
+        case.name
+        for case in CASES
+        if "conv2d_stem" in (node := lowered(case.graph()).nodes[0]).op.families(node.params)
+    }
+
+    assert {"3x3-same", "kws-first-layer", "stride22", "1x1-s2", "stem-bands"} <= special
+    assert not special & {"groups2", "dilation21", "c8-3x3-same", "1x1-c4-oc4", "patch-2050"}
 
 
 @pytest.mark.parametrize(
