@@ -186,15 +186,14 @@ def dsp_stem(
     left = min(pad[1] * channels, inputs)
     met = max(0, min(inputs - left, windows.size[1] * channels))
     rectified = rectified_quads(requant, rows.count, rows.length)
-    short = short_quads(requant, 0, rows.count)
     # what is rectified has a short factor as well
-    short_only = max(0, short - rectified)
+    short = short_quads(requant, 0, rows.count) - rectified
     reads = len(bands) * quads * min(rows.count, QUAD)
     return total(
         times(rows.decoded(), reads / rows.count),
         loaded(requant, reads),
         clamped(requant, windows.pixels * rows.count),
-        slow_quads(requant, (quads - rectified - short_only) * windows.pixels, rows.count),
+        slow_quads(requant, (quads - rectified - short) * windows.pixels, rows.count),
         {
             "bands": len(bands),
             "rows of bands": widened,
@@ -209,7 +208,7 @@ def dsp_stem(
             "rows of outputs": quads * oh,
             "steps": quads * windows.pixels * stem_steps((kh, kw), channels),
             "vectors rectified": rectified * windows.pixels,
-            "vectors": short_only * windows.pixels,
+            "vectors": short * windows.pixels,
         },
     )
 

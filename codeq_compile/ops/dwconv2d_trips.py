@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trip counts of the depthwise kernels: one function a loop nest of runtime_c/src/dwconv2d*."""
 
-import numpy as np
-
-from codeq_compile.numerics import INT32_MAX
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import Requant
 from codeq_compile.ops.trips import (
-    FRACTION,
     QUAD,
     Trips,
     WeightRows,
     Windows,
     ceil,
     clamped,
-    factors,
-    is_short,
     loaded,
+    rectified_quads,
     short_quads,
     slow_quads,
     times,
@@ -26,8 +21,6 @@ from codeq_compile.ops.trips import (
 
 LANES = 16
 """Channels that an mve kernel takes at a time."""
-MAX_LEFT = 8
-"""Bits by which a dsp kernel shifts 8-bit weights to the left."""
 
 
 def portable(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
@@ -141,12 +134,14 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     inside = min(widened, windows.size[0])
     # the only band of an image keeps its padding
     padded = (widened - inside) * columns * (1 if bands == 1 else quads)
-    rectified, short = _forms(requant, rows.count)
+    rectified = rectified_quads(requant, rows.count, windows.taps)
+    # what is rectified has a short factor as well
+    short = short_quads(requant, 0, rows.count) - rectified
     slow = QUAD * (quads - rectified - short)
     stored: list[Trips] = []
     for is_rectified, count in ((True, QUAD * rectified), (False, QUAD * short)):
         # a single output at the end is a pair whose right one it overwrites
-        fours = ow // 4 if sw == 1 and is_rectified else 0
+        fours = ow // 4 if (sh, sw) == (1, 1) and is_rectified else 0
         strided = ow // 2 if sw == 2 else 0
         pairs = ceil(ow - 4 * fours - 2 * strided, 2)
         stored.append(
@@ -174,18 +169,6 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
         },
         *stored,
     )
-
-
-def _forms(requant: Requant, channels: int) -> tuple[int, int]:
-    """Groups of four channels that are stored in the rectifying form, and in the short one."""
-    left = FRACTION + 1 + factors(requant)[1]
-    bias = np.abs(requant.bias.astype(np.int64))
-    is_relu = requant.clamp_min >= requant.zero_point
-    can = is_relu & (left >= 2) & (left <= MAX_LEFT) & (bias < (INT32_MAX >> 8) - 9 * 128 * 128)
-    starts = [min(start, channels - QUAD) for start in range(0, channels, QUAD)]
-    rectified = [bool(can[start : start + QUAD].all()) for start in starts]
-    short = [bool(is_short(requant)[start : start + QUAD].all()) for start in starts]
-    return sum(rectified), sum(s and not r for r, s in zip(rectified, short, strict=True))
 
 
 def helium_strips(

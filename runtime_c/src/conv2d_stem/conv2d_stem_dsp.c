@@ -77,7 +77,6 @@ CQ_FAST_CODE CQ_NOINLINE static void
 cq_stem_multiply(const struct cq_stem *stem, const struct cq_quad *quad, int32_t rows, int8_t *out)
 {
     const struct cq_conv2d_params *const params = stem->params;
-    const int32_t *const start = stem->start;
     const uint32_t *const factors = stem->factors;
     const int32_t out_step = params->out.c;
     const int32_t out_row = params->out.w * out_step;
@@ -87,8 +86,11 @@ cq_stem_multiply(const struct cq_stem *stem, const struct cq_quad *quad, int32_t
     for (; rows > 0; --rows, window += skip) {
         const int8_t *const end = out + out_row;
         do {
-            const uint32_t *pairs = (const uint32_t *)stem->pairs;
-            struct cq_sums sums = {start[0], start[1], start[2], start[3]};
+            const uint32_t *pairs = (const uint32_t *)stem->start;
+            const struct cq_pair_of_words s01 = cq_next_two(&pairs);
+            const struct cq_pair_of_words s23 = cq_next_two(&pairs);
+            struct cq_sums sums = {cq_to_signed(s01.w0), cq_to_signed(s01.w1), cq_to_signed(s23.w0),
+                                   cq_to_signed(s23.w1)};
             int32_t at = 0;
             do {
                 sums = cq_stem_pair(sums, window, &at, &pairs);
@@ -98,7 +100,7 @@ cq_stem_multiply(const struct cq_stem *stem, const struct cq_quad *quad, int32_t
                 sums = cq_stem_pair(sums, window, &at, &pairs);
             } while (pairs != factors);
             if (quad == NULL) {
-                cq_stem_store(sums, factors, out);
+                cq_stem_store(sums, pairs, out);
             } else {
                 cq_stem_finish(quad, sums, out);
             }

@@ -46,10 +46,13 @@ enum cq_dwconv2d_form {
 
 /* One channel: its weights, and its requantization. */
 struct cq_dwconv2d_channel {
-    uint32_t words[9]; /* by threes, as they are loaded: w0 w1 of each kernel row; w1 w2; multiplier
-                          and what the form needs: scale and zero point, or rounding */
-    int32_t start;     /* of the accumulators */
+    uint32_t words[10]; /* by threes, as they are loaded: w0 w1 of each kernel row; w1 w2;
+                           multiplier and what the form needs: scale and zero point, or rounding and
+                           bytes from one output of a row to the next; then CQ_START */
 };
+
+/* Where a channel's accumulators start, behind the three times three words. */
+#define CQ_START 9
 
 /* Two neighbouring pixels into four planes. */
 static inline void cq_dwconv2d_put(uint32_t *to, int32_t plane_words, uint32_t left, uint32_t right)
@@ -180,57 +183,81 @@ typedef void cq_dwconv2d_loop(const struct cq_dwconv2d_band *band, const uint32_
                               const struct cq_dwconv2d_channel *channel, int8_t *out,
                               int32_t width);
 
-/* Four neighbours at a time, stride 1, rectified: 57 instructions for 36 products (Cortex-M4, gcc
- * 12). */
+/* Four neighbours at a time, both strides 1, rectified: 54 instructions for 36 products (Cortex-M4,
+ * gcc 12). */
 CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_fours(const struct cq_dwconv2d_band *band,
                                                        const uint32_t *plane,
                                                        const struct cq_dwconv2d_channel *channel,
                                                        int8_t *out, int32_t width)
 {
     const int32_t rows = band->rows;
-    const int32_t out_step = band->along.out_step;
     const int32_t out_row = band->across.out_step;
-    const int32_t stride = band->across.stride;
-    const int32_t words = band->out_rows * stride;
+    const int32_t words = band->out_rows;
     const struct cq_dwconv2d_channel *const last = channel + 4;
     for (; channel != last; ++channel, ++out, plane += band->plane_words) {
+        const uint32_t *weights = channel->words;
         const uint32_t *column = plane;
         int8_t *four = out;
         for (int32_t left_over = width; left_over >= 4; left_over -= 4) {
             const uint32_t *const end = column + words;
-            const uint32_t *const next = column + 2 * rows;
             int8_t *to = four;
-            while (column != end) {
-                const uint32_t *weights = channel->words;
+            do {
+                const int32_t start = cq_to_signed(weights[CQ_START]);
                 struct cq_three_words w = cq_next_three(&weights);
-                struct cq_two left = cq_dwconv2d_left(cq_load_three(column), w, channel->start);
+                struct cq_two left = cq_dwconv2d_left(cq_load_three(column), w, start);
                 const struct cq_three_words x = cq_load_three(column + rows);
-                struct cq_two right = cq_dwconv2d_left(x, w, channel->start);
+                struct cq_two right = cq_dwconv2d_left(x, w, start);
                 w = cq_next_three(&weights);
                 left = cq_dwconv2d_right(x, w, left);
                 right = cq_dwconv2d_right(cq_load_three(column + 2 * rows), w, right);
                 w = cq_next_three(&weights);
+                weights -= CQ_START;
+                const int32_t step = cq_to_signed(w.w2);
                 to[0] = cq_dwconv2d_rectified(left.acc0, w);
-                to[out_step] = cq_dwconv2d_rectified(left.acc1, w);
-                to[2 * out_step] = cq_dwconv2d_rectified(right.acc0, w);
-                to[3 * out_step] = cq_dwconv2d_rectified(right.acc1, w);
+                to[step] = cq_dwconv2d_rectified(left.acc1, w);
+                to[2 * step] = cq_dwconv2d_rectified(right.acc0, w);
+                to[3 * step] = cq_dwconv2d_rectified(right.acc1, w);
                 to += out_row;
-                column += stride;
-            }
-            column = next;
-            four += 4 * out_step;
+            } while (++column != end);
+            column += 2 * rows - words;
+            four += 4 * band->along.out_step;
         }
     }
 }
 
+/* Accumulators of two neighbours, the weights of a channel being next. */
+static inline struct cq_two cq_dwconv2d_pair(const uint32_t *column, int32_t rows,
+                                             const uint32_t **weights)
+{
+    const int32_t start = cq_to_signed((*weights)[CQ_START]);
+    struct cq_three_words w = cq_next_three(weights);
+    const struct cq_two two = cq_dwconv2d_left(cq_load_three(column), w, start);
+    w = cq_next_three(weights);
+    return cq_dwconv2d_right(cq_load_three(column + rows), w, two);
+}
+
+/* The same with stride 2: both windows start in a lower lane. */
+static inline struct cq_two cq_dwconv2d_pair_s2(const uint32_t *column, int32_t rows,
+                                                const uint32_t **weights)
+{
+    const int32_t start = cq_to_signed((*weights)[CQ_START]);
+    struct cq_three_words w = cq_next_three(weights);
+    struct cq_two two;
+    two.acc0 = cq_dwconv2d_lower(cq_load_three(column), w, start);
+    const struct cq_three_words x = cq_load_three(column + rows);
+    two.acc1 = cq_dwconv2d_lower(x, w, start);
+    w = cq_next_three(weights);
+    two.acc0 = cq_dwconv2d_last(x, w, two.acc0);
+    two.acc1 = cq_dwconv2d_last(cq_load_three(column + 2 * rows), w, two.acc1);
+    return two;
+}
+
 /*
- * Two neighbours at a time, stride 1: 35 instructions for 18 products if they are rectified.  A
- * single one at the end is a pair whose right one it overwrites.
- *
- * And with stride 2, where every window starts in a lower lane: 37, for an even number.
+ * Two neighbours at a time: 34 instructions for 18 products if they are rectified, 36 with stride 2
+ * (Cortex-M4, gcc 12).  A single one at the end is a pair whose right one it overwrites.
  */
-#define CQ_DWCONV2D_PAIRS(form)                                                                    \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_pairs_##form(                                 \
+#define CQ_DWCONV2D_PAIRS(pair_of, pitch, form)                                                    \
+    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_##pair_of##_##form(                           \
         const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
         const struct cq_dwconv2d_channel *channel, int8_t *out, int32_t width)                     \
     {                                                                                              \
@@ -240,82 +267,49 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_fours(const struct cq_dwconv2d_
         const int32_t words = band->out_rows * stride;                                             \
         const struct cq_dwconv2d_channel *const last = channel + 4;                                \
         for (; channel != last; ++channel, ++out, plane += band->plane_words) {                    \
+            const uint32_t *weights = channel->words;                                              \
             const uint32_t *column = plane;                                                        \
             int8_t *pair = out;                                                                    \
             for (int32_t left = width; left > 0; left -= 2) {                                      \
                 const int32_t out_step = left > 1 ? band->along.out_step : 0;                      \
                 const uint32_t *const end = column + words;                                        \
-                const uint32_t *const next = column + rows;                                        \
                 int8_t *to = pair;                                                                 \
-                for (; column != end; column += stride, to += out_row) {                           \
-                    const uint32_t *weights = channel->words;                                      \
-                    struct cq_three_words w = cq_next_three(&weights);                             \
-                    struct cq_two two =                                                            \
-                        cq_dwconv2d_left(cq_load_three(column), w, channel->start);                \
-                    w = cq_next_three(&weights);                                                   \
-                    two = cq_dwconv2d_right(cq_load_three(column + rows), w, two);                 \
-                    w = cq_next_three(&weights);                                                   \
+                do {                                                                               \
+                    const struct cq_two two = cq_dwconv2d_##pair_of(column, rows, &weights);       \
+                    const struct cq_three_words w = cq_next_three(&weights);                       \
+                    weights -= CQ_START;                                                           \
                     to[out_step] = cq_dwconv2d_##form(two.acc1, w);                                \
                     to[0] = cq_dwconv2d_##form(two.acc0, w);                                       \
-                }                                                                                  \
-                column = next;                                                                     \
-                pair += 2 * out_step;                                                              \
-            }                                                                                      \
-        }                                                                                          \
-    }                                                                                              \
-                                                                                                   \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_pairs_s2_##form(                              \
-        const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
-        const struct cq_dwconv2d_channel *channel, int8_t *out, int32_t width)                     \
-    {                                                                                              \
-        const int32_t rows = band->rows;                                                           \
-        const int32_t out_step = band->along.out_step;                                             \
-        const int32_t out_row = band->across.out_step;                                             \
-        const int32_t stride = band->across.stride;                                                \
-        const int32_t words = band->out_rows * stride;                                             \
-        const struct cq_dwconv2d_channel *const last = channel + 4;                                \
-        for (; channel != last; ++channel, ++out, plane += band->plane_words) {                    \
-            const uint32_t *column = plane;                                                        \
-            int8_t *pair = out;                                                                    \
-            for (int32_t left = width; left > 0; left -= 2) {                                      \
-                const uint32_t *const end = column + words;                                        \
-                const uint32_t *const next = column + 2 * rows;                                    \
-                int8_t *to = pair;                                                                 \
-                for (; column != end; column += stride, to += out_row) {                           \
-                    const uint32_t *weights = channel->words;                                      \
-                    struct cq_three_words w = cq_next_three(&weights);                             \
-                    int32_t acc0 = cq_dwconv2d_lower(cq_load_three(column), w, channel->start);    \
-                    const struct cq_three_words x = cq_load_three(column + rows);                  \
-                    int32_t acc1 = cq_dwconv2d_lower(x, w, channel->start);                        \
-                    w = cq_next_three(&weights);                                                   \
-                    acc0 = cq_dwconv2d_last(x, w, acc0);                                           \
-                    acc1 = cq_dwconv2d_last(cq_load_three(column + 2 * rows), w, acc1);            \
-                    w = cq_next_three(&weights);                                                   \
-                    to[0] = cq_dwconv2d_##form(acc0, w);                                           \
-                    to[out_step] = cq_dwconv2d_##form(acc1, w);                                    \
-                }                                                                                  \
-                column = next;                                                                     \
+                    to += out_row;                                                                 \
+                    column += stride;                                                              \
+                } while (column != end);                                                           \
+                column += (pitch) * rows - words;                                                  \
                 pair += 2 * out_step;                                                              \
             }                                                                                      \
         }                                                                                          \
     }
 
-CQ_DWCONV2D_PAIRS(short)
-CQ_DWCONV2D_PAIRS(rectified)
+CQ_DWCONV2D_PAIRS(pair, 1, short)
+CQ_DWCONV2D_PAIRS(pair, 1, rectified)
+CQ_DWCONV2D_PAIRS(pair_s2, 2, short)
+CQ_DWCONV2D_PAIRS(pair_s2, 2, rectified)
 
 /* All outputs of a band: as many side by side as there are loops for, then what is left over. */
 static void cq_dwconv2d_multiply(const struct cq_dwconv2d_band *band,
                                  const struct cq_dwconv2d_channel *channels, int is_rectified,
                                  int8_t *out)
 {
-    const int is_strided = band->along.stride == 2;
     cq_dwconv2d_loop *const pairs =
-        is_rectified ? cq_dwconv2d_pairs_rectified : cq_dwconv2d_pairs_short;
-    cq_dwconv2d_loop *loop = is_rectified ? cq_dwconv2d_fours : cq_dwconv2d_pairs_short;
-    if (is_strided) {
-        loop = is_rectified ? cq_dwconv2d_pairs_s2_rectified : cq_dwconv2d_pairs_s2_short;
+        is_rectified ? cq_dwconv2d_pair_rectified : cq_dwconv2d_pair_short;
+    cq_dwconv2d_loop *loop = pairs;
+    int32_t at_once = 2;
+    if (band->along.stride == 2) {
+        loop = is_rectified ? cq_dwconv2d_pair_s2_rectified : cq_dwconv2d_pair_s2_short;
+    } else if (is_rectified && band->across.stride == 1) {
+        loop = cq_dwconv2d_fours;
+        at_once = 4;
     }
-    const int32_t left = band->along.out_size % (is_strided || !is_rectified ? 2 : 4);
+    const int32_t left = band->along.out_size % at_once;
     const int32_t done = band->along.out_size - left;
     if (done > 0) {
         loop(band, band->plane, channels, out, done);
@@ -330,8 +324,8 @@ static void cq_dwconv2d_multiply(const struct cq_dwconv2d_band *band,
 static int32_t cq_dwconv2d_one(const uint32_t *word, int32_t rows, int is_upper,
                                const struct cq_dwconv2d_channel *channel)
 {
-    const struct cq_two left =
-        cq_dwconv2d_left(cq_load_three(word), cq_load_three(channel->words), channel->start);
+    const struct cq_two left = cq_dwconv2d_left(cq_load_three(word), cq_load_three(channel->words),
+                                                cq_to_signed(channel->words[CQ_START]));
     const struct cq_two two =
         cq_dwconv2d_right(cq_load_three(word + rows), cq_load_three(channel->words + 3), left);
     return is_upper ? two.acc1 : two.acc0;
@@ -353,22 +347,6 @@ CQ_SELDOM static void cq_dwconv2d_slowly(const struct cq_dwconv2d_band *band, co
     }
 }
 
-/* The form that serves a channel, and those before it. */
-static enum cq_dwconv2d_form cq_dwconv2d_form_of(struct cq_channel channel, int is_relu,
-                                                 enum cq_dwconv2d_form form)
-{
-    const int32_t left = cq_rectify_left(-channel.exponent);
-    /* weights stay int16, and the accumulators int32 */
-    const int32_t most = (INT32_MAX >> 8) - 9 * 128 * 128;
-    if (form == CQ_RECTIFYING && is_relu && left >= 2 && left <= 8 && channel.bias < most &&
-        channel.bias > -most) {
-        return CQ_RECTIFYING;
-    }
-    struct cq_factor factor;
-    const int is_short = cq_short_factor(channel.multiplier, channel.exponent, &factor) != 0u;
-    return is_short && form != CQ_SLOWLY ? CQ_SHORT : CQ_SLOWLY;
-}
-
 /* A channel whose weights and accumulators are shifted to the left. */
 static void cq_dwconv2d_set_weights(struct cq_dwconv2d_channel *channel,
                                     const struct cq_dwconv2d_band *band, const int8_t *weight,
@@ -382,95 +360,96 @@ static void cq_dwconv2d_set_weights(struct cq_dwconv2d_channel *channel,
         channel->words[row] = cq_pkhbt(w0, w1);
         channel->words[row + 3] = cq_pkhbt(w1, w2);
     }
-    channel->start = cq_to_signed((uint32_t)bias << left);
+    channel->words[CQ_START] = (uint32_t)bias << left;
 }
 
-/* Four channels. */
-struct cq_dwconv2d_channels {
-    enum cq_dwconv2d_form form; /* the best that serves all of them */
-    struct cq_channel general[4];
-    struct cq_dwconv2d_channel each[4];
-};
-
-/* Those from `first` on. */
-static void cq_dwconv2d_load(struct cq_dwconv2d_channels *channels,
-                             const struct cq_dwconv2d_band *band, const struct cq_rows *rows,
-                             const struct cq_requant *requant, int32_t first)
+/* Four channels from `first` on for this form; false if it does not serve one of them. */
+CQ_NOINLINE static int cq_dwconv2d_load(struct cq_dwconv2d_channel *channel,
+                                        const struct cq_dwconv2d_band *band,
+                                        const struct cq_rows *rows,
+                                        const struct cq_requant *requant, int32_t first,
+                                        enum cq_dwconv2d_form form)
 {
-    channels->form = CQ_RECTIFYING;
-    for (int32_t i = 0; i < 4; ++i) {
-        channels->general[i] = cq_load_channel(requant, first + i);
-        channels->form =
-            cq_dwconv2d_form_of(channels->general[i], cq_is_relu(requant), channels->form);
-    }
-    for (int32_t i = 0; i < 4; ++i) {
-        int8_t decoded[12];
-        const int8_t *const weights = cq_read_row(rows, first + i, 0, rows->length, decoded);
-        const struct cq_channel general = channels->general[i];
-        struct cq_dwconv2d_channel *const channel = &channels->each[i];
+    for (const int32_t end = first + 4; first < end; ++first, ++channel) {
+        const struct cq_channel general = cq_load_channel(requant, first);
         uint32_t *const words = channel->words;
         int32_t left = 0;
-        if (channels->form == CQ_RECTIFYING) {
+        if (form == CQ_RECTIFYING) {
+            if (!cq_can_rectify(general, 9)) {
+                return 0;
+            }
             left = cq_rectify_left(-general.exponent);
             words[6] = (uint32_t)general.multiplier;
             words[7] = (uint32_t)cq_rectify_rounding(-general.exponent, general.zero_point);
+            words[8] = (uint32_t)band->along.out_step;
         } else {
             struct cq_factor factor;
-            (void)cq_short_factor(general.multiplier, general.exponent, &factor);
+            if (!cq_short_factor(general.multiplier, general.exponent, &factor) &&
+                form == CQ_SHORT) {
+                return 0;
+            }
             words[6] = factor.multiplier;
             words[7] = factor.scale;
             words[8] = (uint32_t)general.zero_point;
         }
-        cq_dwconv2d_set_weights(channel, band, weights, general.bias, left);
+        int8_t decoded[12];
+        cq_dwconv2d_set_weights(channel, band, cq_read_row(rows, first, 0, rows->length, decoded),
+                                general.bias, left);
     }
+    return 1;
 }
 
-/* Rows that two bands share move from the end of the first to the beginning of the second. */
+/* Rows that two bands share, one or two, move from the end of the first to the beginning of the
+ * second. */
 static void cq_dwconv2d_scroll(const struct cq_dwconv2d_band *band, int32_t shared)
 {
+    const int32_t rows = band->rows;
     uint32_t *column = band->plane;
     const uint32_t *const end = column + 4 * band->plane_words;
-    for (; column != end; column += band->rows) {
-        for (int32_t row = 0; row < shared; ++row) {
-            column[row] = column[band->rows - shared + row];
-        }
+    for (; column != end; column += rows) {
+        const uint32_t *const from = column + rows - shared;
+        column[0] = from[0];
+        column[shared - 1] = from[shared - 1];
     }
 }
 
 /* Four neighbouring channels of the whole image from `first` on, band by band. */
 static void cq_dwconv2d_four_channels(const struct cq_dwconv2d_params *params,
-                                      const struct cq_rows *rows, struct cq_dwconv2d_band band,
-                                      int32_t first, const int8_t *in, int8_t *out)
+                                      const struct cq_rows *rows, struct cq_dwconv2d_band *band,
+                                      int32_t band_rows, int32_t first, const int8_t *in,
+                                      int8_t *out)
 {
-    struct cq_dwconv2d_channels channels;
-    const struct cq_dwconv2d_axis across = band.across;
+    struct cq_dwconv2d_channel channels[4];
+    const struct cq_dwconv2d_axis across = band->across;
     const int32_t shared = cq_limit(3 - across.stride, 0, 3);
-    const int32_t band_rows = band.out_rows;
     int32_t ready = 0;
-    cq_dwconv2d_load(&channels, &band, rows, &params->requant, first);
+    enum cq_dwconv2d_form form = cq_is_relu(&params->requant) ? CQ_RECTIFYING : CQ_SHORT;
+    while (!cq_dwconv2d_load(channels, band, rows, &params->requant, first, form)) {
+        --form;
+    }
     for (int32_t row = 0; row < across.out_size; row += band_rows) {
         const int32_t y = row * across.stride - across.pad;
-        band.out_rows = cq_limit(across.out_size - row, 1, band_rows);
-        const int32_t end = (band.out_rows - 1) * across.stride + 3;
+        band->out_rows = cq_limit(across.out_size - row, 1, band_rows);
+        const int32_t end = (band->out_rows - 1) * across.stride + 3;
         const int32_t inside = cq_limit(-y, ready, end);
         const int32_t below = cq_limit(across.size - y, inside, end);
         if (first == 0 || band_rows < across.out_size) {
             /* the only band of an image keeps its padding */
-            cq_dwconv2d_pad(&band, ready, inside, params->in_zero);
-            cq_dwconv2d_pad(&band, below, end, params->in_zero);
+            cq_dwconv2d_pad(band, ready, inside, params->in_zero);
+            cq_dwconv2d_pad(band, below, end, params->in_zero);
         }
-        cq_dwconv2d_widen(&band, inside, below, y + inside, in, params->in_zero);
-        if (channels.form != CQ_SLOWLY) {
-            cq_dwconv2d_multiply(&band, channels.each, channels.form == CQ_RECTIFYING, out);
+        cq_dwconv2d_widen(band, inside, below, y + inside, in, params->in_zero);
+        if (form != CQ_SLOWLY) {
+            cq_dwconv2d_multiply(band, channels, form == CQ_RECTIFYING, out);
         } else {
             for (int32_t i = 0; i < 4; ++i) {
-                cq_dwconv2d_slowly(&band, band.plane + i * band.plane_words, &channels.each[i],
-                                   channels.general[i], out + i);
+                cq_dwconv2d_slowly(band, band->plane + i * band->plane_words, &channels[i],
+                                   cq_load_channel(&params->requant, first + i), out + i);
             }
         }
         out += band_rows * across.out_step;
-        if (row + band_rows < across.out_size) {
-            cq_dwconv2d_scroll(&band, shared);
+        if (shared > 0 && row + band_rows < across.out_size) {
+            cq_dwconv2d_scroll(band, shared);
             ready = shared;
         }
     }
@@ -484,7 +463,8 @@ static inline int32_t cq_dwconv2d_left_over(int32_t width)
 }
 
 /* The band of all rows of outputs, turned if that is faster. */
-static struct cq_dwconv2d_band cq_dwconv2d_band_of(const struct cq_dwconv2d_params *params)
+CQ_NOINLINE static struct cq_dwconv2d_band
+cq_dwconv2d_band_of(const struct cq_dwconv2d_params *params)
 {
     const struct cq_shape in = params->in;
     const struct cq_shape out = params->out;
@@ -509,8 +489,9 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
     const int32_t width = band.along.out_size;
     band.columns = band.along.stride == 1 ? (width + 1) / 2 + 1 : width + 1;
     const int32_t fitting = (CQ_BAND_BYTES / (16 * band.columns) - 3) / band.across.stride + 1;
-    band.out_rows = cq_limit(cq_limit(fitting, CQ_MIN_BAND, band.out_rows), 1, band.out_rows);
-    band.rows = (band.out_rows - 1) * band.across.stride + 3;
+    const int32_t band_rows =
+        cq_limit(cq_limit(fitting, CQ_MIN_BAND, band.out_rows), 1, band.out_rows);
+    band.rows = (band_rows - 1) * band.across.stride + 3;
     band.plane = scratch;
     band.plane_words = band.columns * band.rows;
     const struct cq_rows rows = {reader, &params->weights, bits, 9};
@@ -518,7 +499,7 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
     for (int32_t c = 0; c < params->in.c; c += 4) {
         /* where there are not four left, some are computed again */
         const int32_t first = cq_limit(c, 0, params->in.c - 4);
-        cq_dwconv2d_four_channels(params, &rows, band, first, in + first, out + first);
+        cq_dwconv2d_four_channels(params, &rows, &band, band_rows, first, in + first, out + first);
     }
     cq_clamp_dsp(out, params->out.h * params->out.w * params->out.c, params->requant.clamp_min,
                  params->requant.clamp_max);
