@@ -25,6 +25,7 @@ from codeq_compile.ops.trips import (
     FRACTION,
     QUAD,
     STEP,
+    WORD,
     Trips,
     WeightRows,
     Windows,
@@ -68,7 +69,7 @@ def portable(
     product = times(portable_product(rows.group(groups), tiling, requant), groups)
     if is_matrix:
         return product
-    return total(product, times(windows.gathered(channels, channels * groups), groups))
+    return total(product, windows.gathered(channels, channels * groups, tile))
 
 
 def swar_pairs(
@@ -89,11 +90,11 @@ def swar_pairs(
     if is_matrix:
         stride = channels * windows.stride[1]
         return total(*products, widened(windows.pixels, rows.length, stride))
-    gathered = total(
+    return total(
+        *products,
         windows.gathered(channels, channels * groups),
-        widened(windows.pixels, STEP * ceil(rows.length, STEP), 4),
+        times(widened(windows.pixels, STEP * ceil(rows.length, STEP), WORD), groups),
     )
-    return total(*products, times(gathered, groups))
 
 
 def dsp_image(
@@ -287,7 +288,7 @@ def _helium_gathered(windows: Windows, channels: int, pixel: int) -> Trips:
         "patches at borders": windows.pixels - whole,
         "copies": whole * kh if is_in_one_piece else rows * kw,
         "turns copied": turns,
-        "rows gathered": rows_at_borders if is_in_one_piece else rows,
+        "rows gathered" if is_in_one_piece else "rows gathered apart": rows_at_borders,
         "rows filled": windows.pixels * kh - rows,
     }
 

@@ -77,7 +77,7 @@ def swar_rows(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
         return total(
             common,
             {
-                "fours": channels * oh * fours,
+                f"fours of stride {windows.stride[1]}": channels * oh * fours,
                 "singles": channels * oh * max(0, ow - 4 * fours),
             },
         )
@@ -93,28 +93,34 @@ def swar_rows(windows: Windows, rows: WeightRows, requant: Requant) -> Trips:
 
 def dsp_windows(windows: Windows, rows: WeightRows, requant: Requant, *, multiplier: int) -> Trips:
     """dwconv2d_dsp.c: window by window, four channels at a time."""
-    channels, taps = rows.count, windows.taps
+    channels, taps, (oh, ow) = rows.count, windows.taps, windows.output
     quads = ceil(channels, QUAD)
     short = short_quads(requant, 0, channels)
     is_word = multiplier == 1 and channels >= QUAD
     runs = windows.whole_rows * (windows.whole_columns > 0) if is_word else 0
     whole = windows.whole if is_word else 0
-    single = windows.pixels - whole
+    border = windows.output[1] - windows.whole_columns
+    # each row's windows, and each output's columns unless it continues a run
+    columns = runs * (border + 1) + (oh - runs) * ow
+    rows_met = int(windows.rows_inside.sum()) * ow - whole * windows.kernel[0]
     return total(
-        times(rows.decoded(), QUAD * quads / channels),
+        times(total(rows.decoded(), rows.sought(rows.length)), QUAD * quads / channels),
         loaded(requant, quads, once=1),
         clamped(requant, windows.pixels * channels),
         slow_quads(requant, (quads - short) * windows.pixels, channels),
         {
             "quads": quads,
             "weights widened": QUAD * quads * taps,
-            "rows of outputs": quads * windows.output[0],
+            "rows of outputs": quads * oh,
+            "columns": quads * columns,
+            "taps left out": quads * windows.left_out,
             "runs": quads * runs,
             "vectors in runs": quads * whole,
             "rows in runs": quads * whole * windows.kernel[0],
             "taps in runs": quads * whole * taps,
-            "vectors": quads * single,
-            "rows of windows": quads * single * windows.kernel[0],
+            "vectors": quads * (windows.pixels - whole),
+            "rows of windows": quads * rows_met,
+            "rows outside": quads * ((windows.pixels - whole) * windows.kernel[0] - rows_met),
             "taps inside" if is_word else "taps gathered": quads
             * (windows.taps_inside - whole * taps),
             "taps outside": quads * (windows.pixels * taps - windows.taps_inside),
@@ -154,12 +160,12 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
             }
         )
     return total(
-        times(rows.decoded(), QUAD * quads / rows.count),
+        times(total(rows.decoded(), rows.sought(rows.length)), QUAD * quads / rows.count),
         loaded(requant, QUAD * quads),
         clamped(requant, windows.pixels * rows.count),
         {
             "quads": quads,
-            ("rows met" if rows.are_bytes else "rows read"): QUAD * quads,
+            "rows met": QUAD * quads * rows.are_bytes,
             "columns widened": quads * bands * columns,
             "words widened": quads * inside * columns,
             "words filled": padded,

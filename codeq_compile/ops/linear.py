@@ -37,7 +37,10 @@ from codeq_compile.ops.trips import (
     WeightRows,
     at_words,
     ceil,
+    chunk_lengths,
     clamped,
+    copies,
+    fills,
     helium_product,
     is_short,
     loaded,
@@ -199,7 +202,7 @@ class Linear(Op[LinearParams]):
         if isa == "dsp":
             return _dsp_trips(rows, vectors, params.requant)
         if isa == "mve":
-            return _decoded_by_lanes(rows, helium_product(rows, vectors, params.requant))
+            return helium_product(rows, vectors, params.requant)
         if isa == "swar":
             if vectors == 1 and _reads_fields(rows.packed, rows.length):
                 return _swar_fields_trips(rows, params.requant)
@@ -269,13 +272,16 @@ def _dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     if _reads_fields(rows.packed, rows.length):
         return times(_dsp_fields_trips(rows, requant), vectors)
     read = QUAD * quads if is_whole else rows.count
-    pieces = 1 if rows.are_bytes and is_whole else ceil(rows.length, CHUNK)
+    lengths = [rows.length] if rows.are_bytes and is_whole else chunk_lengths(rows.length)
     dots = quads if is_whole else rows.count
-    words, rest = divmod(rows.length, 4)
+    words = sum(length // 4 for length in lengths)
+    # a pair of steps is one turn of the loop
+    odd = sum(length // 4 % 2 for length in lengths)
+    rest = rows.length % 4
     short = short_quads(requant, 0, rows.count)
     return times(
         total(
-            times(rows.decoded(), read / rows.count),
+            times(total(rows.decoded(), rows.sought(CHUNK)), read / rows.count),
             clamped(requant, rows.count),
             loaded(requant, quads, once=1),
             slow_quads(requant, quads - short, rows.count),
@@ -283,14 +289,13 @@ def _dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
                 "vectors": 1,
                 "words widened": ceil(rows.length, 4),
                 "quads": quads,
-                "chunks": 0 if rows.are_bytes and is_whole else quads * pieces,
-                ("rows met" if rows.are_bytes else "rows read"): read
-                * pieces
-                * (not is_whole or not rows.are_bytes),
-                "dots": dots * pieces,
+                "chunks": 0 if rows.are_bytes and is_whole else quads * len(lengths),
+                "rows met": read * len(lengths) * (not is_whole and rows.are_bytes),
+                "dots" if is_whole else "dots alone": dots * len(lengths),
                 "words" if is_whole else "words alone": dots * words,
-                "ends": dots * (rest > 0),
-                "weights of ends": dots * QUAD * rest,
+                "odd words": dots * odd * is_whole,
+                "ends" if is_whole else "ends alone": dots * (rest > 0),
+                "weights of ends": dots * (QUAD if is_whole else 1) * rest,
                 "quads short": short,
             },
         ),
@@ -322,20 +327,13 @@ def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
             "dots of fields": (len(last) - ends) * ceil(filled * step, CHUNK)
             + ends * ceil(full * step, CHUNK),
             "ends of fields": ends,
+            "weights of ends of fields": ends * QUAD * rest,
+            "rows alone of fields": 0 if is_whole else rows.count,
             "quads short": short,
+            # two rows at a time
+            f"steps of {bits} bits": len(last) * QUAD // 2 * filled,
         },
-        times(_field_steps(bits), len(last) * QUAD * filled),
     )
-
-
-def _field_steps(bits: int) -> Trips:
-    """A step of one row: fields.h."""
-    apart = [min(i * bits // 8, bits - 2) for i in range(8)]
-    return {
-        "pairs of fields": _field_step(bits) // 2,
-        "words of fields": _field_step(bits) * bits // 32 if 16 % bits == 0 else 0,
-        "halves of fields": 0 if 16 % bits == 0 else len(set(apart)),
-    }
 
 
 def _sparse_dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
@@ -495,38 +493,34 @@ def _block_words(packed: Packed) -> Array:
 def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
     """fields_swar.h: rows at words from where they stand, ends and other rows from a copy."""
     bits, step = rows.packed.bits, _field_step(rows.packed.bits)
-    row_bytes = rows.length * bits // 8
-    aligned = at_words(row_bytes)
     full, rest = divmod(rows.length, step)
-    copies = aligned * (rest > 0) + (1.0 - aligned) * ceil(rows.length, CHUNK)
-    copied = aligned * rest * bits / 8 + (1.0 - aligned) * row_bytes
     steps = full + (rest > 0)
+    row_at = rows.length * bits // 8 * np.arange(rows.count)
+    is_word = row_at % WORD == 0
+    # what is copied begins behind the whole steps of a row that stands at a word
+    pieces = [
+        (row_at[is_word == at_word] + first * bits // 8, min(CHUNK, rows.length - first))
+        for at_word, begin in ((True, full * step), (False, 0))
+        for first in range(begin, rows.length, CHUNK)
+    ]
+    outputs = total(loaded(requant, rows.count, once=1), _swar_outputs(requant, rows.count))
     return total(
-        loaded(requant, rows.count, once=1),
-        _swar_outputs(requant, rows.count),
+        {f"{name}, of fields": each for name, each in outputs.items()},
+        *(
+            total(
+                copies(np.zeros_like(at), at, count * bits // 8),
+                fills(np.full_like(at, count * bits // 8), -count % step * bits // 8),
+            )
+            for at, count in pieces
+        ),
         {
             "vectors of fields": 1,
             "steps widened": steps * step // 16,
             "rows of fields": rows.count,
-            "pieces copied": rows.count * copies,
-            "bytes copied": rows.count * copied,
-            # no more products are added up than 16 bits hold
-            "sums split": rows.count * steps * max(_field_step(bits) // 16, 1 << max(bits - 4, 0)),
+            "dots of fields": int(is_word.sum()) * (full > 0) + sum(len(at) for at, _ in pieces),
+            f"steps of {bits} bits": rows.count * steps,
         },
-        times(_field_steps(bits), rows.count * steps),
     )
-
-
-def _decoded_by_lanes(rows: WeightRows, trips: Trips) -> Trips:
-    """decode/lanes.c: dense fields of 2 and of 4 bits are quicker than those of other widths."""
-    if rows.packed.packing != "dense":
-        return trips
-    bits = rows.packed.bits
-    width = f"of {bits} bits" if bits in (2, 4) else "of other widths"
-    return {
-        f"{name}, {width}" if name.endswith("decoded, dense") else name: each
-        for name, each in trips.items()
-    }
 
 
 def _swar_outputs(requant: Requant, features: int) -> Trips:
@@ -538,8 +532,7 @@ def _swar_outputs(requant: Requant, features: int) -> Trips:
 
 def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
     """linear_swar.c with one vector: every weight meets one input."""
-    piece = rows.length if rows.are_bytes else CHUNK
-    lengths = [min(piece, rows.length - at) for at in range(0, rows.length, piece)]
+    lengths = [rows.length] if rows.are_bytes else chunk_lengths(rows.length)
     aligned = at_words(rows.length) if rows.are_bytes else 1.0
     sixteens = sum(length // 16 for length in lengths) * aligned
     words = sum(length // 4 for length in lengths)
@@ -558,4 +551,8 @@ def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
         },
     )
     # nothing but the decoder is shared with tiles of several vectors
-    return total(rows.decoded(), {f"{name}, one vector": each for name, each in own.items()})
+    return total(
+        rows.decoded(),
+        rows.sought(CHUNK),
+        {f"{name}, one vector": each for name, each in own.items()},
+    )

@@ -134,7 +134,7 @@ class MaxPool2D(Op[MaxPool2DParams]):
             return windows.pooled(channels, 16)
         if isa == "dsp":
             return {
-                **windows.pooled_in_runs(channels, windows.taps),
+                **windows.pooled_in_runs(channels, windows.taps, unrolled=(2, 3)),
                 "outputs clamped": output.elements * (self.clamp != (-128, 127)),
             }
         return {

@@ -92,6 +92,7 @@ class Pad(Op[PadParams]):
         rows = (top + np.arange(h)) * ow * oc
         pixels = (rows[:, None] + (left + np.arange(w)) * oc).reshape(-1)
         return total(
+            {"rows": h},
             copies(pixels + front, c * np.arange(h * w), c),
             fills(pixels, front),
             fills(pixels + front + c, back),

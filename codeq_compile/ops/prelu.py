@@ -12,6 +12,7 @@ from codeq_compile.ir.types import Packed, Range, TensorType
 from codeq_compile.numerics import Int8Array, clamp_to_int8
 from codeq_compile.ops.base import Scale, int8_inputs, repeated
 from codeq_compile.ops.elementwise import by_period
+from codeq_compile.ops.trips import Trips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,19 @@ class PReLU(Op[PReLUParams]):
             "above": params.above.c_params(),
             "below": params.below.c_params(),
         }
+
+    def trips(
+        self,
+        params: PReLUParams,
+        inputs: tuple[TensorType, ...],
+        output: TensorType,
+        packed: Packed | None,
+        family: str,
+        isa: str,
+    ) -> Trips:
+        """How many values are below zero depends on them: as if all 256 were equally frequent."""
+        below = (params.in_zero + 128) / 256
+        return {"elements": output.elements, "elements below zero": below * output.elements}
 
     def output_range(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codeq_compile.errors import SpecViolation
 from codeq_compile.ir.graph import Node
@@ -31,6 +32,7 @@ INPUT_FRACTION_BITS = 26
 SUM_FRACTION_BITS = 19
 """The sum of exponentials is Q12.19, so that 4095 of them fit int32."""
 MAX_DEPTH = 4095
+_QUARTER = 1 << INPUT_FRACTION_BITS - 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +129,35 @@ class Softmax(Op[SoftmaxParams]):
         family: str,
         isa: str,
     ) -> Trips:
-        # of values that lie too far below the largest, no exponential is computed; how many do is
-        # not known before the model runs: as if all values were equally frequent
+        """Of values too far below the largest no exponential is computed, and an exponential is a
+        product for each bit of its argument: how many depends on the values.  Expected are those of
+        independent values all 256 of which are equally frequent.
+        """
         depth = output.shape[-1]
         rows = output.elements // depth
-        near = 1 + (depth - 1) * min(1.0, (1 - params.diff_min) / 256)
-        return {"rows": rows, "elements": output.elements, "exponentials": rows * near}
+        frequency = _frequency_of_distances(depth)
+        distance = np.arange(-params.diff_min + 1)
+        x = params.scale.apply(-distance)
+        # bits of the argument's quarters; none of the largest value's, whose exponential is 1
+        quarters = ((x & (_QUARTER - 1)) - _QUARTER - x) >> (INPUT_FRACTION_BITS - 2)
+        factors = np.bitwise_count(quarters.clip(0))
+        addends = exp_of_negative(x) / 2.0 ** (31 - SUM_FRACTION_BITS)
+        total = float((frequency[distance] * addends).sum())
+        return {
+            "rows": rows,
+            "elements": output.elements,
+            # for the sum, and for the outputs
+            "largest values": 2 * rows * frequency[0],
+            "exponentials": 2 * rows * float(frequency[distance[1:]].sum()),
+            "factors": 2 * rows * float((frequency[distance] * factors).sum()),
+            "leading zeros": rows * (32 - math.frexp(total)[1]),
+        }
+
+
+def _frequency_of_distances(depth: int) -> NDArray[np.float64]:
+    """How many of so many values lie 0, 1, ... 255 below the largest, on average."""
+    # the largest of all others is v - 128 or less for v + 1 of 256 values
+    at_most = (np.arange(257) / 256) ** (depth - 1)
+    is_largest_of_others = np.diff(at_most)
+    below = depth / 256 * np.array([is_largest_of_others[d:].sum() for d in range(256)])
+    return np.concatenate([[depth - below[1:].sum()], below[1:]])

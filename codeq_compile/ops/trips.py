@@ -63,6 +63,11 @@ def at_words(step: int) -> float:
     return math.gcd(step, WORD) / WORD
 
 
+def chunk_lengths(length: int) -> list[int]:
+    """Weights of each chunk of a row."""
+    return [min(CHUNK, length - at) for at in range(0, length, CHUNK)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightRows:
     """Weights as a kernel meets them: rows of a stream.
@@ -117,23 +122,42 @@ class WeightRows:
         is_plain = packed.gap == 0 and packed.levels is None
         return packed.packing == "dense" and packed.bits == 8 and is_plain
 
-    def decoded(self) -> Trips:
-        """All rows, once. [F3]"""
+    def chunks(self) -> list[Pair]:
+        """(how many, of how many weights) of all rows in chunks."""
+        return [(self.count, length) for length in chunk_lengths(self.length)]
+
+    def decoded(self, calls: Iterable[Pair] | None = None) -> Trips:
+        """All rows, once. [F3]
+
+        Parameters
+        ----------
+        calls : iterable of (how many, of how many weights), optional
+            Of the decoder; as `chunks` unless given.
+        """
         if self.are_bytes:
             return {}
+        calls = list(self.chunks() if calls is None else calls)
         size = self.count * self.length
         prefix, count = ("nonzeros", self.nonzeros) if self.is_sparse else ("weights", size)
         packed = self.packed
-        trips: dict[str, float] = {
-            f"{prefix} decoded, {packed.packing}": count,
-            f"stream bytes decoded, {packed.packing}": self.stream_bytes,
-        }
+        trips: dict[str, float] = (
+            {
+                "threes decoded, dense": sum(times * (size // 3) for times, size in calls),
+                "weights decoded, dense": sum(times * (size % 3) for times, size in calls),
+            }
+            if packed.packing == "dense"
+            else {
+                f"{prefix} decoded, {packed.packing}": count,
+                f"stream bytes decoded, {packed.packing}": self.stream_bytes,
+            }
+        )
+        trips[f"chunks decoded, {packed.packing}"] = sum(times for times, _ in calls)
         if packed.levels is not None:
             trips[f"{prefix} looked up"] = count
         elif packed.gap:
             trips[f"{prefix} mapped"] = count
         if packed.packing == "bitmask":
-            trips["masks decoded"] = ceil(size, 16)
+            trips["masks decoded"] = sum(times * ceil(size, 16) for times, size in calls)
         if packed.packing == "huffman":
             # what is no table and no low bits is read bit by bit [F11]
             low, longest = packed.data[0] >> 5, packed.data[0] & 31
@@ -146,6 +170,23 @@ class WeightRows:
             runs = (8 * self.stream_bytes - count * field_bits) / packed.run_bits
             trips["nonzeros and runs without one"] = runs
         return trips
+
+    def sought(self, piece: int) -> Trips:
+        """What decoding them adds where each piece of a row is found on its own: rows.h."""
+        if self.are_bytes:
+            return {}
+        starts = self.length * np.arange(self.count)[:, None] + np.arange(0, self.length, piece)
+        if self.packed.packing == "ternary":
+            # of the byte that a row begins in, five weights each
+            ahead = starts % 5
+            return {
+                "weights decoded, ternary": int(ahead.sum()),
+                "stream bytes decoded, ternary": int((ahead > 0).sum()),
+                "rows read": starts.size,
+                "rows read within a byte": int((ahead > 0).sum()),
+            }
+        within = starts * self.packed.bits % 8 > 0
+        return {"rows read": starts.size, "rows read within a byte": int(within.sum())}
 
 
 # -- Requantization -------------------------------------------------------------------------------
@@ -241,9 +282,11 @@ def windowed(requant: Requant, first: int, channels: int, count: int) -> Trips:
     missing = 1 + ((right > 7) << 16) + ((m % (1 << 8 + np.minimum(right, 7)) > 0) << 16)
     if requant.clamp_min < requant.zero_point:
         missing += 1 << 23 >> right
+    # a ReLU leaves about half of the outputs below the window
+    is_relu = requant.clamp_min >= requant.zero_point
     return {
         "windows opened": windows,
-        "outputs in windows": windows * count,
+        "outputs rectified" if is_relu else "outputs in windows": windows * count,
         "outputs left open": float(missing.sum()) / (1 << 23) * count,
         "outputs computed": (channels - windows) * count,
     }
@@ -272,7 +315,7 @@ def portable_product(rows: WeightRows, tiling: Iterable[Pair], requant: Requant)
         {
             "tiles": turns,
             "rows": turns * rows.count,
-            "chunks": turns * rows.count * chunks,
+            "chunks met": turns * rows.count * chunks * rows.are_bytes,
             "pairs": pairs * rows.count * chunks,
             "singles": singles * rows.count * chunks,
             f"{prefix} times pairs": pairs * used,
@@ -286,9 +329,9 @@ def cached_rows(rows: WeightRows, reads: int) -> Trips:
     """`reads` rows into the row cache of a dsp kernel: runtime_c/src/product_dsp.h."""
     rest = rows.length % STEP
     return total(
-        times(rows.decoded(), reads / rows.count),
+        times(total(rows.decoded(), rows.sought(rows.length)), reads / rows.count),
         {
-            ("rows met" if rows.are_bytes else "rows read"): reads,
+            "rows met": reads * rows.are_bytes,
             "steps cached": reads * (rows.length // STEP),
             "ends cached": reads * (rest > 0),
             "weights of ends": reads * rest,
@@ -311,11 +354,12 @@ def swar_product(
         parts.append(
             times(
                 total(
-                    rows.decoded(),
+                    rows.decoded([(rows.count, length) for length in lengths]),
+                    rows.sought(piece),
                     {
                         "tiles": 1,
                         "quads": quads,
-                        ("rows met" if rows.are_bytes else "rows read"): rows.count * len(lengths),
+                        "rows met": rows.count * len(lengths) * rows.are_bytes,
                         "words cached": rows.count * words * aligned,
                         "bytes cached": rows.count * words * (1.0 - aligned),
                         "ends cached": quads * QUAD * (2 * steps) - rows.count * words,
@@ -344,19 +388,18 @@ def widened(vectors: int, length: int, stride: int) -> Trips:
     }
 
 
-def helium_product(
-    rows: WeightRows, vectors: int, requant: Requant, panels: int | None = None
-) -> Trips:
+def helium_product(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     """Vectors times all rows: runtime_c/src/product_mve.h."""
+    decoded = helium_decoded(rows)
     if helium_needs_chunks(rows):
         return total(
             *(
-                times(_helium_chunks(rows, size, requant), count)
+                times(total(decoded, _helium_chunks(rows, size, requant)), count)
                 for count, size in tiles(vectors, MAX_TILE)
             )
         )
-    panels = helium_panels(rows) if panels is None else panels
-    return total(helium_decoded(rows), helium_rows(rows, vectors, requant), {"panels": panels})
+    panels = helium_panels(rows)
+    return total(decoded, helium_rows(rows, vectors, requant), {"panels": panels})
 
 
 def helium_needs_chunks(rows: WeightRows) -> bool:
@@ -366,34 +409,95 @@ def helium_needs_chunks(rows: WeightRows) -> bool:
 
 def helium_panels(rows: WeightRows) -> int:
     """How often the cache is filled."""
-    return (
-        1 if rows.are_bytes else ceil(rows.count, QUAD * max(1, PANEL_BYTES // rows.length // QUAD))
-    )
+    return 1 if rows.are_bytes else ceil(rows.count, _panel_rows(rows))
+
+
+def _panel_rows(rows: WeightRows) -> int:
+    """Rows that the cache holds."""
+    return QUAD * max(1, PANEL_BYTES // rows.length // QUAD)
 
 
 def helium_decoded(rows: WeightRows) -> Trips:
-    """All rows as int8, zeros included."""
-    scattered = {"weights cleared": rows.count * rows.length} if rows.is_sparse else {}
-    return total(rows.decoded(), scattered)
+    """All rows as int8, zeros included; dense packings by lanes: decode/lanes.c."""
+    if rows.is_sparse:
+        cleared = {"weights cleared": rows.count * rows.length}
+        return total(rows.decoded(helium_calls(rows)), cleared)
+    packed, start = rows.packed, 0
+    if packed.packing == "huffman" or packed.bits == 8:
+        return rows.decoded(helium_calls(rows))
+    lanes = _ternary_lanes if packed.packing == "ternary" else _dense_lanes
+    parts: list[Trips] = []
+    for calls, size in helium_calls(rows):
+        for _ in range(calls):
+            parts.append(lanes(packed, start, size))
+            start += size
+    return total(*parts)
+
+
+def _dense_lanes(packed: Packed, start: int, size: int) -> Trips:
+    """Fields of 2 and of 4 bits that begin at a byte sixteen at a time, others by eight."""
+    is_quick = packed.bits in (2, 4) and start * packed.bits % 8 == 0
+    lanes = LANES if is_quick else LANES // 2
+    turns, left = divmod(size, lanes)
+    trips: dict[str, float] = {
+        f"turns decoded, dense of {packed.bits if is_quick else 'other'} bits": turns,
+        "threes decoded, dense": left // 3,
+        "weights decoded, dense": left % 3,
+        "chunks decoded, dense": left > 0,
+    }
+    if packed.levels is not None or packed.gap:
+        used = "looked up" if packed.levels is not None else "mapped"
+        trips |= {f"turns {used}": ceil(turns * lanes, LANES), f"weights {used}": left}
+    return trips
+
+
+def _ternary_lanes(packed: Packed, start: int, size: int) -> Trips:
+    """Sixteen bytes of five weights each at a time, if there are so many."""
+    ahead = min(-start % 5, size)
+    whole = (size - ahead) // 5
+    turns = ceil(whole, LANES) if whole >= LANES else 0
+    left = size - ahead - 5 * whole * (turns > 0)
+    return {
+        "turns decoded, ternary": turns,
+        "chunks decoded, ternary": 2,
+        "weights decoded, ternary": ahead + left,
+        "stream bytes decoded, ternary": ceil(left, 5),
+    }
+
+
+def helium_calls(rows: WeightRows) -> list[Pair]:
+    """(how many, of how many weights) of the decoder: panels, or chunks of rows."""
+    if helium_needs_chunks(rows):
+        return rows.chunks()
+    return [
+        (count * times, size)
+        for count, panel in tiles(rows.count, _panel_rows(rows))
+        for times, size in tiles(panel * rows.length, CHUNK if rows.is_sparse else 1 << 31)
+    ]
 
 
 def helium_rows(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     """A tile of vectors times rows that are decoded."""
     fours, left = divmod(rows.count, QUAD)
     turns = ceil(rows.length, LANES)
+    swept: dict[str, float]
     if vectors == 1 and fours:
         swept = {"fours of one": fours, "turns of one": fours * turns, "vectors of one": 1}
     else:
         triples, rest = divmod(vectors, 3)
-        is_up = requant.clamp_min >= requant.zero_point and int(requant.exponent.max()) <= 0
+        exponents = factors(requant)[1].reshape(-1, rows.count)[:, : QUAD * fours]
+        are_right = exponents.reshape(-1, QUAD).max(axis=1) <= 0
+        is_relu = requant.clamp_min >= requant.zero_point
+        # of the groups, which are alike
+        up = fours * float(are_right.mean()) * is_relu if fours else 0.0
         swept = {
             "fours": fours,
             "fours with triples": fours * (triples > 0),
-            "triples": fours * triples * (not is_up),
-            "triples rounding up": fours * triples * is_up,
+            "triples": (fours - up) * triples,
+            "triples rounding up": up * triples,
             "turns of triples": 2 * fours * triples * turns,
-            "singles": fours * rest * (not is_up),
-            "singles rounding up": fours * rest * is_up,
+            "singles": (fours - up) * rest,
+            "singles rounding up": up * rest,
             "turns of singles": fours * rest * turns,
         }
     return total(swept, loaded(requant, fours), times(_helium_left(vectors, turns), left))
@@ -401,28 +505,30 @@ def helium_rows(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
 
 def _helium_left(vectors: int, turns: int) -> Trips:
     """One row that is left behind the last four."""
-    dots = sum(count * (size // QUAD + size % QUAD) for count, size in tiles(vectors, MAX_TILE))
+    tiling = tiles(vectors, MAX_TILE)
+    of_four = sum(count * (size // QUAD) for count, size in tiling)
+    of_one = sum(count * (size % QUAD) for count, size in tiling)
     return {
         "rows left": 1,
-        "dots left": dots,
-        "turns left": dots * turns,
+        "dots of four": of_four,
+        "dots of one": of_one,
+        "turns left": (of_four + of_one) * turns,
         "outputs left": vectors,
     }
 
 
 def _helium_chunks(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     """A tile times rows that are decoded a chunk at a time."""
-    dots = vectors // QUAD + vectors % QUAD
-    lengths = [min(CHUNK, rows.length - at) for at in range(0, rows.length, CHUNK)]
+    of_four, of_one = divmod(vectors, QUAD)
+    lengths = chunk_lengths(rows.length)
     turns = sum(ceil(length, LANES) for length in lengths)
     return total(
-        helium_decoded(rows),
         loaded(requant, rows.count),
         {
             "rows in chunks": rows.count,
-            "chunks": rows.count * len(lengths),
-            "dots of chunks": rows.count * len(lengths) * dots,
-            "turns left": rows.count * dots * turns,
+            "dots of four": rows.count * len(lengths) * of_four,
+            "dots of one": rows.count * len(lengths) * of_one,
+            "turns left": rows.count * (of_four + of_one) * turns,
             "outputs left": rows.count * vectors,
         },
     )
@@ -439,6 +545,8 @@ class Windows:
     ----------
     size, output : tuple of int (h, w)
     kernel, stride, dilation : tuple of int (h, w)
+    origin : tuple of int (y, x)
+        First tap of the first window: above or beside the image where there is padding.
     rows_inside, columns_inside : int array of shape (oh,) or (ow,)
         Taps of each window that lie in the image, along one axis.
     """
@@ -448,6 +556,7 @@ class Windows:
     kernel: Pair
     stride: Pair
     dilation: Pair
+    origin: Pair
     rows_inside: Array
     columns_inside: Array
 
@@ -467,6 +576,7 @@ class Windows:
             kernel=kernel,
             stride=stride,
             dilation=dilation,
+            origin=(-padding[0], -padding[2]),
             rows_inside=rows.sum(axis=1),
             columns_inside=columns.sum(axis=1),
         )
@@ -479,6 +589,7 @@ class Windows:
             kernel=self.kernel[::-1],
             stride=self.stride[::-1],
             dilation=self.dilation[::-1],
+            origin=self.origin[::-1],
             rows_inside=self.columns_inside,
             columns_inside=self.rows_inside,
         )
@@ -499,6 +610,13 @@ class Windows:
         return int(self.rows_inside.sum() * self.columns_inside.sum())
 
     @property
+    def left_out(self) -> int:
+        """Of the window of each row of outputs, and of each output's columns: window.h."""
+        (kh, kw), (oh, ow) = self.kernel, self.output
+        rows, columns = int(self.rows_inside.sum()), int(self.columns_inside.sum())
+        return oh * kh - rows + oh * (ow * kw - columns)
+
+    @property
     def whole_rows(self) -> int:
         """WeightRows of outputs whose windows stay inside above and below."""
         return int((self.rows_inside == self.kernel[0]).sum())
@@ -512,47 +630,85 @@ class Windows:
         """Output pixels whose windows lie inside."""
         return self.whole_rows * self.whole_columns
 
-    def gathered(self, channels: int, pixel: int) -> Trips:
-        """Patches of all pixels: runtime_c/src/conv2d/gather.h.
+    def gathered(self, channels: int, pixel: int, tile: int = 1) -> Trips:
+        """Patches of all pixels, of each group: runtime_c/src/conv2d/gather.h.
 
         Parameters
         ----------
         channels, pixel : int
             Of the group, and of the image.
+        tile : int
+            Patches that lie one behind the other, from a word on.
         """
-        kh, kw = self.kernel
-        is_in_one_piece = self.dilation[1] == 1 and channels == pixel
-        rows = int(self.rows_inside.sum()) * self.output[1]
-        at_borders = rows - self.whole * kh * is_in_one_piece
-        run = kw * channels if is_in_one_piece else channels
-        aligned = at_words(pixel) * at_words(run)
-        words = self.taps_inside * channels / WORD * aligned * (run >= WORD)
-        inside = self.taps_inside * channels
-        return {
-            "patches": self.pixels,
-            "patches at borders": self.pixels - self.whole * is_in_one_piece,
-            "copies": self.whole * kh if is_in_one_piece else rows * kw,
-            "rows gathered": at_borders,
-            "rows filled": self.pixels * kh - rows,
-            "words copied": words,
-            "bytes copied": inside - WORD * words,
-            "bytes filled": self.pixels * self.taps * channels - inside,
-        }
+        groups = pixel // channels
+        # groups that are a word apart are alike
+        offsets = channels * np.arange(min(groups, WORD))
+        is_in_one_piece = self.dilation[1] == 1 and groups == 1
+        found = [
+            self._pieces(channels, pixel, tile, offset, is_in_one_piece=is_in_one_piece)
+            for offset in offsets.tolist()
+        ]
+        return times(total(*found), groups / len(offsets))
+
+    def _pieces(
+        self, channels: int, pixel: int, tile: int, offset: int, *, is_in_one_piece: bool
+    ) -> Trips:
+        """Of one group, `offset` bytes behind the start of a pixel."""
+        (kh, kw), (oh, ow), width = self.kernel, self.output, self.size[1]
+        y, x = (
+            start + step * np.arange(count)[:, None] + apart * np.arange(taps)
+            for start, step, count, apart, taps in zip(
+                self.origin, self.stride, self.output, self.dilation, self.kernel, strict=True
+            )
+        )
+        in_tile = np.arange(oh * ow).reshape(oh, 1, ow) % tile
+        # axes: rows of outputs, rows of windows, columns of outputs
+        to = channels * (self.taps * in_tile + kw * np.arange(kh)[:, None])
+        is_inside = (y >= 0) & (y < self.size[0])
+        above_or_below = fills(to[~is_inside].reshape(-1), kw * channels)
+        to, row = to[is_inside], width * y[is_inside][:, None]
+        if not is_in_one_piece:
+            to, at = to[..., None] + channels * np.arange(kw), pixel * (row[..., None] + x) + offset
+            met = np.broadcast_to((x >= 0) & (x < width), to.shape)
+            return total(
+                above_or_below,
+                copies(to[met], at[met], channels),
+                fills(to[~met], channels),
+                {"patches": self.pixels, "rows gathered apart": to[..., 0].size},
+            )
+        left, right = (-x[:, 0]).clip(0, kw), (x[:, -1] + 1 - width).clip(0, kw)
+        sizes = channels * (kw - left - right)
+        met = sizes > 0
+        to, at = to + channels * left, pixel * (row + x[:, 0] + left)
+        is_whole = (is_inside.all(axis=1, keepdims=True) & (left + right == 0))[:, None]
+        beside = ~np.broadcast_to(is_whole, (oh, kh, ow))[is_inside]
+        return total(
+            above_or_below,
+            copies(to[:, met].reshape(-1), at[:, met].reshape(-1), np.tile(sizes[met], len(to))),
+            fills((to - channels * left)[beside], np.tile(channels * left, (len(to), 1))[beside]),
+            fills((to + sizes)[beside], np.tile(channels * right, (len(to), 1))[beside]),
+            {
+                "patches": self.pixels,
+                "patches at borders": self.pixels - self.whole,
+                "rows gathered": int(beside.sum()),
+            },
+        )
 
     def pooled(self, channels: int, lanes: int) -> Trips:
         """Windows of which each channel is reduced, `lanes` channels at a time."""
         blocks = ceil(channels, lanes)
         rows = int(self.rows_inside.sum()) * self.output[1]
         return {
+            "rows of outputs": self.output[0],
             "windows": self.pixels,
-            "taps left out": self.pixels * self.taps - self.taps_inside,
+            "taps left out": self.left_out,
             "blocks": self.pixels * blocks,
             "rows of windows": rows * blocks,
             "taps": self.taps_inside * blocks,
             "outputs": self.pixels * channels,
         }
 
-    def pooled_in_runs(self, channels: int, most: int) -> Trips:
+    def pooled_in_runs(self, channels: int, most: int, unrolled: tuple[int, ...] = ()) -> Trips:
         """Windows side by side, eight channels at a time or one by one: runtime_c/src/pool.h.
 
         Parameters
@@ -561,32 +717,37 @@ class Windows:
         most : int
             Taps of a window beyond which its channels are reduced one by one, as fewer than four
             channels are.
+        unrolled : tuple of int
+            Taps beside each other for which there is a loop of its own.
         """
-        rows, columns, kernel = self.rows_inside, self.columns_inside, self.kernel[1]
-        if self.output[1] == 1:
-            rows, columns, kernel = columns, rows, self.kernel[0]
+        windows = self.turned() if self.output[1] == 1 else self
+        rows, columns, kernel = windows.rows_inside, windows.columns_inside, windows.kernel[1]
         whole = int((columns == kernel).sum())
         runs = len(rows) * (len(columns) - whole + (whole > 0))
         taps = np.outer(rows, columns)
         rows_of_taps = np.outer(rows, columns > 0)
         are_alone = (taps > most) | (channels < 4)
-        have_more = ~are_alone & (columns != 2) & (columns != 3)
+        have_more = ~are_alone & ~np.isin(columns, unrolled)
         blocks = 0 if most == 0 or channels < 4 else ceil(channels, 8)
         alone = 8 * blocks or channels
-        return {
+        found: dict[str, float] = {
             "rows": len(rows),
+            "taps left out": windows.left_out,
             "runs": runs,
             "blocks": runs * blocks,
             "channels alone": runs * channels * (blocks == 0),
-            "windows": int((~are_alone).sum()) * blocks,
-            "rows of two taps": int(rows_of_taps[~are_alone & (columns == 2)].sum()) * blocks,
-            "rows of three taps": int(rows_of_taps[~are_alone & (columns == 3)].sum()) * blocks,
+            "windows": int(have_more.sum()) * blocks,
             "rows of taps": int(rows_of_taps[have_more].sum()) * blocks,
             "taps": int(taps[have_more].sum()) * blocks,
             "windows alone": int(are_alone.sum()) * alone,
             "rows alone": int(rows_of_taps[are_alone].sum()) * alone,
             "taps alone": int(taps[are_alone].sum()) * alone,
         }
+        for count in unrolled:
+            are_so_many = ~are_alone & (columns == count)
+            found[f"windows of {count} columns"] = int(are_so_many.sum()) * blocks
+            found[f"rows of {count} taps"] = int(rows_of_taps[are_so_many].sum()) * blocks
+        return found
 
 
 # -- Moving bytes ---------------------------------------------------------------------------------
@@ -619,17 +780,22 @@ def fills(to: Array, sizes: Array | int) -> Trips:
     words = int(((sizes - ahead) // 4).sum())
     return {
         "fills": len(to),
+        "fills of words": int((sizes - ahead >= 4).sum()),
+        "bytes filled ahead": int(ahead.sum()),
         "words filled": words,
-        "bytes filled": int(sizes.sum()) - 4 * words,
+        "bytes filled": int((sizes - ahead).sum()) - 4 * words,
     }
 
 
 def walked(extent: Shape, stride: Shape) -> Trips:
-    """Nested loops over a tensor, the innermost last: runtime_c/src/walk.h."""
+    """Nested loops over a tensor, the innermost last: runtime_c/src/walk.h. "loops" are those over
+    rows.
+    """
     count = extent[-1]
     starts = np.zeros(1, np.int64)
     for n, step in zip(extent[:-1], stride[:-1], strict=True):
         starts = (starts[:, None] + step * np.arange(n)).reshape(-1)
+    loops = {"loops": math.prod(extent[:-2])}
     if stride[-1] == 1:
-        return copies(count * np.arange(len(starts)), starts, count)
-    return {"rows": len(starts), "elements": len(starts) * count}
+        return total(loops, copies(count * np.arange(len(starts)), starts, count))
+    return total(loops, {"rows": len(starts), "elements": len(starts) * count})

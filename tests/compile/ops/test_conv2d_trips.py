@@ -139,5 +139,12 @@ def test_groups_are_convolutions_of_their_own(
     weights = random_weights(rng, (8, 3, 3, 4), bits=4)
     _, found = trips(Conv2D(groups=groups), (5, 5, 4 * groups), weights, board, "dense")
 
-    assert 0 == found["weights decoded, dense"] % weights.codes.size
-    assert found["stream bytes decoded, dense"] == found["weights decoded, dense"] / 2
+    at_once = {
+        "weights decoded, dense": 1,
+        "threes decoded, dense": 3,
+        "turns decoded, dense of 4 bits": 16,
+    }
+    decoded = sum(count * found.get(name, 0) for name, count in at_once.items())
+
+    assert decoded > 0
+    assert 0 == decoded % weights.codes.size

@@ -88,3 +88,14 @@ def test_no_value_leaves_its_range(rng):
     found = simulate(graph, {"x0": values, "x1": slopes})["y"]
     assert (found >= y.low).all()
     assert (found <= y.high).all()
+
+
+@pytest.mark.parametrize(("zero_point", "below"), [(-128, 0), (0, 128), (127, 255)])
+def test_half_of_all_values_are_below_the_middle(zero_point: int, below: int):
+    """Which branch is taken depends on the values: predicted is what is expected of any."""
+    x = s8(8, 32, zero_point=zero_point)
+    graph = run(one_op_graph(PReLU(), [x, s8(32)], grid(0.1, 0)))
+    (node,) = graph.nodes
+    found = node.op.trips(node.params, (x, s8(32)), x, None, "prelu", "ref")
+
+    assert {"elements": 256, "elements below zero": below} == found

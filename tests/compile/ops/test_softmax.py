@@ -11,6 +11,12 @@ from codeq_compile.simulate import simulate
 from tests.graphs import Case, lowered, one_op_graph, s8
 from tests.literal import clamp, divide_by_pot, high_mul, rescale
 
+
+def trips(x: TensorType) -> dict[str, float]:
+    (node,) = lowered(one_op_graph(Softmax(), [x])).nodes
+    return dict(node.op.trips(node.params, (x,), x, None, "softmax", "ref"))
+
+
 CASES = [
     *(
         Case(name=f"{'x'.join(map(str, shape))}", op=Softmax(), inputs=(s8(*shape, scale=0.1),))
@@ -128,3 +134,32 @@ def test_an_illegal_softmax_is_refused_by_its_rule(label, op, x):
         one_op_graph(op, [x])
 
     assert label == caught.value.label
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.3, 2.0])
+def test_exponentials_are_counted_as_for_all_pairs_of_values(scale: float):
+    """Which are computed depends on the values: what is predicted is their mean."""
+    (node,) = lowered(one_op_graph(Softmax(), [s8(2, scale=scale)])).nodes
+    exponentials = largest = factors = 0
+    for distance in range(256):
+        # two values so far apart; both are met twice
+        pairs = 256 if distance == 0 else 2 * (256 - distance)
+        largest += 2 * pairs * (2 if distance == 0 else 1)
+        if 0 < distance <= -node.params.diff_min:
+            exponentials += 2 * pairs
+            x = -rescale(-distance, node.params.scale.multiplier, node.params.scale.exponent)
+            factors += 2 * pairs * ((x - 1) >> 24).bit_count()
+    found = trips(s8(2, scale=scale))
+
+    # differences of sums of powers of 1/256
+    close = {"rel": 1e-12}
+    assert largest / 65536 == pytest.approx(found["largest values"], **close)
+    assert exponentials / 65536 == pytest.approx(found["exponentials"], **close)
+    assert factors / 65536 == pytest.approx(found["factors"], **close)
+
+
+def test_rows_of_a_softmax_are_alike():
+    """Four of them take four times as long."""
+    one, four = trips(s8(12, scale=0.1)), trips(s8(4, 12, scale=0.1))
+
+    assert four == {name: 4 * each for name, each in one.items()}

@@ -11,6 +11,8 @@ from codeq_compile.ops.trips import (
     at_words,
     copies,
     fills,
+    helium_calls,
+    helium_decoded,
     portable_product,
     short_quads,
     swar_product,
@@ -61,8 +63,14 @@ def test_a_stream_is_decoded_once_a_tile(rng: np.random.Generator, packing: str)
     product = portable_product(rows, tiles(20, 8), requant_of(rng))
     name, count = ("nonzeros", rows.nonzeros) if packing != "dense" else ("weights", 6 * 45)
 
-    assert 3 * count == product[f"{name} decoded, {packing}"]
-    assert 3 * rows.stream_bytes == product[f"stream bytes decoded, {packing}"]
+    assert 3 * 6 == product[f"chunks decoded, {packing}"]
+    if packing == "bitmask":
+        assert 3 * 6 * 3 == product["masks decoded"]  # sixteen bits each
+    if packing == "dense":
+        assert (3 * count, 0) == (3 * product["threes decoded, dense"], 45 % 3)
+    else:
+        assert 3 * count == product[f"{name} decoded, {packing}"]
+        assert 3 * rows.stream_bytes == product[f"stream bytes decoded, {packing}"]
     assert 10 * count == product[f"{name} times pairs"]
     assert 20 * 6 == product["outputs"]
 
@@ -72,6 +80,23 @@ def test_bytes_that_are_weights_are_not_decoded(rng: np.random.Generator) -> Non
     weights = random_weights(rng, (6, 45), bits=8)
 
     assert {} == WeightRows.of(pack(weights, "dense"), weights.values).decoded()
+
+
+@pytest.mark.parametrize("packing", ["dense", "ternary"])
+@pytest.mark.parametrize("length", [45, 300])
+def test_rows_that_are_sought_begin_within_a_byte(
+    rng: np.random.Generator, packing: str, length: int
+) -> None:
+    """A field before the first takes time, and so do up to four ternary weights."""
+    weights = random_weights(rng, (7, length), bits=2)
+    found = WeightRows.of(pack(weights, packing), weights.values).sought(256)
+    starts = [row * length + at for row in range(7) for at in range(0, length, 256)]
+    ahead = [start % (5 if packing == "ternary" else 4) for start in starts]
+
+    assert len(starts) == found["rows read"]
+    assert sum(map(bool, ahead)) == found["rows read within a byte"]
+    if packing == "ternary":
+        assert sum(ahead) == found["weights decoded, ternary"]
 
 
 def test_runs_without_a_weight_are_counted(rng: np.random.Generator) -> None:
@@ -101,8 +126,10 @@ def test_outputs_are_in_windows_or_computed(rng: np.random.Generator) -> None:
     requant = requant_of(rng, channels=8)
     many, few = windowed(requant, 0, 8, 10), windowed(requant, 0, 8, 3)
 
-    assert 8 * 10 == many["outputs in windows"] + many["outputs computed"]
-    assert 0 < many["outputs left open"] < many["outputs in windows"]
+    (name,) = {"outputs rectified", "outputs in windows"} & set(many)
+    assert ("outputs rectified" == name) == (requant.clamp_min >= requant.zero_point)
+    assert 8 * 10 == many[name] + many["outputs computed"]
+    assert 0 < many["outputs left open"] < many[name]
     assert {"outputs computed": 24} == few
 
 
@@ -147,9 +174,70 @@ def test_windows_are_counted_as_one_by_one(
 
     assert (inside, whole) == (windows.taps_inside, windows.whole)
     assert windows.pixels - whole == gathered["patches at borders"]
+    filled = gathered["bytes filled ahead"] + gathered["bytes filled"]
     assert inside * channels == 4 * gathered["words copied"] + gathered["bytes copied"]
-    assert patches - inside * channels == gathered["bytes filled"]
+    assert patches - inside * channels == 4 * gathered["words filled"] + filled
     assert inside == windows.pooled(channels, lanes=4)["taps"]
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("channels", "tile"), [(4, 1), (3, 1), (3, 4)])
+def test_pieces_of_patches_are_copied_as_one_by_one(
+    dilation: int, groups: int, channels: int, tile: int
+) -> None:
+    """What the pixels of a row are copied in, and which pieces lie at words at both ends."""
+    (h, w), (kh, kw), pixel = (6, 5), (3, 2), channels * groups
+    windows = Windows.of(s8(h, w, pixel), (kh, kw), (2, 1), (1, dilation), padding=(1, 1, 1, 1))
+    oh, ow = windows.output
+    pieces = []
+    for group in range(groups):
+        for index in range(oh * ow):
+            to = index % tile * kh * kw * channels
+            for ky in range(kh):
+                y = index // ow * 2 - 1 + ky
+                inside = [
+                    0 <= y < h and 0 <= index % ow - 1 + kx * dilation < w for kx in range(kw)
+                ]
+                for kx in np.flatnonzero(inside):
+                    at = (y * w + index % ow - 1 + kx * dilation) * pixel + group * channels
+                    pieces.append((to + (ky * kw + kx) * channels, at, channels))
+                    if dilation == groups == 1 and inside[kx - 1] and kx > 0:
+                        (before, start, size), _ = pieces[-2:]
+                        pieces[-2:] = [(before, start, size + channels)]
+    found = windows.gathered(channels, pixel, tile)
+    to, at, sizes = map(np.array, zip(*pieces, strict=True))
+
+    assert copies(to, at, sizes).items() <= found.items()
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("shape", [(6, 37), (130, 37), (5, 1100)])
+def test_lanes_decode_what_fills_registers(
+    rng: np.random.Generator, bits: int, shape: tuple[int, int]
+) -> None:
+    """All weights once, and few of them one by one."""
+    weights = random_weights(rng, shape, bits=bits)
+    found = helium_decoded(WeightRows.of(pack(weights, "dense"), weights.values))
+    by_16 = found.get(f"turns decoded, dense of {bits} bits", 0)
+    by_8 = found.get("turns decoded, dense of other bits", 0)
+    left = 3 * found["threes decoded, dense"] + found["weights decoded, dense"]
+
+    assert weights.codes.size == 16 * by_16 + 8 * by_8 + left
+    assert left < 16 * len(helium_calls(WeightRows.of(pack(weights, "dense"), weights.values))) * 8
+    assert (by_16 > 0) == (bits != 3)
+
+
+def test_ternary_lanes_decode_every_weight(rng: np.random.Generator) -> None:
+    """A panel that begins within a byte takes what is left of that first."""
+    weights = random_weights(rng, (130, 37), bits=2)
+    found = helium_decoded(WeightRows.of(pack(weights, "ternary"), weights.values))
+
+    # sixteen bytes a turn, of which the last may overlap those before
+    met = 80 * found["turns decoded, ternary"] + found["weights decoded, ternary"]
+    assert 130 * 37 <= met < 130 * 37 + 3 * 80
+    # panels of 52 rows: one by one are the weights of bytes that two of them share
+    assert 5 * sum(52 * 37 * panel % 5 > 0 for panel in (1, 2)) == found["weights decoded, ternary"]
 
 
 @pytest.mark.parametrize(
@@ -162,13 +250,14 @@ def test_pooled_windows_form_runs(
 ) -> None:
     """Whole windows side by side are one call: beneath each other where they are one column."""
     windows = Windows.of(s8(*size, 1), (3, 2), (2, 2), padding=padding)
-    wide = windows.pooled_in_runs(12, most=windows.taps)
+    wide = windows.pooled_in_runs(12, most=windows.taps, unrolled=(2, 3))
     narrow = windows.pooled_in_runs(3, most=windows.taps)
     large = windows.pooled_in_runs(12, most=1)
     alone = windows.pooled_in_runs(12, most=0)
-    in_rows = 2 * wide["rows of two taps"] + 3 * wide["rows of three taps"]
+    in_rows = 2 * wide["rows of 2 taps"] + 3 * wide["rows of 3 taps"]
+    met = wide["windows"] + wide["windows of 2 columns"] + wide["windows of 3 columns"]
 
-    assert (runs, 2 * runs, 2 * windows.pixels) == (wide["runs"], wide["blocks"], wide["windows"])
+    assert (runs, 2 * runs, 2 * windows.pixels) == (wide["runs"], wide["blocks"], met)
     assert 2 * windows.taps_inside == wide["taps"] + in_rows
     assert (0, 3 * windows.taps_inside) == (narrow["windows"], narrow["taps alone"])
     assert (0, 16 * windows.taps_inside) == (large["windows"], large["taps alone"])
@@ -185,9 +274,10 @@ def test_copies_are_of_words_where_both_ends_stand_at_one() -> None:
 
 def test_fills_reach_a_word_first() -> None:
     """memset needs one end only."""
-    found = fills(np.array([0, 3]), np.array([8, 9]))
+    found = fills(np.array([0, 3, 3]), np.array([8, 9, 4]))
 
-    assert {"fills": 2, "words filled": 4, "bytes filled": 1} == found
+    assert (3, 2, 4) == (found["fills"], found["fills of words"], found["words filled"])
+    assert (2, 3) == (found["bytes filled ahead"], found["bytes filled"])
 
 
 def test_a_walk_copies_rows_or_elements() -> None:
@@ -195,4 +285,4 @@ def test_a_walk_copies_rows_or_elements() -> None:
     rows = walked((2, 3, 8), (100, 16, 1))
 
     assert (6, 12) == (rows["copies"], rows["words copied"])
-    assert {"rows": 6, "elements": 48} == walked((2, 3, 8), (1, 2, 6))
+    assert {"loops": 2, "rows": 6, "elements": 48} == walked((2, 3, 8), (1, 2, 6))
