@@ -15,8 +15,9 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -48,18 +49,30 @@ SMALL, LARGE = 8, 24
 LARGE_RAM = 1 << 22
 HELD_OUT = 4
 """One of so many layers is not fitted."""
+SAMPLES = 200
+"""Inputs of a softmax, whose instructions depend on them: what is predicted is the mean."""
 STACK_BYTES = 1 << 16
 """An entry point of a thousand layers keeps more addresses than one of a network."""
 
 
+OF_DECODERS = (" decoded", " mapped", " looked up", " read by bits", " without one")
+"""How names end of trips of a decoder that do not say which one."""
+
+Family = tuple[str, str]
+"""Kernels, and their instruction set."""
+Trip = tuple[str, ...]
+"""What is fitted: a name, and the kernels whose it is unless it is a decoder's."""
+Shares = Mapping[Trip, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """A layer, and the instructions of one call of its kernel."""
+    """A layer, and the instructions of one call of its kernel, the mean of some inputs."""
 
     layer: Layer
     inputs: tuple[TensorType, ...] = field(repr=False)
     output: TensorType
-    instructions: int
+    instructions: float
 
     @property
     def trips(self) -> dict[str, float]:
@@ -94,88 +107,124 @@ def board_layers(board: Target, rounds: int = ROUNDS) -> Iterator[Counted]:
     at_once = LARGE if board.memory.ram_bytes >= LARGE_RAM else SMALL
     for first, isa in enumerate(board.isa):
         lesser = msgspec.structs.replace(board, memory=memory, isa=board.isa[first:])
-        for packing in CODECS:
-            more = MORE_ROUNDS if packing in SPARSE else 1
-            for seed in range(more * rounds // at_once):
-                graph = drawn.layers(packing, at_once, seed)
-                yield from (c for c in counted(graph, lesser, packing) if c.layer.kernel.isa == isa)
+        found: Iterator[Counted] = chain.from_iterable(
+            drawn_layers(lesser, at_once, seed) for seed in range(rounds // at_once)
+        )
+        yield from (each for each in found if each.layer.kernel.isa == isa)
 
 
-def counted(graph: Graph, board: Target, packing: str) -> Iterator[Counted]:
-    """Every layer of a graph, run once on random inputs."""
+def drawn_layers(board: Target, rounds: int, seed: int) -> Iterator[Counted]:
+    """So many drawn layers of most ops, in every packing that they have."""
+    for packing in CODECS:
+        more = MORE_ROUNDS if packing in SPARSE else 1
+        for again in range(more):
+            graph = drawn.layers(packing, rounds, more * seed + again)
+            yield from counted(graph, board, packing)
+    for half in (0, 1):  # the test program keeps all inputs and outputs a second time
+        yield from counted(drawn.unweighted(rounds // 2, 2 * seed + half), board, "dense")
+    yield from counted(drawn.softmaxes(rounds, seed), board, "dense", SAMPLES)
+
+
+def counted(graph: Graph, board: Target, packing: str, samples: int = 1) -> Iterator[Counted]:
+    """Every layer of a graph, run on random inputs."""
     # in the arena every tensor begins at a word; the test program puts other inputs anywhere
     decided = plan(passes.run(graph), board, packing, "arena")
     with tempfile.TemporaryDirectory(prefix="codeq-") as name:
         folder = Path(name) / graph.name
         library = emit.emit(decided, folder, source=graph, command="tests/bench/costs.py")
         image = firmware.build(folder, board, compiler=tools.arm_cc(), app="profile")
-        inputs = arrays.random_inputs(decided.graph, 1, seed=0)
+        inputs = arrays.random_inputs(decided.graph, samples, seed=0)
         rows = arrays.side_by_side(decided.graph, decided.graph.inputs, inputs)
         entry = f"{library.name}_run"
         kernels = sorted({layer.kernel for layer in library.layers})
         counts = counter.count(image, rows, entry=entry, kernels=kernels)
         require_success(library, board, counts.result)
     start, _ = counts.code.functions[entry]
-    calls = [stretch for stretch in counts.runs[0] if stretch.function != start]
-    for layer, call in zip(decided.layers, calls, strict=True):
+    calls = [[call for call in run if call.function != start] for run in counts.runs]
+    for layer, *runs in zip(decided.layers, *calls, strict=True):
         yield Counted(
             layer=layer,
             inputs=decided.graph.input_types(layer.node),
             output=decided.graph.output_type(layer.node),
-            instructions=call.instructions,
+            instructions=sum(call.instructions for call in runs) / samples,
         )
 
 
 def fitted(core: str, layers: Iterable[Counted]) -> Iterator[cost.Model]:
-    """A model of each family and instruction set."""
-    groups: dict[tuple[str, str], list[Counted]] = {}
+    """A model of each family and instruction set.
+
+    Decoders are compiled once for all kernels of a library: what their trips cost is fitted to all
+    families together.
+    """
+    groups: dict[Family, list[Shares]] = {}
     for each in layers:
-        kernel = each.layer.kernel
-        groups.setdefault((kernel.family, kernel.isa), []).append(each)
-    for (family, isa), group in sorted(groups.items()):
-        yield _fit(core, family, isa, group)
-
-
-def _fit(core: str, family: str, isa: str, layers: Sequence[Counted]) -> cost.Model:
-    trips = [each.trips for each in layers]
-    names = sorted({name for each in trips for name in each})
-    times = np.array([[each.get(name, 0.0) for name in names] for each in trips])
-    counts = np.array([each.instructions for each in layers], np.float64)
-    is_held_out = _held_out(times)
-    # relative to the count, and each name to its largest number: small layers weigh as much
-    relative = times / counts[:, None]
-    largest = relative[~is_held_out].max(axis=0)
-    usable = largest > 0
-    fit, _ = nnls(
-        relative[~is_held_out][:, usable] / largest[usable], np.ones((~is_held_out).sum())
+        family = each.layer.kernel.family, each.layer.kernel.isa
+        groups.setdefault(family, []).append(_shares(family, each))
+    held_out = {family: _held_out(group) for family, group in groups.items()}
+    instructions = _fit(
+        [
+            each
+            for family, group in groups.items()
+            for each, is_held_out in zip(group, held_out[family], strict=True)
+            if not is_held_out
+        ]
     )
-    instructions = np.zeros(len(names))
-    instructions[usable] = fit / largest[usable]
-    instructions = instructions.round(3)
-    errors = np.abs(times @ instructions / counts - 1.0)[is_held_out]
-    return cost.Model(
-        core=core,
-        family=family,
-        isa=isa,
-        fitted=int((~is_held_out).sum()),
-        held_out=int(is_held_out.sum()),
-        worst=round(float(errors.max()), 4),
-        mean=round(float(errors.mean()), 4),
-        instructions={
-            name: float(each)
-            for name, each, is_usable in zip(names, instructions, usable, strict=True)
-            if is_usable
-        },
-    )
+    for family, group in sorted(groups.items()):
+        errors = [
+            abs(sum(instructions.get(trip, 0.0) * share for trip, share in each.items()) - 1.0)
+            for each, is_held_out in zip(group, held_out[family], strict=True)
+            if is_held_out
+        ]
+        executed = sorted({trip for each in group for trip in each} & set(instructions), key=_name)
+        yield cost.Model(
+            core=core,
+            family=family[0],
+            isa=family[1],
+            fitted=len(group) - len(errors),
+            held_out=len(errors),
+            worst=round(max(errors), 4),
+            mean=round(sum(errors) / len(errors), 4),
+            instructions={_name(trip): instructions[trip] for trip in executed},
+        )
 
 
-def _held_out(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _shares(family: Family, counted: Counted) -> Shares:
+    """A layer's trips relative to its count: what they cost is the whole, and small layers weigh as
+    much as large ones.
+    """
+    return {
+        (name,) if _is_of_decoder(name) else (name, *family): times / counted.instructions
+        for name, times in counted.trips.items()
+    }
+
+
+def _is_of_decoder(name: str) -> bool:
+    return cost.DECODED in name or name.endswith(OF_DECODERS)
+
+
+def _name(trip: Trip) -> str:
+    return trip[0]
+
+
+def _held_out(layers: Sequence[Shares]) -> NDArray[np.bool_]:
     """Layers drawn by lot; but what few execute, two of them are fitted to."""
-    chosen = np.random.default_rng(0).permutation(len(times)) % HELD_OUT == 0
-    for executed in times.T > 0:
+    chosen = np.random.default_rng(0).permutation(len(layers)) % HELD_OUT == 0
+    for trip in sorted({trip for each in layers for trip in each}):
+        executed = np.array([trip in each for each in layers])
         lacking = max(0, 2 - int((executed & ~chosen).sum()))
         chosen[np.flatnonzero(executed & chosen)[:lacking]] = False
     return chosen
+
+
+def _fit(layers: Sequence[Shares]) -> dict[Trip, float]:
+    """Instructions of each trip that some layer executes, none negative."""
+    columns = {trip: i for i, trip in enumerate(sorted({trip for each in layers for trip in each}))}
+    shares = np.zeros((len(layers), len(columns)))
+    for row, each in zip(shares, layers, strict=True):
+        row[[columns[trip] for trip in each]] = list(each.values())
+    largest = shares.max(axis=0)
+    fit, _ = nnls(shares / largest, np.ones(len(layers)), maxiter=100 * len(columns))
+    return {trip: round(float(each), 3) for trip, each in zip(columns, fit / largest, strict=True)}
 
 
 def write(models: Iterable[cost.Model]) -> None:

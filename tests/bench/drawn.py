@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from codeq_compile.ir import Graph, Op, TensorType, Weights
-from codeq_compile.ir.types import Grid
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.argmax import Argmax
 from codeq_compile.ops.avgpool2d import AvgPool2D
@@ -75,30 +74,31 @@ class Drawn(GraphBuilder):
         return self._known[shape, zero_point]
 
     def weighted(
-        self, op: Op[Any], x: str, shape: tuple[int, ...], *, is_bytes: bool = False
+        self, op: Op[Any], x: str, shape: tuple[int, ...], *, bits: int | None = None
     ) -> None:
-        weights = self.weights(shape, is_bytes)
+        weights = self.weights(shape, bits)
         bias = random_bias(self.rng, weights)
         zero_point = RELU if self.chance(0.65) else self.pick((-20, 5))
         output = fitting_grid(self.tensors[x], weights, zero_point)
         self.add(op, x, output=output, weights=weights, bias=bias)
 
-    def weights(self, shape: tuple[int, ...], is_bytes: bool) -> Weights:
-        """Of a width that the packing holds, and nothing to decode where that is possible; zeros
-        where the packing is for zeros.
+    def weights(self, shape: tuple[int, ...], bits: int | None) -> Weights:
+        """Of a width that the packing holds, any unless it is given, and nothing to decode where
+        that is possible; zeros where the packing is for zeros.
         """
         zeros = self.pick((0.4, 0.6, 0.75, 0.85, 0.95)) if self._packing in SPARSE else 0.05
         if self._packing == "ternary":
             return random_weights(self.rng, shape, bits=2, zeros=0.5)
         if self._packing in {"gap", "csr"}:
-            bits = self.pick((2, 3, 4, 4, 5, 6) if self._packing == "gap" else (2, 2, 4, 8))
-            gap = self.pick((0, 0, 3)) if bits == 2 else 0
+            width = self.pick((2, 3, 4, 4, 5, 6) if self._packing == "gap" else (2, 2, 4, 8))
+            gap = self.pick((0, 0, 3)) if width == 2 else 0
             per_channel = self.chance(0.5)
             return random_weights(
-                self.rng, shape, bits=bits, zeros=zeros, gap=gap, per_channel=per_channel
+                self.rng, shape, bits=width, zeros=zeros, gap=gap, per_channel=per_channel
             )
         widths = (8, 8, 8, 8, 7, 6, 5, 4, 4, 3, 2, 2, 1)
-        bits = 8 if is_bytes else self.pick(widths[: -1 if self._packing == "huffman" else None])
+        if bits is None:
+            bits = self.pick(widths[: -1 if self._packing == "huffman" else None])
         if bits == 1 or (bits == 3 and self.chance(0.4)):
             levels = (0, 3) if bits == 1 else (-30, -11, 0, 12, 41)
             return random_weights(self.rng, shape, bits=bits, zeros=zeros, levels=levels)
@@ -121,9 +121,9 @@ class Drawn(GraphBuilder):
                 kernel = (self.pick(range(1, 11)), self.pick(range(1, 5)))
             size = self.pick(EXTENTS), self.pick(EXTENTS)
             channels, out = self.pick(CHANNELS), self.pick(CHANNELS)
-            groups = self.pick((2, 4)) if self.chance(0.08) else 1
+            groups = self.pick((2, 4)) if self.chance(0.2) else 1
             stride = self.pick(((1, 1), (1, 1), (2, 2), (2, 1)))
-            dilation = (2, 2) if kernel != (1, 1) and self.chance(0.07) else (1, 1)
+            dilation = (2, 2) if kernel != (1, 1) and self.chance(0.12) else (1, 1)
             op = Conv2D(
                 stride=stride,
                 dilation=dilation,
@@ -143,9 +143,9 @@ class Drawn(GraphBuilder):
             channels, out = self.pick(CHANNELS), self.pick(CHANNELS)
             op = Conv2D(**self.limits())
             if self.fits(size, (1, 1), op, out * channels):
-                is_bytes = self.chance(0.3)
+                bits = 8 if self.chance(0.3) else None
                 x = self.image(*size, channels)
-                self.weighted(op, x, (out, 1, 1, channels), is_bytes=is_bytes)
+                self.weighted(op, x, (out, 1, 1, channels), bits=bits)
                 return
 
     def depthwise(self, *, is_3x3: bool) -> None:
@@ -166,14 +166,15 @@ class Drawn(GraphBuilder):
                 self.weighted(op, self.image(*size, channels), shape)
                 return
 
-    def linear(self, *, is_bytes: bool = False) -> None:
+    def linear(self, bits: int | None = None) -> None:
         while True:
             features, out = self.pick(FEATURES), self.pick((*CHANNELS, 96, 130))
             rows = 1 if self.chance(0.7) else self.pick((2, 3, 5, 8, 13))
-            if LEAST_WEIGHTS <= features * out <= MOST_WEIGHTS and rows * features * out <= MACS[1]:
+            macs = rows * features * out
+            if LEAST_WEIGHTS <= features * out <= MOST_WEIGHTS and macs <= MACS[1]:
                 shape = (features,) if rows == 1 else (rows, features)
                 op, x = Linear(**self.limits()), self.image(*shape)
-                self.weighted(op, x, (out, features), is_bytes=is_bytes)
+                self.weighted(op, x, (out, features), bits=bits)
                 return
 
     def padding(self, kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, ...]:
@@ -192,10 +193,10 @@ class Drawn(GraphBuilder):
         macs = math.prod(extents) * weights
         return min(extents) > 0 and weights <= MOST_WEIGHTS and MACS[0] <= macs <= MACS[1]
 
-    def picture(self) -> str:
+    def picture(self, channels: Sequence[int] = CHANNELS) -> str:
         """An input image of a few thousand values."""
         while True:
-            shape = (self.pick(EXTENTS), self.pick(EXTENTS), self.pick(CHANNELS))
+            shape = (self.pick(EXTENTS), self.pick(EXTENTS), self.pick(channels))
             if 150 <= math.prod(shape) <= 6_000:
                 return self.image(*shape)
 
@@ -205,7 +206,11 @@ class Drawn(GraphBuilder):
         wide = grid(0.07, self.pick((-10, RELU)))
         for op in (Add(), Add(clamp=(5, 127)), Mul(), Sub()):
             x = self.picture()
-            self.add(op, x, self._second(x, other), output=wide)
+            h, w, c = self.tensors[x].shape
+            self.add(op, x, self.input(TensorType(shape=(h, w, c), grid=other)), output=wide)
+            for shape in ((c,), (1,)):
+                x = self.picture(channels=(c,))
+                self.add(op, x, self.constant(TensorType(shape=shape, grid=other)), output=wide)
         for op in (Extremum(largest=True), Extremum(largest=False)):
             x = self.picture()
             kind = self.tensors[x]
@@ -215,37 +220,46 @@ class Drawn(GraphBuilder):
         slope = self.constant(TensorType(shape=(channels,), grid=grid(0.01, 3)))
         self.add(PReLU(), x, slope, output=wide)
         for pool in (AvgPool2D, MaxPool2D):
-            x = self.picture()
-            h, w, _ = self.tensors[x].shape
-            kernel = (min(h, self.pick((2, 3, 5, 20))), min(w, self.pick((2, 3, 5, 20))))
-            overlapping: dict[str, Any] = {"stride": (1, 2), "clamp": (5, 127)}
-            options = {"stride": kernel} if self.chance(0.6) else overlapping
-            self.add(pool(kernel=kernel, **options), x)
+            self.pooled(pool, self.picture())
+            self.pooled(pool, self.picture())
+            self.pooled(pool, self.picture(channels=(1, 2, 3)))
         self.add(Mean(), self.picture(), output=wide)
         self.add(Upsample2D(factor=(self.pick((1, 2, 3)), self.pick((1, 2, 3)))), self.picture())
         self.add(Pad(before=(1, self.pick((0, 1, 2)), 0), after=(1, 1, 0)), self.picture())
-        if self.chance(0.5):
-            self.add(Pad(before=(0, 0, 2), after=(0, 0, self.pick((0, 1, 4)))), self.picture())
+        self.add(Pad(before=(0, 0, 2), after=(0, 0, self.pick((0, 1, 4)))), self.picture())
         x = self.picture()
         h, w, c = self.tensors[x].shape
         axis = self.pick((0, 1, 2))
         self.add(Concat(axis=axis), *([x] * self.pick((2, 3))))
         self.add(Requantize(), x, output=wide)
         self.add(Lut(), x, table=self.rng.integers(-128, 128, 256).astype(np.int8))
-        self.add(Transpose(axes=self.pick(((1, 0, 2), (2, 0, 1), (2, 1, 0)))), x)
-        shape = (max(1, h // 2), w, max(1, c // 2))
-        self.add(Slice(begin=(0, 0, 0), step=(1, 1, self.pick((1, 2))), shape=shape), x)
-        depth = self.pick((2, 3, 5, 10, 12, 35, 100))
-        wide = TensorType(shape=(self.pick((1, 4)), depth), grid=grid(self.pick((0.05, 0.3, 2)), 3))
-        self.add(Softmax(), self.input(wide))
+        for step in (1, 2):
+            # rows in one piece, then element by element
+            x = self.picture()
+            h, w, c = self.tensors[x].shape
+            axes = (1, 0, 2) if step == 1 else self.pick(((2, 0, 1), (2, 1, 0), (0, 2, 1)))
+            self.add(Transpose(axes=axes), x)
+            shape = (max(1, h // 2), w, max(1, c // 2))
+            self.add(Slice(begin=(0, 0, 0), step=(1, 1, step), shape=shape), x)
         self.add(Argmax(), self.image(self.pick((1, 4)), self.pick(FEATURES)))
 
-    def _second(self, x: str, kind: Grid) -> str:
-        """The second operand: as large as the first, or one value a channel."""
-        shape = self.tensors[x].shape
-        if self.chance(0.75):
-            return self.input(TensorType(shape=shape, grid=kind))
-        return self.constant(TensorType(shape=shape[2:], grid=kind))
+    def softmax(self) -> None:
+        depth, rows = self.pick((2, 3, 5, 10, 12, 35, 100)), self.pick((1, 1, 4))
+        logits = grid(self.pick((0.05, 0.1, 0.3, 2)), 3)
+        self.add(Softmax(), self.input(TensorType(shape=(rows, depth), grid=logits)))
+
+    def pooled(self, pool: type[AvgPool2D] | type[MaxPool2D], x: str) -> None:
+        """Windows side by side, or overlapping, or reaching over the border."""
+        h, w, _ = self.tensors[x].shape
+        kernel = (min(h, self.pick((2, 3, 5, 20))), min(w, self.pick((2, 3, 5, 20))))
+        options: dict[str, Any] = {"stride": kernel}
+        if self.chance(0.5):
+            options = {"stride": self.pick(((1, 1), (1, 2), (2, 2)))}
+            if self.chance(0.5):
+                options["padding"] = tuple(k // 2 for k in kernel for _ in range(2))
+        if self.chance(0.3):
+            options["clamp"] = (5, 127)
+        self.add(pool(kernel=kernel, **options), x)
 
 
 def _laplacian(rng: np.random.Generator, drawn: Weights) -> Weights:
@@ -259,21 +273,40 @@ def _laplacian(rng: np.random.Generator, drawn: Weights) -> Weights:
 
 
 def layers(packing: str, count: int, seed: int) -> Graph:
-    """`count` layers of each op that has such a packing; with "dense" all other ops too."""
+    """`count` layers of each op that has such a packing."""
     net = Drawn(packing, seed)
     for number in range(count):
         net.linear()
         if packing in {"gap", "csr"}:
             net.linear()
         if packing == "dense":
-            net.linear(is_bytes=True)
+            # straight from the stream: a loop of its own for every width
+            for bits in (8, *(1 + (number + more) % 7 for more in (0, 2, 4, 5))):
+                net.linear(bits)
+        if packing in {"ternary", "gap", "csr"}:
+            net.linear()
+            net.linear()
         if packing in Conv2D.packings:
             net.conv()
-        if packing in Conv2D.packings and number % 2 == 0:
             net.pointwise()
         if packing in DWConv2D.packings:
-            net.depthwise(is_3x3=True)
-            net.depthwise(is_3x3=False)
-        if packing == "dense":
-            net.unweighted()
+            for _ in range(2):
+                net.depthwise(is_3x3=True)
+                net.depthwise(is_3x3=False)
+    return net.graph()
+
+
+def unweighted(count: int, seed: int) -> Graph:
+    """`count` layers of each op that has no weights, but for softmax."""
+    net = Drawn("unweighted", seed)
+    for _ in range(count):
+        net.unweighted()
+    return net.graph()
+
+
+def softmaxes(count: int, seed: int) -> Graph:
+    """`count` softmax layers: what they execute depends on their inputs."""
+    net = Drawn("softmax", seed)
+    for _ in range(count):
+        net.softmax()
     return net.graph()

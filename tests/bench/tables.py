@@ -132,7 +132,7 @@ LOOPS = (
     ("linear_sparse", "stream bytes", "linear from gaps, a weight that is not 0"),
     ("linear_sparse", "nonzeros as signs", "linear from places of signs, such a weight"),
     ("linear_sparse", "nonzeros of 4 bits", "linear from places and codes, such a weight"),
-    ("linear", "pairs of fields", "linear from fields of 2 or 4 bits, two weights"),
+    ("linear", "steps of 4 bits", "linear from fields of 4 bits, 32 weights"),
     ("dwconv2d_3x3", "outputs in fours", "depthwise 3x3, an output in stride 1"),
     ("dwconv2d_3x3", "outputs in strided pairs", "depthwise 3x3, an output in stride 2"),
     ("add", "elements by table, rectified", "sum of two tensors by a table, an element"),
