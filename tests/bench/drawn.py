@@ -277,8 +277,6 @@ def layers(packing: str, count: int, seed: int) -> Graph:
     net = Drawn(packing, seed)
     for number in range(count):
         net.linear()
-        if packing in {"gap", "csr"}:
-            net.linear()
         if packing == "dense":
             # straight from the stream: a loop of its own for every width
             for bits in (8, *(1 + (number + more) % 7 for more in (0, 2, 4, 5))):
