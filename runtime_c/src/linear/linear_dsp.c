@@ -61,17 +61,16 @@ cq_linear_step(struct cq_sums sums, const uint32_t **x, const int8_t **row0, con
 CQ_FAST_CODE static void cq_linear_dot(const uint32_t *x, const int8_t *row0, int32_t length,
                                        int32_t *acc)
 {
-    const uint32_t words = (uint32_t)length / 4u;
-    const uint32_t *const end = x + 2u * words;
+    const uint32_t *const end = x + (uint32_t)length / 8u * 4u;
     const int8_t *row1 = row0 + length;
     const int8_t *row2 = row1 + length;
     const int8_t *row3 = row2 + length;
     struct cq_sums sums = {acc[0], acc[1], acc[2], acc[3]};
-    if ((words & 1u) != 0u) {
-        sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
-    }
     while (x != end) {
         sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
+        sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
+    }
+    if ((length & 4) != 0) {
         sums = cq_linear_step(sums, &x, &row0, &row1, &row2, &row3);
     }
     acc[0] = sums.s0;
@@ -122,16 +121,12 @@ CQ_SELDOM static void cq_linear_decoded(const struct cq_linear_layer *layer, str
     }
 }
 
-/* The same for bytes. */
+/* The same for four rows of bytes. */
 static void cq_linear_bytes(const struct cq_linear_layer *layer, struct cq_quad *quad)
 {
-    const int32_t length = layer->rows.length;
-    const int8_t *const weights = (const int8_t *)layer->rows.weights->data;
-    if (quad->channels == 4) {
-        cq_linear_dot(layer->x, weights + quad->first * length, length, quad->start);
-    } else {
-        cq_linear_decoded(layer, quad);
-    }
+    const struct cq_rows *const rows = &layer->rows;
+    const int8_t *const row = (const int8_t *)rows->weights->data + quad->first * rows->length;
+    cq_linear_dot(layer->x, row, rows->length, quad->start);
 }
 
 /* Fields as they stand; of fewer than four rows one by one. */
@@ -172,8 +167,9 @@ static void cq_linear_vector(const struct cq_linear_layer *layer, const struct c
     const int32_t channels = cq_limit(features, 1, 4);
     struct cq_quad quad;
     quad.requant = NULL;
-    for (int32_t feature = 0; feature < features; feature += 4) {
-        const int32_t first = cq_quad_at(feature, features);
+    int32_t first = -4;
+    do {
+        first = cq_quad_at(first + 4, features);
         cq_load_quad(&quad, requant, first, channels);
         way->multiply(layer, &quad);
         const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2], quad.start[3]};
@@ -182,7 +178,7 @@ static void cq_linear_vector(const struct cq_linear_layer *layer, const struct c
         } else {
             cq_finish_slowly(&quad, sums, out + first);
         }
-    }
+    } while (first + 4 < features);
 }
 
 static enum cq_status cq_linear_dsp(struct cq_linear_layer *layer, const struct cq_linear_way *way,
@@ -235,8 +231,8 @@ enum cq_status cq_linear_s8_w8_dense_dsp(const struct cq_linear_params *params, 
 {
     struct cq_linear_layer layer = {
         .rows = {&cq_dense_rows, &params->weights, 8u, params->in_features}};
-    const int are_bytes = cq_rows_are_bytes(&layer.rows);
-    return cq_linear_dsp(&layer, are_bytes ? &cq_linear_by_bytes : &cq_linear_by_chunks, params, in,
+    const int are_fours = cq_rows_are_bytes(&layer.rows) && params->out_features >= 4;
+    return cq_linear_dsp(&layer, are_fours ? &cq_linear_by_bytes : &cq_linear_by_chunks, params, in,
                          out, scratch);
 }
 

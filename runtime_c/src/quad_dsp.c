@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Four output channels at a time: what is done once for them, or seldom.  Spec: NUMERICS.md §4. */
+#include "quad_dsp.h"
+
+#include "attributes.h"
+
+/* Factors that are one for all channels, or have fewer bytes; true if they are short. */
+CQ_SELDOM static uint32_t cq_load_packed_factors(const struct cq_requant *requant, int32_t first,
+                                                 struct cq_factor *factor)
+{
+    uint32_t is_short = 1u;
+    for (int32_t i = 0; i < 4; ++i) {
+        struct cq_channel channel;
+        cq_load_factor(requant, first + i, &channel);
+        is_short &= cq_short_factor(channel.multiplier, channel.exponent, &factor[i]);
+    }
+    return is_short;
+}
+
+/* Factors of four channels; true if they are short. */
+CQ_NOINLINE static uint32_t cq_load_factors(const struct cq_requant *requant, int32_t first,
+                                            struct cq_factor *factor)
+{
+    if (requant->per_channel == 0u || requant->exponent == NULL ||
+        requant->multiplier_bytes != 4u) {
+        return cq_load_packed_factors(requant, first, factor);
+    }
+    const int32_t *const multiplier = (const int32_t *)requant->multiplier + first;
+    const int8_t *const exponent = requant->exponent + first;
+    uint32_t is_short = 1u;
+    for (int32_t i = 0; i < 4; ++i) {
+        is_short &= cq_short_factor(multiplier[i], exponent[i], &factor[i]);
+    }
+    return is_short;
+}
+
+/* Starts of the accumulators of four channels. */
+static void cq_load_starts(const struct cq_requant *requant, int32_t first, int32_t *start)
+{
+    if (requant->bias_bytes == 4u) {
+        memcpy(start, (const int32_t *)requant->bias + first, 4u * sizeof *start);
+    } else if (requant->bias_bytes == 2u) {
+        const int16_t *const bias = (const int16_t *)requant->bias + first;
+        for (int32_t i = 0; i < 4; ++i) {
+            start[i] = cq_shift_left(bias[i], requant->bias_shift);
+        }
+    } else {
+        for (int32_t i = 0; i < 4; ++i) {
+            start[i] = cq_load_bias(requant, first + i);
+        }
+    }
+}
+
+/* Fewer than four: the last one is repeated. */
+CQ_SELDOM static void cq_load_few(struct cq_quad *quad, const struct cq_requant *requant)
+{
+    quad->requant = requant;
+    quad->is_short = 0u;
+    for (int32_t i = 0; i < 4; ++i) {
+        quad->start[i] = cq_load_bias(requant, quad->first + cq_limit(i, 0, quad->channels - 1));
+    }
+}
+
+void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
+                  int32_t channels)
+{
+    quad->first = first;
+    quad->channels = channels;
+    quad->partial = NULL;
+    if (channels < 4) {
+        cq_load_few(quad, requant);
+        return;
+    }
+    if (quad->requant != requant || requant->per_channel != 0u) {
+        quad->requant = requant;
+        quad->is_short = cq_load_factors(requant, first, quad->factor);
+    }
+    cq_load_starts(requant, first, quad->start);
+}
+
+void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t *out)
+{
+    for (int32_t i = 0; i < quad->channels; ++i) {
+        out[i] = cq_requantize_channel(acc[i], cq_load_channel(quad->requant, quad->first + i));
+    }
+}
+
+void cq_finish_slowly(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
+{
+    const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
+    if (quad->partial != NULL) {
+        memcpy(quad->partial, acc, sizeof acc);
+    } else {
+        cq_store_quad(quad, acc, out);
+    }
+}
