@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows of weights that are found without decoding those before them. */
+/* Rows of weights, each found wherever it stands in its stream. */
 #ifndef CODEQ_SRC_ROWS_H
 #define CODEQ_SRC_ROWS_H
 
+#include "bytes.h"
 #include "decode/dense.h"
+#include "decode/huffman.h"
 #include "decode/ternary.h"
+
+struct cq_rows;
+
+/* Places of a stream in which only what stands before a weight says where it is: behind what was
+ * read last of every fourth row.  So rows are decoded once if they are read in turn, be it four at
+ * a time. */
+struct cq_bookmarks {
+    struct cq_cursor at[4];
+    uint32_t index[4]; /* of the weight there, from the first one; UINT32_MAX: nowhere */
+};
 
 struct cq_row_reader {
     const struct cq_decoder *decoder;
-    void (*seek)(struct cq_cursor *cursor, uint32_t index); /* to a weight, from the first one */
+    /* `count` weights of a row from `first` on. */
+    const int8_t *(*read)(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
+                          int8_t *decoded);
+    /* To a weight, from the first one: the reader has this, */
+    void (*seek)(struct cq_cursor *cursor, uint32_t index);
+    /* or these. */
+    struct cq_bookmarks *bookmarks;
 };
-
-static const struct cq_row_reader cq_dense_rows = {&cq_dense, cq_dense_seek};
-static const struct cq_row_reader cq_ternary_rows = {&cq_ternary, cq_ternary_seek};
 
 /* Weights of a layer: rows of `length`. */
 struct cq_rows {
@@ -22,24 +37,39 @@ struct cq_rows {
     int32_t length;
 };
 
+/* Readers with `seek`, and with bookmarks. */
+const int8_t *cq_rows_seek(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
+                           int8_t *decoded);
+const int8_t *cq_rows_follow(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
+                             int8_t *decoded);
+
+static const struct cq_row_reader cq_dense_rows = {&cq_dense, cq_rows_seek, cq_dense_seek, NULL};
+static const struct cq_row_reader cq_ternary_rows = {&cq_ternary, cq_rows_seek, cq_ternary_seek,
+                                                     NULL};
+
+/* A reader that begins anywhere in a prefix code once it has followed the stream to there. */
+static inline struct cq_row_reader cq_huffman_reader(struct cq_bookmarks *bookmarks)
+{
+    const struct cq_row_reader reader = {&cq_huffman, cq_rows_follow, NULL, bookmarks};
+    memset(bookmarks->index, 0xff, sizeof bookmarks->index);
+    return reader;
+}
+
 /* True where the bytes in flash are the weights. */
 static inline int cq_rows_are_bytes(const struct cq_rows *rows)
 {
-    return rows->bits == 8u && rows->weights->levels == NULL && rows->weights->gap == 0u;
+    return rows->bits == 8u && rows->weights->levels == NULL && rows->weights->gap == 0u &&
+           rows->reader->seek != NULL;
 }
 
 /* `count` weights of a row from `first` on, decoded unless they are bytes. */
 static inline const int8_t *cq_read_row(const struct cq_rows *rows, int32_t row, int32_t first,
                                         int32_t count, int8_t *decoded)
 {
-    const int32_t index = row * rows->length + first;
     if (cq_rows_are_bytes(rows)) {
-        return (const int8_t *)rows->weights->data + index;
+        return (const int8_t *)rows->weights->data + row * rows->length + first;
     }
-    struct cq_cursor cursor;
-    rows->reader->decoder->init(&cursor, rows->weights, rows->bits, 0);
-    rows->reader->seek(&cursor, (uint32_t)index);
-    return rows->reader->decoder->next(&cursor, count, decoded).data;
+    return rows->reader->read(rows, row, first, count, decoded);
 }
 
 /* Up to four of the last `count` bytes of a row, then zeros. */

@@ -271,3 +271,20 @@ CQ_CONV2D_DSP(6, dense)
 CQ_CONV2D_DSP(7, dense)
 CQ_CONV2D_DSP(8, dense)
 CQ_CONV2D_DSP(2, ternary)
+
+#define CQ_CONV2D_HUFFMAN_DSP(width)                                                               \
+    enum cq_status cq_conv2d_s8_w##width##_huffman_dsp(                                            \
+        const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
+    {                                                                                              \
+        struct cq_bookmarks bookmarks;                                                             \
+        const struct cq_row_reader reader = cq_huffman_reader(&bookmarks);                         \
+        return cq_conv2d_dsp(&reader, width, params, in, out, scratch);                            \
+    }
+
+CQ_CONV2D_HUFFMAN_DSP(2)
+CQ_CONV2D_HUFFMAN_DSP(3)
+CQ_CONV2D_HUFFMAN_DSP(4)
+CQ_CONV2D_HUFFMAN_DSP(5)
+CQ_CONV2D_HUFFMAN_DSP(6)
+CQ_CONV2D_HUFFMAN_DSP(7)
+CQ_CONV2D_HUFFMAN_DSP(8)

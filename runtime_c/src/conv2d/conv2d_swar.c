@@ -78,3 +78,20 @@ CQ_CONV2D_SWAR(6, dense)
 CQ_CONV2D_SWAR(7, dense)
 CQ_CONV2D_SWAR(8, dense)
 CQ_CONV2D_SWAR(2, ternary)
+
+#define CQ_CONV2D_HUFFMAN_SWAR(width)                                                              \
+    enum cq_status cq_conv2d_s8_w##width##_huffman_swar(                                           \
+        const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
+    {                                                                                              \
+        struct cq_bookmarks bookmarks;                                                             \
+        const struct cq_row_reader reader = cq_huffman_reader(&bookmarks);                         \
+        return cq_conv2d_swar(&reader, width, params, in, out, scratch);                           \
+    }
+
+CQ_CONV2D_HUFFMAN_SWAR(2)
+CQ_CONV2D_HUFFMAN_SWAR(3)
+CQ_CONV2D_HUFFMAN_SWAR(4)
+CQ_CONV2D_HUFFMAN_SWAR(5)
+CQ_CONV2D_HUFFMAN_SWAR(6)
+CQ_CONV2D_HUFFMAN_SWAR(7)
+CQ_CONV2D_HUFFMAN_SWAR(8)
