@@ -66,14 +66,6 @@ static inline uint32_t cq_sxtb16_ror8(uint32_t x)
     return lanes;
 }
 
-/** @brief Lanes of a minus those of b. */
-static inline uint32_t cq_ssub16(uint32_t a, uint32_t b)
-{
-    uint32_t lanes;
-    __asm__("ssub16 %0, %1, %2" : "=r"(lanes) : "r"(a), "r"(b));
-    return lanes;
-}
-
 /** @brief Lanes of acc plus bytes 0 and 2 of x. */
 static inline uint32_t cq_sxtab16(uint32_t acc, uint32_t x)
 {
@@ -433,11 +425,6 @@ static inline uint32_t cq_sxtb16(uint32_t x)
 static inline uint32_t cq_sxtb16_ror8(uint32_t x)
 {
     return cq_sxtb16(x >> 8);
-}
-
-static inline uint32_t cq_ssub16(uint32_t a, uint32_t b)
-{
-    return ((a - b) & 0xffffu) | ((a & 0xffff0000u) - (b & 0xffff0000u));
 }
 
 static inline uint32_t cq_sxtab16(uint32_t acc, uint32_t x)
