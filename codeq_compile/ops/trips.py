@@ -17,7 +17,16 @@ from codeq_compile.ir.op import Array
 from codeq_compile.ir.types import Packed, Shape, TensorType
 from codeq_compile.numerics import INT32_MAX, Int64Array
 from codeq_compile.ops import swar
-from codeq_compile.ops.base import CHUNK, PANEL_BYTES, SPARSE, Padding, Pair, Requant, taps_inside
+from codeq_compile.ops.base import (
+    CHUNK,
+    PANEL_BYTES,
+    ROW_CACHE,
+    SPARSE,
+    Padding,
+    Pair,
+    Requant,
+    taps_inside,
+)
 
 Trips = Mapping[str, float]
 
@@ -171,6 +180,15 @@ class WeightRows:
             trips["nonzeros and runs without one"] = runs
         return trips
 
+    def followed(self, piece: int) -> float:
+        """How often a prefix code is decoded where its rows are read in pieces, four at a time.
+
+        Three of four rows are decoded to their ends for what stands behind them: rows.c.
+        """
+        if self.packed.packing != "huffman":
+            return 1.0
+        return 1.0 + (QUAD - 1) / QUAD * max(0, self.length - piece) / self.length
+
     def sought(self, piece: int) -> Trips:
         """What decoding them adds where each piece of a row is found on its own: rows.h."""
         if self.are_bytes:
@@ -185,6 +203,8 @@ class WeightRows:
                 "rows read": starts.size,
                 "rows read within a byte": int((ahead > 0).sum()),
             }
+        if self.packed.packing == "huffman":
+            return {"rows followed": starts.size}
         within = starts * self.packed.bits % 8 > 0
         return {"rows read": starts.size, "rows read within a byte": int(within.sum())}
 
@@ -328,8 +348,9 @@ def portable_product(rows: WeightRows, tiling: Iterable[Pair], requant: Requant)
 def cached_rows(rows: WeightRows, reads: int) -> Trips:
     """`reads` rows into the row cache of a dsp kernel: runtime_c/src/product_dsp.h."""
     rest = rows.length % STEP
+    turns = reads / rows.count * rows.followed(ROW_CACHE)
     return total(
-        times(total(rows.decoded(), rows.sought(rows.length)), reads / rows.count),
+        times(total(rows.decoded(), rows.sought(rows.length)), turns),
         {
             "rows met": reads * rows.are_bytes,
             "steps cached": reads * (rows.length // STEP),
@@ -354,7 +375,10 @@ def swar_product(
         parts.append(
             times(
                 total(
-                    rows.decoded([(rows.count, length) for length in lengths]),
+                    times(
+                        rows.decoded([(rows.count, length) for length in lengths]),
+                        rows.followed(piece),
+                    ),
                     rows.sought(piece),
                     {
                         "tiles": 1,
