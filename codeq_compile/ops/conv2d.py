@@ -315,7 +315,15 @@ class Conv2D(Op[Conv2DParams]):
             if cut.kept == 0:
                 return conv2d_trips.sparse_direct(geometry, rows, cut, requant, groups, unit)
             return conv2d_trips.sparse(
-                geometry, windows, rows, cut, params.weights, requant, groups=groups, unit=unit
+                geometry,
+                windows,
+                rows,
+                cut,
+                params.weights,
+                requant,
+                left=self.padding[2],
+                groups=groups,
+                unit=unit,
             )
         if family == "conv2d_stem":
             pad = (self.padding[0], self.padding[2])

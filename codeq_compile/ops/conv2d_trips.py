@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trip counts of the convolution kernels: one function a loop nest of runtime_c/src/conv2d*."""
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -301,6 +302,7 @@ def sparse(
     weights: Int8Array,
     requant: Requant,
     *,
+    left: int,
     groups: int,
     unit: int,
 ) -> Trips:
@@ -323,7 +325,7 @@ def sparse(
     return total(
         _listed(rows, cut, reads),
         loaded(requant, rows.count * reads),
-        _gathered(geometry, windows, cut.size, groups),
+        _gathered(geometry, windows, cut.size, left, groups),
         _stores(runs, requant, unit, split=split),
         {
             "segments behind the first listed": int((segments - 1).sum()) * reads,
@@ -338,6 +340,8 @@ def sparse(
             "groups with twos": int(has_twos.sum()) * runs.groups,
             "groups with others": int(multiplied.any(axis=1).sum()) * runs.groups,
             "segments behind the first": int((segments - 1).sum()) * runs.groups,
+            "segments behind the first of runs": int((segments - 1).sum()) * len(runs.widths),
+            "nonzeros skipped": int((units[split] > 0).sum()) * len(runs.widths),
             "nonzeros added": int(added.sum()) * runs.groups,
             "nonzeros multiplied": int(multiplied.sum()) * runs.groups,
         },
@@ -387,27 +391,38 @@ def sparse_direct(
     )
 
 
-def _gathered(geometry: Geometry, windows: Windows, size: Pair, groups: int) -> Trips:
-    """Strips of words, four channels of four pixels at a time."""
+def _gathered(geometry: Geometry, windows: Windows, size: Pair, left: int, groups: int) -> Trips:
+    """Strips of words, four channels of four pixels at a time; `left` columns of padding."""
     gathered, moved = geometry.gathers(size)
     columns = groups * gathered * geometry.pitch(size[1])
-    phases = min((windows.kernel[1] - 1) * windows.dilation[1] + 1, windows.stride[1])
-    # columns beside the image, and behind the last part
-    inside = windows.columns_inside
-    borders = int(inside[0] < windows.kernel[1]) + int(
-        inside[-1] < windows.kernel[1] or geometry.image[1] % geometry.words[1] > 0
-    )
     return {
         "strips": groups * geometry.strips(size),
         "slots gathered": groups * gathered,
         "columns alike gathered": groups
-        * phases
-        * (gathered + borders * gathered // geometry.across(size)),
+        * (gathered // geometry.across(size))
+        * _columns_alike(geometry, windows, size, left),
         "columns gathered": columns,
         "channels gathered": columns * (geometry.channels // 4),
         "channels left": columns * (geometry.channels % 4),
+        "columns with channels left": columns * (geometry.channels % 4 > 0),
         "words moved": groups * moved * geometry.channels * geometry.pitch(size[1]),
     }
+
+
+def _columns_alike(geometry: Geometry, windows: Windows, size: Pair, left: int) -> int:
+    """Stretches of columns of a row of inputs, in all strips side by side, on which none of the
+    four parts enters or leaves the image.
+    """
+    columns, stride = geometry.words[1], windows.stride[1]
+    width = math.prod(windows.size) if geometry.is_flat else windows.size[1]
+    part = 0 if columns == geometry.image[1] else columns
+    phases = min((windows.kernel[1] - 1) * windows.dilation[1] + 1, stride)
+    first = np.arange(0, columns, size[1])[:, None] + part * np.arange(LANES)
+    in_phase = np.arange(phases)[:, None] + stride * np.arange(geometry.pitch(size[1]) // phases)
+    x = first[:, :, None, None] * stride - left + in_phase
+    is_inside = (x >= 0) & (x < width)
+    changes = (is_inside[..., 1:] != is_inside[..., :-1]).any(axis=1)
+    return len(first) * phases + int(changes.sum())
 
 
 def _stores(runs: "_Runs", requant: Requant, unit: int, *, split: Array) -> Trips:

@@ -128,7 +128,7 @@ def _predictions() -> Table:
 LOOPS = (
     ("conv2d_sparse", "nonzeros added", "sparse convolution, a weight of 1 or -1 for 16 pixels"),
     ("conv2d_sparse", "nonzeros multiplied", "the same, any other weight"),
-    ("conv2d_sparse", "nonzeros direct", "without lists, any weight for 12 pixels"),
+    ("conv2d_sparse", "gaps direct", "without lists, any weight for 12 pixels"),
     ("linear_sparse", "stream bytes", "linear from gaps, a weight that is not 0"),
     ("linear_sparse", "nonzeros as signs", "linear from places of signs, such a weight"),
     ("linear_sparse", "nonzeros of 4 bits", "linear from places and codes, such a weight"),
