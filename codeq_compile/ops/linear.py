@@ -446,10 +446,14 @@ def _swar_records(rows: WeightRows) -> Trips:
             "nonzeros as signs": int(counts.sum()),
             "fours of signs": int((counts // 4).sum()),
         }
+    words, left = counts // _pairs_of_word(rows.packed), counts % _pairs_of_word(rows.packed)
     return own | {
-        "lists of codes": len(counts),
+        "lists": len(counts),
+        "lists of codes": int((counts > 0).sum()),
         f"nonzeros of {rows.packed.bits} bits": 2 * int(counts.sum()),
-        f"words of {rows.packed.bits} bits": int((-(-counts // _pairs_of_word(rows.packed))).sum()),
+        f"words of {rows.packed.bits} bits": int(words.sum()),
+        "words of short groups": int((left > 0).sum()),
+        "pairs of short groups": int(left.sum()),
     }
 
 

@@ -40,38 +40,65 @@ CQ_FAST_CODE CQ_ALONE static int32_t cq_csr_signs(struct cq_bits *stream, const 
     return sum;
 }
 
-/* The last `pairs` of a group of codes, from their places. */
-static CQ_MERGED int32_t cq_csr_group(int32_t sum, uint32_t bits, uint32_t word, uint32_t pairs,
-                                      const int8_t *x, int32_t length, const uint8_t *at)
+/* A field of a word of codes. */
+static CQ_MERGED int32_t cq_csr_code(uint32_t word, uint32_t bits, uint32_t field)
 {
+    return cq_shift_right(cq_to_signed(word << (32u - bits - bits * field)), 32u - bits);
+}
+
+/* Pair `left` of a group, from the last one, 0, on. */
+static CQ_MERGED int32_t cq_csr_pair(int32_t sum, uint32_t bits, uint32_t word, uint32_t left,
+                                     const int8_t *x, int32_t length, const uint8_t *at)
+{
+    CQ_ASSERT(at[0] < length && at[1] < length);
     (void)length;
-    for (; pairs > 0u; --pairs, at += 2) {
-        /* its second code at the top of a word, its first one 16 bits below */
-        const int32_t both = cq_to_signed(word << (16u - bits * pairs));
-        CQ_ASSERT(at[0] < length && at[1] < length);
-        sum = cq_add_product(sum, x[at[0]], cq_shift_right(cq_shift_left(both, 16u), 32u - bits));
-        sum = cq_add_product(sum, x[at[1]], cq_shift_right(both, 32u - bits));
+    sum = cq_add_product(sum, x[at[0]], cq_csr_code(word, bits, left));
+    return cq_add_product(sum, x[at[1]], cq_csr_code(word, bits, left + CQ_CSR_GROUP(bits)));
+}
+
+/* The list of a block of codes: its first group, then full ones. */
+static CQ_MERGED int32_t cq_csr_list(struct cq_bits *stream, uint32_t bits, const int8_t *x,
+                                     int32_t length)
+{
+    CQ_ASSERT(cq_csr_has_list(stream, bits));
+    const uint32_t pairs = *stream->at;
+    const uint8_t *at = stream->at + 1;
+    const uint8_t *const end = at + cq_csr_bytes(bits, pairs);
+    uint32_t left = pairs % CQ_CSR_GROUP(bits);
+    int32_t sum = 0;
+    stream->at = end;
+    if (left != 0u || pairs == 0u) {
+        const uint32_t word = cq_bits_word(at);
+        for (at += 4; left > 0u; at += 2) {
+            left -= 1u;
+            sum = cq_csr_pair(sum, bits, word, left, x, length, at);
+        }
+    }
+    while (at != end) {
+        const uint32_t word = cq_bits_word(at);
+        at += 4;
+        if (bits == 4u) {
+            sum = cq_csr_pair(sum, bits, word, 3u, x, length, at);
+            sum = cq_csr_pair(sum, bits, word, 2u, x, length, at + 2);
+            at += 4;
+        }
+        sum = cq_csr_pair(sum, bits, word, 1u, x, length, at);
+        sum = cq_csr_pair(sum, bits, word, 0u, x, length, at + 2);
+        at += 4;
     }
     return sum;
 }
 
-/* The list of a block of codes. */
-CQ_FAST_CODE CQ_ALONE static int32_t cq_csr_codes(struct cq_bits *stream, uint32_t bits,
-                                                  const int8_t *x, int32_t length)
+CQ_FAST_CODE CQ_ALONE static int32_t cq_csr_nibbles(struct cq_bits *stream, const int8_t *x,
+                                                    int32_t length)
 {
-    const uint32_t group = CQ_CSR_GROUP(bits);
-    CQ_ASSERT(cq_csr_has_list(stream, bits));
-    uint32_t left = *stream->at;
-    const uint8_t *at = stream->at + 1;
-    int32_t sum = 0;
-    stream->at = at + cq_csr_bytes(bits, left);
-    while (left > 0u) {
-        const uint32_t pairs = (left - 1u) % group + 1u;
-        sum = cq_csr_group(sum, bits, cq_bits_word(at), pairs, x, length, at + 4);
-        at += 4u + 2u * pairs;
-        left -= pairs;
-    }
-    return sum;
+    return cq_csr_list(stream, 4u, x, length);
+}
+
+CQ_FAST_CODE CQ_ALONE static int32_t cq_csr_octets(struct cq_bits *stream, const int8_t *x,
+                                                   int32_t length)
+{
+    return cq_csr_list(stream, 8u, x, length);
 }
 
 #endif

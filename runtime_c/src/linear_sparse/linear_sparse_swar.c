@@ -55,7 +55,7 @@ static int32_t cq_csr_row(struct cq_bits *stream, uint32_t bits, const void *x, 
     const int8_t *at = x;
     int32_t sum = 0;
     for (; length > 0; length -= CQ_CHUNK, at += CQ_CHUNK) {
-        sum -= cq_csr_codes(stream, bits, at, length);
+        sum -= bits == 4u ? cq_csr_nibbles(stream, at, length) : cq_csr_octets(stream, at, length);
     }
     return sum;
 }
