@@ -118,7 +118,7 @@ static CQ_INLINE int32_t cq_csr_codes(uint32_t bits, struct cq_records *records,
     const int8_t *at = (const int8_t *)records->stream.at;
     uint32_t left = cq_next1(&at);
     uint32_t codes = cq_next4(&at);
-    uint32_t entry = left;
+    uint32_t further = 0u; /* passes of all 16 cases */
     int32_t sum = 0;
 #define CQ_CASE(n)                                                                                 \
     case n:                                                                                        \
@@ -129,9 +129,10 @@ static CQ_INLINE int32_t cq_csr_codes(uint32_t bits, struct cq_records *records,
         }                                                                                          \
         CQ_FALLTHROUGH;
     for (;;) {
-        switch (entry) {
+        switch (left) {
         default:
-            entry = (left - 1u) % 16u + 1u;
+            further = (left - 1u) / 16u;
+            left = (left - 1u) % 16u + 1u;
             continue;
             CQ_CASES(CQ_CASE, 16u)
             CQ_CASES(CQ_CASE, 12u)
@@ -140,12 +141,12 @@ static CQ_INLINE int32_t cq_csr_codes(uint32_t bits, struct cq_records *records,
         case 0:
             break;
         }
-        if (left <= 16u) {
+        if (further == 0u) {
             records->stream.at = (const uint8_t *)at;
             return acc + cq_shift_right(sum, bits == 4u ? 12u : 0u);
         }
-        left = (left - 1u) & ~15u;
-        entry = 16u;
+        further -= 1u;
+        left = 16u;
         codes = cq_next4(&at);
     }
 #undef CQ_CASE
