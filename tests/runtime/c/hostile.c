@@ -25,6 +25,8 @@ static jmp_buf refused;
 #include "../../../runtime_c/src/conv2d_sparse/conv2d_sparse_dsp.c"
 #include "../../../runtime_c/src/linear/linear_dsp.c"
 #include "../../../runtime_c/src/linear_sparse/linear_sparse_dsp.c"
+#include "../../../runtime_c/src/quad_dsp.c"
+#include "../../../runtime_c/src/requant_dsp.c"
 #define ISA(kernel) kernel##_dsp
 #endif
 
@@ -35,6 +37,7 @@ static jmp_buf refused;
 #include "../../../runtime_c/src/decode/huffman.c"
 #include "../../../runtime_c/src/decode/rle.c"
 #include "../../../runtime_c/src/decode/ternary.c"
+#include "../../../runtime_c/src/rows.c"
 
 /* Bytes of scratch that are enough for any of them here. */
 #define LINEAR_SCRATCH 16384
