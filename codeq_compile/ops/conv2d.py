@@ -266,7 +266,7 @@ class Conv2D(Op[Conv2DParams]):
             assert cut is not None, "families() offers only what can be cut"
             return cut.scratch_bytes
         if isa == "dsp":
-            return self._dsp_scratch_bytes(params, packed, output)
+            return self._dsp_scratch_bytes(params, packed, output, family)
         pixels, patch = output.shape[0] * output.shape[1], _patch(params)
         if isa == "swar":
             return swar.product_bytes(packed, patch, pixels, gathered=patch)
@@ -333,8 +333,9 @@ class Conv2D(Op[Conv2DParams]):
         is_matrix = self._is_matrix(params, inputs[0])
         if isa == "dsp":
             if self._is_read_in_place(params):
+                is_1x1 = family == "conv2d_1x1"
                 return conv2d_trips.dsp_image(
-                    windows, rows, requant, channels=channels, is_matrix=is_matrix
+                    windows, rows, requant, channels=channels, is_matrix=is_1x1
                 )
             tile = _dsp_tile(rows.length, windows.pixels)
             return conv2d_trips.dsp_patches(windows, rows, requant, **shape, tile=tile)
@@ -376,7 +377,8 @@ class Conv2D(Op[Conv2DParams]):
 
     def overwriting(self, params: Conv2DParams, family: str, isa: str) -> Conv2DParams:
         """Dsp kernels gather tiles of pixels, and decode all weights for each. [conv2d-C11]"""
-        can = (family, isa) == ("conv2d", "dsp") and self._is_pointwise(params)
+        gathers = family in {"conv2d", "conv2d_1x1"} and isa == "dsp"
+        can = gathers and self._is_pointwise(params)
         return replace(params, is_in_place=params.is_in_place or can)
 
     def with_scratch(self, params: Conv2DParams, limit: int) -> Conv2DParams:
@@ -411,7 +413,7 @@ class Conv2D(Op[Conv2DParams]):
         """16-bit inputs from one row of a band to the next. [conv2d-C12]"""
         kw, channels = params.weights.shape[2:]
         inputs: int = ((params.output[1] - 1) * self.stride[1] + kw) * channels
-        return (inputs + 3) // 2 * 2
+        return (inputs + 1) // 2 * 2
 
     def _stem_band(self, params: Conv2DParams) -> int:
         """Rows of outputs whose inputs are widened at a time. [conv2d-C12]"""
@@ -423,11 +425,11 @@ class Conv2D(Op[Conv2DParams]):
         """Weights of four channels by pairs of inputs, and a band. [conv2d-C12]"""
         kh, kw, channels = params.weights.shape[1:]
         rows: int = (self._stem_band(params) - 1) * self.stride[0] + kh
-        weights = 48 + 100 * conv2d_trips.stem_steps((kh, kw), channels)
+        weights = 52 + 100 * conv2d_trips.stem_steps((kh, kw), channels)
         return weights + 2 * rows * self._stem_row(params)
 
     def _dsp_scratch_bytes(
-        self, params: Conv2DParams, packed: Packed | None, output: TensorType
+        self, params: Conv2DParams, packed: Packed | None, output: TensorType, family: str
     ) -> int:
         """Four cached rows, and sums of taps or patches. [conv2d-C8]"""
         kh, kw, _ = params.weights.shape[1:]
@@ -435,7 +437,7 @@ class Conv2D(Op[Conv2DParams]):
         decoded = 2 * decoded_bytes(packed, min(length, ROW_CACHE))
         cache = row_cache_bytes(length)
         if self._is_read_in_place(params):
-            return cache + (0 if self._is_pointwise(params) else 16 * kh * kw) + decoded
+            return cache + (0 if family == "conv2d_1x1" else 16 * kh * kw) + decoded
         patch = 8 * -(-length // 8)
         tile = _dsp_tile(length, output.shape[0] * output.shape[1])
         return cache + tile * patch + decoded

@@ -136,6 +136,22 @@ class Drawn(GraphBuilder):
                 self.weighted(op, self.image(*size, channels * groups), shape)
                 return
 
+    def stem(self) -> None:
+        """A first layer: few channels of an image that is larger than those behind it."""
+        while True:
+            kernel = self.pick(((3, 3), (3, 3), (5, 5), (7, 7), (10, 4), (1, 5), (4, 1)))
+            size = self.pick((12, 16, 24, 32, 49)), self.pick((10, 16, 20, 32, 40))
+            channels, out = self.pick((1, 1, 2, 3, 3, 4, 5, 6, 12)), self.pick(CHANNELS[3:])
+            op = Conv2D(
+                stride=self.pick(((1, 1), (2, 2), (2, 1), (3, 2))),
+                padding=self.padding(kernel, (1, 1)),
+                **self.limits(),
+            )
+            shape = (out, *kernel, channels)
+            if self.fits(size, kernel, op, math.prod(shape)):
+                self.weighted(op, self.image(*size, channels), shape)
+                return
+
     def pointwise(self) -> None:
         """A matrix product: most multiply-accumulates of most networks."""
         while True:
@@ -288,6 +304,7 @@ def layers(packing: str, count: int, seed: int) -> Graph:
             net.conv()
             net.pointwise()
         if packing in DWConv2D.packings:
+            net.stem()
             for _ in range(2):
                 net.depthwise(is_3x3=True)
                 net.depthwise(is_3x3=False)

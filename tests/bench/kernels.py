@@ -236,18 +236,19 @@ def layers(packing: str) -> Graph:
     net.weighted(Linear(clamp=(5, 127)), features, (128, 128), "linear")
     time = DWConv2D(padding=(4, 4, 0, 0), clamp=(5, 127))
     net.weighted(time, pixels, (64, 9, 1), "depthwise9x1")
-    if packing == "dense":
+    if packing in DWConv2D.packings:
         _first_layers(net)
+    if packing == "dense":
         _unweighted(net, pixels, features)
     return net.graph()
 
 
 def _first_layers(net: _Bench) -> None:
-    """Of few channels, and dense at 8 bits in all our networks."""
+    """Of few channels; dense at 8 bits in all our networks."""
     photo = net.input(TensorType(shape=(32, 32, 3), grid=grid(1.0, -128)))
     mfcc = net.input(TensorType(shape=(49, 10, 1), grid=grid(0.58, 83)))
     stem = Conv2D(stride=(2, 2), padding=(4, 5, 1, 1), clamp=(5, 127))
-    net.weighted(Conv2D(padding=SAME, clamp=(5, 127)), photo, (16, 3, 3, 3), "first3x3", [8])
+    net.weighted(Conv2D(padding=SAME, clamp=(5, 127)), photo, (16, 3, 3, 3), "first3x3")
     net.weighted(stem, mfcc, (64, 10, 4, 1), "first10x4", [8])
 
 

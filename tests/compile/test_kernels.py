@@ -109,7 +109,7 @@ def test_the_best_instruction_set_wins(rng: np.random.Generator) -> None:
 
     assert [
         "cq_conv2d_s8_w4_dense_swar",
-        "cq_conv2d_s8_w4_dense_dsp",
+        "cq_conv2d_1x1_s8_w4_dense_dsp",
         "cq_conv2d_1x1_s8_w4_dense_mve",
     ] == symbols
 

@@ -100,7 +100,7 @@ def test_layers_are_numbered_without_views(graph: Graph) -> None:
 def test_kernels_are_those_of_the_target(graph: Graph) -> None:
     """A DSP instruction on an M3 is a fault."""
     assert "cq_conv2d_s8_w2_ternary_ref" == by_name(plan(graph, HOST))["pw"].kernel.symbol
-    assert "cq_conv2d_s8_w2_ternary_dsp" == by_name(plan(graph, M4))["pw"].kernel.symbol
+    assert "cq_conv2d_1x1_s8_w2_ternary_dsp" == by_name(plan(graph, M4))["pw"].kernel.symbol
 
 
 @pytest.mark.parametrize("board", ["mps2_an386", "mps3_an547", "microbit"])

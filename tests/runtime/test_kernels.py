@@ -55,6 +55,7 @@ def overwriting(job: Job) -> Job:
     ("family", "isa"),
     [
         ("conv2d", "dsp"),
+        ("conv2d_1x1", "dsp"),
         ("conv2d", "swar"),
         ("conv2d_sparse", "dsp"),
         ("dwconv2d_3x3", "dsp"),

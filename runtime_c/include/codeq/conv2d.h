@@ -42,7 +42,7 @@ struct cq_conv2d_params {
 typedef enum cq_status cq_conv2d_fn(const struct cq_conv2d_params *params, const int8_t *in,
                                     int8_t *out, void *scratch);
 
-/** @brief The same for kernel 1x1, stride 1, no padding, one group: nothing is gathered. */
+/** @brief The same for kernel 1x1, stride 1, no padding, one group: pixels are patches. */
 typedef cq_conv2d_fn cq_conv2d_1x1_fn;
 
 /**

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conv2d with SMLAD: four output channels at a time, from rows that are decoded once. */
-#include "../conv2d_1x1/pointwise.h"
-#include "../product_dsp.h"
 #include "gather_dsp.h"
 
 /* What all channels of a convolution share that reads its windows from the image. */
@@ -110,21 +108,6 @@ static void cq_conv2d_image_quad(const struct cq_conv2d_image *image, const stru
                                  int8_t *out)
 {
     const struct cq_conv2d_params *const params = image->params;
-    if (cq_conv2d_is_1x1(params)) {
-        const struct cq_span span = {image->in,
-                                     params->in.c,
-                                     params->out.h * params->out.w,
-                                     1,
-                                     0,
-                                     params->in.c / CQ_STEP,
-                                     image->cache,
-                                     0,
-                                     quad->start,
-                                     out,
-                                     params->out.c};
-        cq_multiply_span(&span, quad);
-        return;
-    }
     for (int32_t oy = 0; oy < params->out.h; ++oy) {
         const struct cq_window rows = cq_conv2d_rows_at(params, oy);
         for (int32_t ox = 0; ox < params->out.w;) {
@@ -140,11 +123,9 @@ static void cq_conv2d_image(const struct cq_conv2d_params *params, const struct 
                             const int8_t *in, int8_t *out, void *scratch)
 {
     const int32_t channels = cq_limit(params->out.c, 1, 4);
-    const int is_matrix = cq_conv2d_is_1x1(params); /* no window leaves the image */
     uint32_t *const cache = scratch;
     int32_t *const sums = (int32_t *)scratch + 16 * cq_steps(rows->length);
-    int8_t *const decoded =
-        (int8_t *)(sums + (is_matrix ? 0 : 4 * params->kernel.h * params->kernel.w));
+    int8_t *const decoded = (int8_t *)(sums + 4 * params->kernel.h * params->kernel.w);
     const struct cq_conv2d_image image = {params, in, cache, sums};
     struct cq_quad quad;
     quad.requant = NULL;
@@ -152,60 +133,8 @@ static void cq_conv2d_image(const struct cq_conv2d_params *params, const struct 
         const int32_t oc = cq_quad_at(channel, params->out.c);
         cq_load_quad(&quad, &params->requant, oc, channels);
         cq_cache_rows(rows, oc, channels, 0, rows->length, decoded, cache);
-        if (!is_matrix) {
-            cq_conv2d_sum_taps(params, cache, sums);
-        }
+        cq_conv2d_sum_taps(params, cache, sums);
         cq_conv2d_image_quad(&image, &quad, out + oc);
-    }
-}
-
-/* Rows that are longer than the cache, in pieces; sums wait in between. */
-CQ_SELDOM static void cq_conv2d_long_rows(const struct cq_rows *rows, struct cq_span span,
-                                          struct cq_quad *quad, int8_t *decoded, uint32_t *cache)
-{
-    const int8_t *const patches = span.x;
-    const int32_t tile = span.count;
-    const uint32_t is_short = quad->is_short;
-    int8_t *const out = span.out;
-    int32_t partial[4 * CQ_MIN_PATCHES];
-    CQ_ASSERT(tile <= CQ_MIN_PATCHES);
-    span.count = 1;
-    for (int32_t first = 0; first < rows->length; first += CQ_ROW_CACHE) {
-        const int32_t count = cq_limit(rows->length - first, 1, CQ_ROW_CACHE);
-        const int is_last = first + count == rows->length;
-        cq_cache_rows(rows, quad->first, quad->channels, first, count, decoded, cache);
-        span.steps = cq_steps(count);
-        quad->is_short = is_last ? is_short : 0u;
-        for (int32_t v = 0; v < tile; ++v) {
-            quad->partial = is_last ? NULL : partial + 4 * v;
-            span.start = first == 0 ? quad->start : partial + 4 * v;
-            span.x = patches + v * span.x_step + first;
-            span.out = out + v * span.out_step;
-            cq_multiply_span(&span, quad);
-        }
-    }
-}
-
-/* One tile and the channels of one group. */
-static void cq_conv2d_tile(const struct cq_rows *rows, struct cq_span *span,
-                           const struct cq_requant *requant, int32_t first_channel,
-                           int32_t out_channels, int8_t *decoded, uint32_t *cache)
-{
-    const int32_t channels = cq_limit(out_channels, 1, 4);
-    int8_t *const out = span->out;
-    struct cq_quad quad;
-    quad.requant = NULL;
-    for (int32_t channel = 0; channel < out_channels; channel += 4) {
-        const int32_t oc = cq_quad_at(channel, out_channels);
-        cq_load_quad(&quad, requant, first_channel + oc, channels);
-        span->start = quad.start;
-        span->out = out + oc;
-        if (rows->length > CQ_ROW_CACHE) {
-            cq_conv2d_long_rows(rows, *span, &quad, decoded, cache);
-        } else {
-            cq_cache_rows(rows, quad.first, channels, 0, rows->length, decoded, cache);
-            cq_multiply_span(span, &quad);
-        }
     }
 }
 
@@ -218,8 +147,7 @@ static void cq_conv2d_patches(const struct cq_conv2d_params *params, const struc
     const int32_t in_channels = params->in.c / params->groups;
     const int32_t out_channels = params->out.c / params->groups;
     const int32_t patch = CQ_STEP * cq_steps(rows->length);
-    const int32_t tile =
-        cq_limit(cq_limit(CQ_PATCHES_BYTES / patch, CQ_MIN_PATCHES, CQ_PATCHES_BYTES), 1, pixels);
+    const int32_t tile = cq_conv2d_patches_of(patch, pixels);
     int8_t *const patches = scratch;
     uint32_t *const cache = (uint32_t *)scratch + tile * patch / 4;
     int8_t *const decoded = (int8_t *)(cache + 2 * cq_limit(patch, 0, CQ_ROW_CACHE));

@@ -6,34 +6,8 @@
 #include <codeq/conv2d.h>
 
 #include "../attributes.h"
-#include "../dsp.h"
+#include "../conv2d_1x1/tile_dsp.h"
 #include "../window.h"
-
-/*
- * Pieces of as many bytes, one every `to_step` and `from_step`.  Words of a piece overlap where
- * they do not fill it; three are enough for a row of a first layer: 10 instructions (Cortex-M4,
- * gcc 12).
- */
-CQ_FAST_CODE CQ_NOINLINE static void cq_copy_pieces(int8_t *to, int32_t to_step, const int8_t *from,
-                                                    int32_t from_step, int32_t bytes, int32_t count)
-{
-    const int32_t last = bytes - 4;
-    const int32_t second = last < 4 ? last : 4;
-    for (; count > 0; --count, to += to_step, from += from_step) {
-        if (last < 0) {
-            for (int32_t i = 0; i < bytes; ++i) {
-                to[i] = from[i];
-            }
-        } else {
-            cq_store4(to, cq_load4(from));
-            for (int32_t i = 8; i < last; i += 4) {
-                cq_store4(to + i, cq_load4(from + i));
-            }
-            cq_store4(to + second, cq_load4(from + second));
-            cq_store4(to + last, cq_load4(from + last));
-        }
-    }
-}
 
 /* The window of an output row, along that axis. */
 CQ_NOINLINE static struct cq_window cq_conv2d_rows_at(const struct cq_conv2d_params *params,

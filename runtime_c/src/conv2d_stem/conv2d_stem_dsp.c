@@ -3,8 +3,8 @@
 #include <codeq/conv2d.h>
 
 #include "../attributes.h"
-#include "../quad_dsp.h"
 #include "../rectify_dsp.h"
+#include "../requant_dsp.h"
 #include "../rows.h"
 
 /*
@@ -24,20 +24,32 @@ struct cq_stem_pair {
 /* Pairs of a loop step: a window of 3x3x3 is three, one of 10x4 four. */
 #define CQ_STEM_STEP 5
 
+/* How the outputs of four channels are requantized. */
+enum cq_stem_form {
+    CQ_SLOWLY, /* as numerics.h writes it, and where channels are fewer */
+    CQ_SHORT,
+    CQ_RECTIFYING,
+};
+
 struct cq_stem {
     const struct cq_conv2d_params *params;
     int32_t *start;             /* accumulators of four channels */
     struct cq_stem_pair *pairs; /* whole steps of them */
-    uint32_t *factors;          /* behind them: multipliers and roundings of the rectifying form */
+    uint32_t *factors;          /* behind them: multiplier and what else the form needs */
     int8_t *decoded;            /* weights of a channel */
     int16_t *band;
-    int32_t row;    /* inputs from one row of the band to the next */
+    int32_t row;    /* inputs from one row of the band to the next, even */
     int32_t inputs; /* of a row, with padding */
-    int32_t first;  /* of them in the row; the image's first input is at the beginning of a word */
+    int32_t first;  /* of the band: the image's first input is at the beginning of a word */
+};
+
+/* Accumulators of four channels; by value, so that they stay in registers. */
+struct cq_sums {
+    int32_t s0, s1, s2, s3;
 };
 
 /* Outputs of four channels in 3 instructions each. */
-static inline void cq_stem_store(struct cq_sums sums, const uint32_t *factors, int8_t *out)
+static inline void cq_stem_rectify(struct cq_sums sums, const uint32_t *factors, int8_t *out)
 {
     struct cq_words f = cq_next_words(&factors);
     out[0] = (int8_t)cq_rectify(sums.s0, cq_to_signed(f.w0), cq_to_signed(f.w1));
@@ -47,13 +59,19 @@ static inline void cq_stem_store(struct cq_sums sums, const uint32_t *factors, i
     out[3] = (int8_t)cq_rectify(sums.s3, cq_to_signed(f.w2), cq_to_signed(f.w3));
 }
 
-/* And where they are not rectified. */
-CQ_SELDOM static void cq_stem_finish(const struct cq_quad *quad, struct cq_sums sums, int8_t *out)
+/* And where they are not rectified: of channels from `first` on. */
+CQ_NOINLINE static void cq_stem_store(const struct cq_stem *stem, enum cq_stem_form form,
+                                      int32_t first, struct cq_sums sums, int8_t *out)
 {
-    if (quad->is_short) {
-        cq_store_short(sums, quad->factor, quad->requant->zero_point, out);
-    } else {
-        cq_finish_slowly(quad, sums, out);
+    const struct cq_requant *const requant = &stem->params->requant;
+    const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
+    const uint32_t *factor = stem->factors;
+    for (int32_t i = 0; i < 4 && i < stem->params->out.c; ++i, factor += 2) {
+        if (form == CQ_SHORT) {
+            out[i] = (int8_t)cq_requantize_short(acc[i], factor[0], factor[1], requant->zero_point);
+        } else {
+            out[i] = cq_requantize_channel(acc[i], cq_load_channel(requant, first + i));
+        }
     }
 }
 
@@ -71,10 +89,11 @@ CQ_STEP_OF_LOOP static inline struct cq_sums cq_stem_pair(struct cq_sums sums, c
     return sums;
 }
 
-/* `rows` rows of outputs of four channels, rectified where there is no quad: 32 instructions for 40
+/* `rows` rows of outputs of four channels from `first` on: 32 instructions for 40
  * products (Cortex-M4, gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static void
-cq_stem_multiply(const struct cq_stem *stem, const struct cq_quad *quad, int32_t rows, int8_t *out)
+CQ_FAST_CODE CQ_NOINLINE static void cq_stem_multiply(const struct cq_stem *stem,
+                                                      enum cq_stem_form form, int32_t first,
+                                                      int32_t rows, int8_t *out)
 {
     const struct cq_conv2d_params *const params = stem->params;
     const uint32_t *const factors = stem->factors;
@@ -99,10 +118,10 @@ cq_stem_multiply(const struct cq_stem *stem, const struct cq_quad *quad, int32_t
                 sums = cq_stem_pair(sums, window, &at, &pairs);
                 sums = cq_stem_pair(sums, window, &at, &pairs);
             } while (pairs != factors);
-            if (quad == NULL) {
-                cq_stem_store(sums, pairs, out);
+            if (form == CQ_RECTIFYING) {
+                cq_stem_rectify(sums, pairs, out);
             } else {
-                cq_stem_finish(quad, sums, out);
+                cq_stem_store(stem, form, first, sums, out);
             }
             window += step;
             out += out_step;
@@ -150,29 +169,36 @@ CQ_NOINLINE static void cq_stem_set_weights(const struct cq_conv2d_params *param
     } while (--runs > 0);
 }
 
-/* The stream of four channels; true if they are rectified. */
+/* The stream of channels from `first` on for this form; false if it does not serve one of them. */
 CQ_NOINLINE static int cq_stem_load(const struct cq_stem *stem, const struct cq_rows *rows,
-                                    int32_t first, int32_t channels)
+                                    int32_t first, enum cq_stem_form form)
 {
-    const struct cq_requant *const requant = &stem->params->requant;
-    struct cq_channel each[4];
-    int is_rectified = cq_is_relu(requant) && channels == 4;
-    for (int32_t i = 0; i < channels; ++i) {
-        each[i] = cq_load_channel(requant, first + i);
-        is_rectified = is_rectified && cq_can_rectify(each[i], rows->length);
-    }
-    for (int32_t i = 0; i < channels; ++i) {
-        const int32_t right = -each[i].exponent;
-        const int32_t left = is_rectified ? cq_rectify_left(right) : 0;
-        stem->start[i] = cq_to_signed((uint32_t)each[i].bias << left);
-        if (is_rectified) {
-            stem->factors[2 * i] = (uint32_t)each[i].multiplier;
-            stem->factors[2 * i + 1] = (uint32_t)cq_rectify_rounding(right, each[i].zero_point);
+    const struct cq_conv2d_params *const params = stem->params;
+    uint32_t *factor = stem->factors;
+    for (int32_t i = 0; i < 4 && i < params->out.c; ++i, factor += 2) {
+        const struct cq_channel general = cq_load_channel(&params->requant, first + i);
+        int32_t left = 0;
+        if (form == CQ_RECTIFYING) {
+            if (!cq_can_rectify(general, rows->length)) {
+                return 0;
+            }
+            left = cq_rectify_left(-general.exponent);
+            factor[0] = (uint32_t)general.multiplier;
+            factor[1] = (uint32_t)cq_rectify_rounding(-general.exponent, general.zero_point);
+        } else {
+            struct cq_factor small;
+            if (!cq_short_factor(general.multiplier, general.exponent, &small) &&
+                form == CQ_SHORT) {
+                return 0;
+            }
+            factor[0] = small.multiplier;
+            factor[1] = small.scale;
         }
-        cq_stem_set_weights(stem->params, stem->pairs->weights + i,
+        stem->start[i] = cq_to_signed((uint32_t)general.bias << left);
+        cq_stem_set_weights(params, stem->pairs->weights + i,
                             cq_read_row(rows, first + i, 0, rows->length, stem->decoded), left);
     }
-    return is_rectified;
+    return 1;
 }
 
 CQ_NOINLINE static int16_t *cq_stem_fill(int16_t *to, int32_t count, int16_t padding)
@@ -243,7 +269,7 @@ CQ_NOINLINE static struct cq_stem cq_stem_of(const struct cq_conv2d_params *para
     stem.decoded = (int8_t *)(stem.factors + 8);
     stem.band = (int16_t *)(void *)(stem.decoded + decoded);
     stem.inputs = inputs;
-    stem.row = (inputs + 3) / 2 * 2;
+    stem.row = (inputs + 1) / 2 * 2;
     stem.first = params->pad.w * params->in.c % 2;
     return stem;
 }
@@ -258,7 +284,11 @@ static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_
     const int32_t stride = params->stride.h;
     const int32_t fitting = (CQ_STEM_BYTES / (2 * stem.row) - params->kernel.h) / stride + 1;
     const int32_t band = cq_limit(fitting, 1, params->out.h);
-    const int32_t channels = cq_limit(params->out.c, 1, 4);
+    const int32_t last = cq_limit(params->out.c - 4, 0, params->out.c);
+    enum cq_stem_form best = cq_is_relu(&params->requant) ? CQ_RECTIFYING : CQ_SHORT;
+    if (params->out.c < 4) {
+        best = CQ_SLOWLY;
+    }
     int8_t *row = out;
     CQ_ASSERT(params->groups == 1 && params->dilation.h == 1 && params->dilation.w == 1);
     cq_stem_set_places(&stem);
@@ -267,14 +297,13 @@ static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_
         cq_stem_widen_band(&stem, in, oy * stride - params->pad.h,
                            (count - 1) * stride + params->kernel.h);
         for (int32_t channel = 0; channel < params->out.c; channel += 4) {
-            const int32_t oc = cq_quad_at(channel, params->out.c);
-            struct cq_quad quad;
-            const int is_rectified = cq_stem_load(&stem, &rows, oc, channels);
-            if (!is_rectified) {
-                quad.requant = NULL;
-                cq_load_quad(&quad, &params->requant, oc, channels);
+            /* where there are not four left, some are computed again */
+            const int32_t oc = cq_limit(channel, 0, last);
+            enum cq_stem_form form = best;
+            while (!cq_stem_load(&stem, &rows, oc, form)) {
+                --form;
             }
-            cq_stem_multiply(&stem, is_rectified ? NULL : &quad, count, row + oc);
+            cq_stem_multiply(&stem, form, oc, count, row + oc);
         }
         row += count * params->out.w * params->out.c;
     }
