@@ -163,11 +163,11 @@ static inline void cq_pixels_advance(struct cq_pixels *pixels)
     }
 }
 
-/* Columns of the strip from `to` on: every channel of four pixels each. */
+/* One or more columns of the strip from `to` on: every channel of four pixels each. */
 CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_columns(struct cq_pixels *pixels, int32_t columns,
                                                       int32_t channels, int32_t pitch, uint32_t *to)
 {
-    for (; columns > 0; --columns, ++to, cq_pixels_advance(pixels)) {
+    for (;; ++to) {
         const int8_t *pixel0 = pixels->at[0];
         const int8_t *pixel1 = pixels->at[1];
         const int8_t *pixel2 = pixels->at[2];
@@ -186,6 +186,10 @@ CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_columns(struct cq_pixels *pixels, 
             }
             *word = bytes ^ 0x80808080u;
         }
+        if (--columns == 0) {
+            return;
+        }
+        cq_pixels_advance(pixels);
     }
 }
 
@@ -201,7 +205,7 @@ CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_columns_wide(struct cq_pixels *pix
                                                            int32_t columns, int32_t channels,
                                                            int32_t pitch, uint32_t *to)
 {
-    for (; columns > 0; --columns, to += 2, cq_pixels_advance(pixels)) {
+    for (;; to += 2) {
         const int8_t *pixel0 = pixels->at[0];
         const int8_t *pixel1 = pixels->at[1];
         const int8_t *pixel2 = pixels->at[2];
@@ -211,6 +215,10 @@ CQ_FAST_CODE CQ_HOT_LOOP static void cq_strip_columns_wide(struct cq_pixels *pix
             words[0] = cq_lanes_of(*pixel0++, *pixel2++);
             words[1] = cq_lanes_of(*pixel1++, *pixel3++);
         }
+        if (--columns == 0) {
+            return;
+        }
+        cq_pixels_advance(pixels);
     }
 }
 

@@ -168,7 +168,7 @@ struct cq_row_writer {
     /* the open segment: where its lists begin, what stands before its others, */
     const uint16_t *minus, *plus, *minus2, *plus2;
     uint16_t *head;
-    int32_t segments; /* and those of the row before it */
+    int32_t segments; /* and those of the row that are closed */
 };
 
 static inline void cq_segment_open(struct cq_row_writer *writer)
