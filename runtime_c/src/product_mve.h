@@ -183,7 +183,7 @@ struct cq_panel {
 static inline int cq_lies_decoded(const struct cq_weight_rows *rows)
 {
     const struct cq_code_map map = rows->cursor.map;
-    return rows->decoder == &cq_dense && map.width == 8u && !cq_maps_codes(map);
+    return rows->decoder == &cq_dense_bytes && !cq_maps_codes(map);
 }
 
 /* True where four rows are too long for the cache, which then takes chunks of a row. */

@@ -34,31 +34,21 @@ CQ_NOINLINE static uint32_t cq_load_factors(const struct cq_requant *requant, in
     return is_short;
 }
 
-/* Starts of the accumulators of four channels. */
-static void cq_load_starts(const struct cq_requant *requant, int32_t first, int32_t *start)
+/* Starts of the accumulators of four channels; false where the table has other entries. */
+static inline int cq_load_starts(const struct cq_requant *requant, int32_t first, int32_t *start)
 {
     if (requant->bias_bytes == 4u) {
         memcpy(start, (const int32_t *)requant->bias + first, 4u * sizeof *start);
-    } else if (requant->bias_bytes == 2u) {
+        return 1;
+    }
+    if (requant->bias_bytes == 2u) {
         const int16_t *const bias = (const int16_t *)requant->bias + first;
         for (int32_t i = 0; i < 4; ++i) {
             start[i] = cq_shift_left(bias[i], requant->bias_shift);
         }
-    } else {
-        for (int32_t i = 0; i < 4; ++i) {
-            start[i] = cq_load_bias(requant, first + i);
-        }
+        return 1;
     }
-}
-
-/* Fewer than four: the last one is repeated. */
-CQ_SELDOM static void cq_load_few(struct cq_quad *quad, const struct cq_requant *requant)
-{
-    quad->requant = requant;
-    quad->is_short = 0u;
-    for (int32_t i = 0; i < 4; ++i) {
-        quad->start[i] = cq_load_bias(requant, quad->first + cq_limit(i, 0, quad->channels - 1));
-    }
+    return 0;
 }
 
 void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
@@ -68,14 +58,20 @@ void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_
     quad->channels = channels;
     quad->partial = NULL;
     if (channels < 4) {
-        cq_load_few(quad, requant);
-        return;
-    }
-    if (quad->requant != requant || requant->per_channel != 0u) {
         quad->requant = requant;
-        quad->is_short = cq_load_factors(requant, first, quad->factor);
+        quad->is_short = 0u;
+    } else {
+        if (quad->requant != requant || requant->per_channel != 0u) {
+            quad->requant = requant;
+            quad->is_short = cq_load_factors(requant, first, quad->factor);
+        }
+        if (cq_load_starts(requant, first, quad->start)) {
+            return;
+        }
     }
-    cq_load_starts(requant, first, quad->start);
+    for (int32_t i = 0; i < 4; ++i) {
+        quad->start[i] = cq_load_bias(requant, first + cq_limit(i, 0, channels - 1));
+    }
 }
 
 void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t *out)

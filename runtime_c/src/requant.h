@@ -72,6 +72,9 @@ static inline int8_t cq_requantize_channel(int32_t acc, struct cq_channel channe
                              channel.zero_point, channel.clamp_min, channel.clamp_max);
 }
 
+/** @brief The same as a call, for the few that kernels have no faster way for. */
+int32_t cq_requantize_slowly(int32_t acc, const struct cq_channel *channel);
+
 /** @brief The int8 output for an int32 value and one factor. [N2.6] */
 static inline int8_t cq_rescale(int32_t value, struct cq_scale scale, int32_t zero_point,
                                 int32_t low, int32_t high)

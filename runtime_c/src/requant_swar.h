@@ -103,12 +103,6 @@ static inline int32_t cq_swar_divide_by_pot(int32_t x, uint32_t exponent)
     return cq_shift_right(cq_shift_right(lowered, exponent - 1u) + 1, 1u);
 }
 
-/* The full product, for an output that no window decides. */
-CQ_ALONE static int32_t cq_exact_output(int32_t acc, const struct cq_channel *channel)
-{
-    return cq_requantize_channel(acc, *channel);
-}
-
 /**
  * @brief Outputs from sums of negated weights. [N4.2]
  *
@@ -122,7 +116,7 @@ CQ_FAST_CODE CQ_ALONE static void cq_store_outputs(const struct cq_outputs *outp
     const int32_t bias = outputs->channel.bias;
     if (!outputs->has_window) {
         for (; count > 0; --count, sums += sums_step, out += out_step) {
-            *out = (int8_t)cq_exact_output(bias - *sums, &outputs->channel);
+            *out = (int8_t)cq_requantize_slowly(bias - *sums, &outputs->channel);
         }
         return;
     }
@@ -139,7 +133,7 @@ CQ_FAST_CODE CQ_ALONE static void cq_store_outputs(const struct cq_outputs *outp
             const uint32_t estimate = (inside >> window.shift) * window.factor + window.phase;
             y = (int32_t)(estimate >> CQ_WINDOW_FRACTION) + low;
             if (estimate << (32 - CQ_WINDOW_FRACTION) > window.certain) {
-                y = cq_exact_output(bias - *sums, &outputs->channel);
+                y = cq_requantize_slowly(bias - *sums, &outputs->channel);
             }
         }
         *out = (int8_t)y;

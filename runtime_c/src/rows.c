@@ -44,3 +44,12 @@ const int8_t *cq_rows_follow(const struct cq_rows *rows, int32_t row, int32_t fi
     bookmarks->index[row & 3] = index + (uint32_t)count;
     return chunk.data;
 }
+
+uint32_t cq_last_bytes(const int8_t *from, int32_t count)
+{
+    uint32_t word = 0u;
+    for (int32_t i = 0; i < count && i < 4; ++i) {
+        word |= (uint32_t)(uint8_t)from[i] << 8 * i;
+    }
+    return word;
+}

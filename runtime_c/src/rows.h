@@ -44,8 +44,13 @@ const int8_t *cq_rows_follow(const struct cq_rows *rows, int32_t row, int32_t fi
                              int8_t *decoded);
 
 static const struct cq_row_reader cq_dense_rows = {&cq_dense, cq_rows_seek, cq_dense_seek, NULL};
+static const struct cq_row_reader cq_byte_rows = {&cq_dense_bytes, cq_rows_seek,
+                                                  cq_dense_bytes_seek, NULL};
 static const struct cq_row_reader cq_ternary_rows = {&cq_ternary, cq_rows_seek, cq_ternary_seek,
                                                      NULL};
+
+/* The reader of a kernel: a program whose weights all have 8 bits decodes no fields. */
+#define CQ_ROW_READER(width, packing) ((width) == 8 ? &cq_byte_rows : &cq_##packing##_rows)
 
 /* A reader that begins anywhere in a prefix code once it has followed the stream to there. */
 static inline struct cq_row_reader cq_huffman_reader(struct cq_bookmarks *bookmarks)
@@ -55,11 +60,10 @@ static inline struct cq_row_reader cq_huffman_reader(struct cq_bookmarks *bookma
     return reader;
 }
 
-/* True where the bytes in flash are the weights. */
+/* True where the bytes in flash are the weights: 8 bits have no table [N3.3]. */
 static inline int cq_rows_are_bytes(const struct cq_rows *rows)
 {
-    return rows->bits == 8u && rows->weights->levels == NULL && rows->weights->gap == 0u &&
-           rows->reader->seek != NULL;
+    return rows->bits == 8u && rows->weights->gap == 0u && rows->reader->seek != NULL;
 }
 
 /* `count` weights of a row from `first` on, decoded unless they are bytes. */
@@ -73,13 +77,6 @@ static inline const int8_t *cq_read_row(const struct cq_rows *rows, int32_t row,
 }
 
 /* Up to four of the last `count` bytes of a row, then zeros. */
-static inline uint32_t cq_last_bytes(const int8_t *from, int32_t count)
-{
-    uint32_t word = 0u;
-    for (int32_t i = 0; i < count && i < 4; ++i) {
-        word |= (uint32_t)(uint8_t)from[i] << 8 * i;
-    }
-    return word;
-}
+uint32_t cq_last_bytes(const int8_t *from, int32_t count);
 
 #endif

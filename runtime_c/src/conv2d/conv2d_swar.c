@@ -66,7 +66,7 @@ static enum cq_status cq_conv2d_swar(const struct cq_row_reader *reader, uint32_
     enum cq_status cq_conv2d_s8_w##width##_##packing##_swar(                                       \
         const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
-        return cq_conv2d_swar(&cq_##packing##_rows, width, params, in, out, scratch);              \
+        return cq_conv2d_swar(CQ_ROW_READER(width, packing), width, params, in, out, scratch);     \
     }
 
 CQ_CONV2D_SWAR(1, dense)

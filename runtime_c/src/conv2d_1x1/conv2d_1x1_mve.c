@@ -24,7 +24,7 @@ CQ_CONV2D_1X1_MVE(4, dense, cq_dense_lanes)
 CQ_CONV2D_1X1_MVE(5, dense, cq_dense_lanes)
 CQ_CONV2D_1X1_MVE(6, dense, cq_dense_lanes)
 CQ_CONV2D_1X1_MVE(7, dense, cq_dense_lanes)
-CQ_CONV2D_1X1_MVE(8, dense, cq_dense)
+CQ_CONV2D_1X1_MVE(8, dense, cq_dense_bytes)
 CQ_CONV2D_1X1_MVE(2, ternary, cq_ternary_lanes)
 
 #endif

@@ -6,7 +6,7 @@
 static void cq_bitmask_init(struct cq_cursor *cursor, const struct cq_weights *weights,
                             uint32_t bits, int32_t count)
 {
-    cq_cursor_init(cursor, weights, bits);
+    cq_cursor_init(cursor, weights, bits, count);
     cursor->codes = cq_bits_at(weights->data + ((uint32_t)count + 7u) / 8u, cursor->mask.end);
     cursor->mask.end = cursor->codes.at;
 }

@@ -3,13 +3,6 @@
  * Spec: FORMATS.md [F12]. */
 #include "csr.h"
 
-static void cq_csr_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
-                        int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 static inline struct cq_nonzero *cq_csr_write(struct cq_nonzero *to, uint32_t place, int32_t weight,
                                               uint32_t length)
 {
@@ -78,4 +71,4 @@ CQ_FAST_CODE static struct cq_chunk cq_csr_next(struct cq_cursor *cursor, int32_
     return cq_nonzero_chunk(cursor->map, scratch, to);
 }
 
-const struct cq_decoder cq_csr = {cq_csr_init, cq_csr_next};
+const struct cq_decoder cq_csr = {cq_cursor_init, cq_csr_next};

@@ -58,23 +58,9 @@ struct cq_decoder {
     struct cq_chunk (*next)(struct cq_cursor *cursor, int32_t count, void *scratch);
 };
 
-static inline void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weights *weights,
-                                  uint32_t bits)
-{
-    cursor->codes = cq_bits_at(weights->data, weights->data + weights->bytes);
-    cursor->mask = cursor->codes;
-    cursor->map.levels = weights->levels;
-    cursor->map.gap = weights->gap;
-    cursor->map.width = bits;
-    cursor->run_width = weights->run_bits;
-    cursor->zeros = 0;
-    cursor->value_follows = 0u;
-    cursor->digits = 0u;
-    cursor->digits_left = 0u;
-    cursor->prefix_counts = NULL;
-    cursor->prefix_symbols = NULL;
-    cursor->low_width = 0u;
-}
+/** @brief To the beginning of a stream; all that most decoders need. */
+void cq_cursor_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
+                    int32_t count);
 
 /** @brief True where a code is not the weight itself. */
 static inline int cq_maps_codes(struct cq_code_map map)

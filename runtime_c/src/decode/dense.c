@@ -2,13 +2,6 @@
 /* Packing `dense`: one value field a weight.  Spec: FORMATS.md [F5]. */
 #include "dense.h"
 
-static void cq_dense_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
-                          int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 /* A field at bit `at` of a word as two's complement. */
 static inline int8_t cq_dense_field(uint32_t word, uint32_t at, uint32_t width)
 {
@@ -38,16 +31,31 @@ CQ_FAST_CODE static int32_t cq_dense_threes(struct cq_bits *codes, uint32_t widt
     return done;
 }
 
+CQ_FAST_CODE static struct cq_chunk cq_dense_bytes_next(struct cq_cursor *cursor, int32_t count,
+                                                        void *scratch)
+{
+    struct cq_chunk chunk = {cursor->codes.at, count};
+    CQ_ASSERT(count <= cursor->codes.end - cursor->codes.at && cursor->map.levels == NULL);
+    cursor->codes.at += count;
+    if (cursor->map.gap != 0) {
+        const struct cq_code_map map = {NULL, cursor->map.gap, 8u};
+        const int8_t *const code = chunk.data;
+        int8_t *const weight = scratch;
+        for (int32_t i = 0; i < count; ++i) {
+            weight[i] = cq_map_code(map, code[i]);
+        }
+        chunk.data = weight;
+    }
+    return chunk;
+}
+
 CQ_FAST_CODE static struct cq_chunk cq_dense_next(struct cq_cursor *cursor, int32_t count,
                                                   void *scratch)
 {
-    struct cq_chunk chunk = {scratch, count};
+    const struct cq_chunk chunk = {scratch, count};
     const struct cq_code_map map = cursor->map;
-    if (map.width == 8u && !cq_maps_codes(map)) {
-        CQ_ASSERT(count <= cursor->codes.end - cursor->codes.at);
-        chunk.data = cursor->codes.at; /* the bytes are the weights: used where they lie in flash */
-        cursor->codes.at += count;
-        return chunk;
+    if (map.width == 8u) {
+        return cq_dense_bytes_next(cursor, count, scratch);
     }
     int8_t *const weight = scratch;
     struct cq_bits codes = cursor->codes;
@@ -72,4 +80,10 @@ void cq_dense_seek(struct cq_cursor *cursor, uint32_t index)
     }
 }
 
-const struct cq_decoder cq_dense = {cq_dense_init, cq_dense_next};
+void cq_dense_bytes_seek(struct cq_cursor *cursor, uint32_t index)
+{
+    cursor->codes.at += index;
+}
+
+const struct cq_decoder cq_dense_bytes = {cq_cursor_init, cq_dense_bytes_next};
+const struct cq_decoder cq_dense = {cq_cursor_init, cq_dense_next};

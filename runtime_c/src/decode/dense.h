@@ -7,7 +7,11 @@
 
 extern const struct cq_decoder cq_dense;
 
+/** @brief The same of 8 bits, where fields are bytes: weights in place, or what they stand for. */
+extern const struct cq_decoder cq_dense_bytes;
+
 /** @brief To weight `index`, from the first one. */
 void cq_dense_seek(struct cq_cursor *cursor, uint32_t index);
+void cq_dense_bytes_seek(struct cq_cursor *cursor, uint32_t index);
 
 #endif

@@ -3,13 +3,6 @@
  * Spec: FORMATS.md [F10]. */
 #include "gap.h"
 
-static void cq_gap_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
-                        int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 CQ_FAST_CODE static struct cq_chunk cq_gap_next(struct cq_cursor *cursor, int32_t count,
                                                 void *scratch)
 {
@@ -33,4 +26,4 @@ CQ_FAST_CODE static struct cq_chunk cq_gap_next(struct cq_cursor *cursor, int32_
     return cq_nonzero_chunk(cursor->map, scratch, nonzero);
 }
 
-const struct cq_decoder cq_gap = {cq_gap_init, cq_gap_next};
+const struct cq_decoder cq_gap = {cq_cursor_init, cq_gap_next};

@@ -10,8 +10,7 @@
 static void cq_huffman_init(struct cq_cursor *cursor, const struct cq_weights *weights,
                             uint32_t bits, int32_t count)
 {
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
+    cq_cursor_init(cursor, weights, bits, count);
     CQ_ASSERT(weights->bytes > 32u || weights->bytes > (weights->data[0] & 31u));
     const uint32_t longest = weights->data[0] & 31u;
     CQ_ASSERT(longest >= 1u && longest <= CQ_LONGEST_PREFIX);

@@ -81,13 +81,6 @@ static inline void cq_map_lanes(struct cq_code_map map, int8_t *weight, int32_t 
     }
 }
 
-static void cq_lanes_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
-                          int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 /* As cq_dense, which decodes what fills no register. */
 CQ_FAST_CODE static struct cq_chunk cq_dense_lanes_next(struct cq_cursor *cursor, int32_t count,
                                                         void *scratch)
@@ -162,7 +155,7 @@ CQ_FAST_CODE static struct cq_chunk cq_ternary_lanes_next(struct cq_cursor *curs
     return chunk;
 }
 
-const struct cq_decoder cq_dense_lanes = {cq_lanes_init, cq_dense_lanes_next};
-const struct cq_decoder cq_ternary_lanes = {cq_lanes_init, cq_ternary_lanes_next};
+const struct cq_decoder cq_dense_lanes = {cq_cursor_init, cq_dense_lanes_next};
+const struct cq_decoder cq_ternary_lanes = {cq_cursor_init, cq_ternary_lanes_next};
 
 #endif

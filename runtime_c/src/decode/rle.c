@@ -2,13 +2,6 @@
 /* Packing `rle`: a run of zeros, then a value field.  Spec: FORMATS.md [F8]. */
 #include "rle.h"
 
-static void cq_rle_init(struct cq_cursor *cursor, const struct cq_weights *weights, uint32_t bits,
-                        int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 /* A record is read when a weight that it covers is wanted, and not before. */
 CQ_FAST_CODE static struct cq_chunk cq_rle_next(struct cq_cursor *cursor, int32_t count,
                                                 void *scratch)
@@ -48,4 +41,4 @@ CQ_FAST_CODE static struct cq_chunk cq_rle_next(struct cq_cursor *cursor, int32_
     return cq_nonzero_chunk(cursor->map, scratch, nonzero);
 }
 
-const struct cq_decoder cq_rle = {cq_rle_init, cq_rle_next};
+const struct cq_decoder cq_rle = {cq_cursor_init, cq_rle_next};

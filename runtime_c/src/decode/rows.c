@@ -41,11 +41,5 @@ static void cq_bitmask_rows_init(struct cq_cursor *cursor, const struct cq_weigh
     cq_bitmask.init(cursor, weights, bits, count);
 }
 
-static void cq_rle_rows_init(struct cq_cursor *cursor, const struct cq_weights *weights,
-                             uint32_t bits, int32_t count)
-{
-    cq_rle.init(cursor, weights, bits, count);
-}
-
 const struct cq_decoder cq_bitmask_rows = {cq_bitmask_rows_init, cq_bitmask_rows_next};
-const struct cq_decoder cq_rle_rows = {cq_rle_rows_init, cq_rle_rows_next};
+const struct cq_decoder cq_rle_rows = {cq_cursor_init, cq_rle_rows_next};

@@ -2,13 +2,6 @@
 /* Packing `ternary`: five weights of -1, 0, 1 a byte.  Spec: FORMATS.md [F6]. */
 #include "ternary.h"
 
-static void cq_ternary_init(struct cq_cursor *cursor, const struct cq_weights *weights,
-                            uint32_t bits, int32_t count)
-{
-    (void)count;
-    cq_cursor_init(cursor, weights, bits);
-}
-
 CQ_FAST_CODE static struct cq_chunk cq_ternary_next(struct cq_cursor *cursor, int32_t count,
                                                     void *scratch)
 {
@@ -44,4 +37,4 @@ void cq_ternary_seek(struct cq_cursor *cursor, uint32_t index)
     }
 }
 
-const struct cq_decoder cq_ternary = {cq_ternary_init, cq_ternary_next};
+const struct cq_decoder cq_ternary = {cq_cursor_init, cq_ternary_next};

@@ -202,7 +202,7 @@ static enum cq_status cq_dwconv2d_dsp(const struct cq_row_reader *reader, uint32
     enum cq_status cq_dwconv2d_s8_w##width##_##packing##_dsp(                                      \
         const struct cq_dwconv2d_params *params, const int8_t *in, int8_t *out, void *scratch)     \
     {                                                                                              \
-        return cq_dwconv2d_dsp(&cq_##packing##_rows, width, params, in, out, scratch);             \
+        return cq_dwconv2d_dsp(CQ_ROW_READER(width, packing), width, params, in, out, scratch);    \
     }
 
 CQ_DWCONV2D_DSP(1, dense)

@@ -510,7 +510,7 @@ static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32
     enum cq_status cq_dwconv2d_3x3_s8_w##width##_##packing##_dsp(                                  \
         const struct cq_dwconv2d_params *params, const int8_t *in, int8_t *out, void *scratch)     \
     {                                                                                              \
-        return cq_dwconv2d_3x3(&cq_##packing##_rows, width, params, in, out, scratch);             \
+        return cq_dwconv2d_3x3(CQ_ROW_READER(width, packing), width, params, in, out, scratch);    \
     }
 
 CQ_DWCONV2D_3X3_DSP(1, dense)

@@ -77,13 +77,6 @@ CQ_FAST_CODE static void cq_linear_dot(const uint32_t *x, const int8_t *row0, in
     acc[1] = sums.s1;
     acc[2] = sums.s2;
     acc[3] = sums.s3;
-    const int32_t rest = length & 3;
-    if (rest != 0) {
-        const struct cq_pair_of_words values = {x[0], x[1]};
-        for (int32_t i = 0; i < 4; ++i, row0 += length) {
-            acc[i] = cq_linear_word(values, cq_last_bytes(row0, rest), acc[i]);
-        }
-    }
 }
 
 /* The same for one row. */
@@ -98,6 +91,25 @@ CQ_SELDOM static void cq_linear_dot1(const uint32_t *x, const int8_t *row, int32
         const struct cq_pair_of_words values = {x[0], x[1]};
         *acc = cq_linear_word(values, cq_last_bytes(row, length), *acc);
     }
+}
+
+/* The same for the weights of four rows behind their last word. */
+CQ_SELDOM static void cq_linear_rest(const uint32_t *x, const int8_t *row, int32_t length,
+                                     int32_t *acc)
+{
+    const int32_t whole = length / 4 * 4;
+    for (int32_t i = 0; i < 4; ++i, row += length) {
+        cq_linear_dot1(x + whole / 2, row + whole, length - whole, acc + i);
+    }
+}
+
+static inline void cq_linear_four(const uint32_t *x, const int8_t *rows, int32_t length,
+                                  int32_t *acc)
+{
+    if (length % 4 != 0) {
+        cq_linear_rest(x, rows, length, acc);
+    }
+    cq_linear_dot(x, rows, length, acc);
 }
 
 /* The same for rows that are decoded a chunk at a time, or for fewer than four. */
@@ -116,7 +128,7 @@ CQ_SELDOM static void cq_linear_decoded(const struct cq_linear_layer *layer, str
             }
         }
         if (quad->channels == 4) {
-            cq_linear_dot(at, decoded, count, quad->start);
+            cq_linear_four(at, decoded, count, quad->start);
         }
     }
 }
@@ -126,7 +138,7 @@ static void cq_linear_bytes(const struct cq_linear_layer *layer, struct cq_quad 
 {
     const struct cq_rows *const rows = &layer->rows;
     const int8_t *const row = (const int8_t *)rows->weights->data + quad->first * rows->length;
-    cq_linear_dot(layer->x, row, rows->length, quad->start);
+    cq_linear_four(layer->x, row, rows->length, quad->start);
 }
 
 /* Fields as they stand; of fewer than four rows one by one. */
@@ -165,6 +177,7 @@ static void cq_linear_vector(const struct cq_linear_layer *layer, const struct c
                              const struct cq_requant *requant, int32_t features, int8_t *out)
 {
     const int32_t channels = cq_limit(features, 1, 4);
+    const int32_t zero_point = requant->zero_point;
     struct cq_quad quad;
     quad.requant = NULL;
     int32_t first = -4;
@@ -174,7 +187,7 @@ static void cq_linear_vector(const struct cq_linear_layer *layer, const struct c
         way->multiply(layer, &quad);
         const struct cq_sums sums = {quad.start[0], quad.start[1], quad.start[2], quad.start[3]};
         if (quad.is_short) {
-            cq_store_short(sums, quad.factor, requant->zero_point, out + first);
+            cq_store_short(sums, quad.factor, zero_point, out + first);
         } else {
             cq_finish_slowly(&quad, sums, out + first);
         }
@@ -185,7 +198,7 @@ static enum cq_status cq_linear_dsp(struct cq_linear_layer *layer, const struct 
                                     const struct cq_linear_params *params, const int8_t *in,
                                     int8_t *out, void *scratch)
 {
-    CQ_ASSERT(layer->rows.reader != &cq_dense_rows ||
+    CQ_ASSERT(layer->rows.reader == &cq_ternary_rows ||
               (uint32_t)(params->in_features * params->out_features) * layer->rows.bits <=
                   8u * params->weights.bytes);
     layer->x = scratch;
@@ -229,8 +242,8 @@ CQ_LINEAR_FIELDS(7)
 enum cq_status cq_linear_s8_w8_dense_dsp(const struct cq_linear_params *params, const int8_t *in,
                                          int8_t *out, void *scratch)
 {
-    struct cq_linear_layer layer = {
-        .rows = {&cq_dense_rows, &params->weights, 8u, params->in_features}};
+    struct cq_linear_layer layer; /* fields are not set: that would be a call of memset() */
+    layer.rows = (struct cq_rows){&cq_byte_rows, &params->weights, 8u, params->in_features};
     const int are_fours = cq_rows_are_bytes(&layer.rows) && params->out_features >= 4;
     return cq_linear_dsp(&layer, are_fours ? &cq_linear_by_bytes : &cq_linear_by_chunks, params, in,
                          out, scratch);

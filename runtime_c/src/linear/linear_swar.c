@@ -181,7 +181,7 @@ static enum cq_status cq_linear_fields(uint32_t bits, cq_fields_fn *dot,
     enum cq_status cq_linear_s8_w##width##_##packing##_swar(                                       \
         const struct cq_linear_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
-        return cq_linear_swar(&cq_##packing##_rows, width, params, in, out, scratch);              \
+        return cq_linear_swar(CQ_ROW_READER(width, packing), width, params, in, out, scratch);     \
     }
 
 #define CQ_LINEAR_FIELDS(width)                                                                    \

@@ -31,7 +31,7 @@ static void cq_linear_store(struct cq_outputs *outputs, const struct cq_requant 
     }
     for (int32_t i = 0; i < count; ++i) {
         cq_load_factor(requant, first + i, &outputs->channel);
-        out[first + i] = (int8_t)cq_exact_output(-sums[i], &outputs->channel);
+        out[first + i] = (int8_t)cq_requantize_slowly(-sums[i], &outputs->channel);
     }
 }
 

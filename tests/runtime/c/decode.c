@@ -66,6 +66,17 @@ static void test_dense_of_8_bits_is_read_in_place(void)
     CHECK_EQUAL(1, cq_dense.next(&cursor, 1, NULL).data == data + 2);
 }
 
+/* What programs without narrower weights link. */
+static void test_bytes_have_a_decoder_of_their_own(void)
+{
+    static const uint8_t data[] = {0x01, 0x00, 0xfe, 0x7c};
+    static const int8_t expected[] = {1, 0, -2, 124};
+    static const int8_t with_gap[] = {4, 0, -5, 127};
+    check(&cq_dense_bytes, (struct cq_weights){data, NULL, sizeof data, 0, 0}, 8, 0, 4, expected);
+    check(&cq_dense_bytes, (struct cq_weights){data, NULL, sizeof data, 3, 0}, 8, 0, 4, with_gap);
+    check(&cq_dense, (struct cq_weights){data, NULL, sizeof data, 3, 0}, 8, 0, 4, with_gap);
+}
+
 static void test_ternary(void)
 {
     static const uint8_t data[] = {0xa9, 0x02};
@@ -106,6 +117,7 @@ int main(void)
 {
     test_dense();
     test_dense_of_8_bits_is_read_in_place();
+    test_bytes_have_a_decoder_of_their_own();
     test_ternary();
     test_bitmask();
     test_rle();

@@ -32,11 +32,13 @@ static jmp_buf refused;
 
 #include "../../../runtime_c/src/decode/bitmask.c"
 #include "../../../runtime_c/src/decode/csr.c"
+#include "../../../runtime_c/src/decode/cursor.c"
 #include "../../../runtime_c/src/decode/dense.c"
 #include "../../../runtime_c/src/decode/gap.c"
 #include "../../../runtime_c/src/decode/huffman.c"
 #include "../../../runtime_c/src/decode/rle.c"
 #include "../../../runtime_c/src/decode/ternary.c"
+#include "../../../runtime_c/src/requant.c"
 #include "../../../runtime_c/src/rows.c"
 
 /* Bytes of scratch that are enough for any of them here. */
@@ -298,15 +300,16 @@ static uint32_t multiply(enum stands how)
 
 int main(int argc, char **argv)
 {
-    static const struct cq_decoder *const decoders[] = {
-        &cq_dense, &cq_ternary, &cq_huffman, &cq_bitmask, &cq_rle, &cq_gap, &cq_csr};
+    static const struct cq_decoder *const decoders[] = {&cq_dense,   &cq_dense_bytes, &cq_ternary,
+                                                        &cq_huffman, &cq_bitmask,     &cq_rle,
+                                                        &cq_gap,     &cq_csr};
     state = 2u * (argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 0) : 0u) + 1u;
     const uint32_t rounds = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 0) : 2000u;
     uint32_t calls = 0u;
     uint32_t stopped = 0u;
     for (uint32_t round = 0u; round < rounds; ++round) {
-        for (int32_t i = 0; i < 7; ++i) {
-            stopped += decode(decoders[i], i < 3 ? 1 : 2);
+        for (int32_t i = 0; i < 8; ++i) {
+            stopped += decode(decoders[i], i < 4 ? 1 : 2);
             ++calls;
         }
         stopped += convolve(&cq_bitmask) + convolve(&cq_rle) + convolve(&cq_gap);
