@@ -8,6 +8,8 @@
 #define CQ_NOINLINE __attribute__((noinline))
 /* The same, and it stays fast although its callers are made small, being seldom executed. */
 #define CQ_HOT_LOOP __attribute__((noinline, hot))
+/* What is executed once a layer, or seldom: small, and out of the way of the loops. */
+#define CQ_SELDOM __attribute__((cold, noinline))
 /* A loop is written once and compiled for each constant that it is called with. */
 #define CQ_INLINE __attribute__((always_inline)) inline
 /* A case that begins where the one before it ends. */
@@ -15,6 +17,7 @@
 #else
 #define CQ_NOINLINE
 #define CQ_HOT_LOOP
+#define CQ_SELDOM
 #define CQ_INLINE inline
 #define CQ_FALLTHROUGH
 #endif

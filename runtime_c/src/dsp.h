@@ -6,16 +6,14 @@
 
 #include <stdint.h>
 
+#include "attributes.h"
 #include "bytes.h"
 #include "numerics.h"
 
-/* What is seldom executed: small, and out of the way of the loops.  And steps of loops, whose sums
- * and pointers would be in memory if they were called. */
+/* Steps of loops, whose sums and pointers would be in memory if they were called. */
 #ifdef __GNUC__
-#define CQ_SELDOM       __attribute__((cold, noinline))
 #define CQ_STEP_OF_LOOP __attribute__((always_inline))
 #else
-#define CQ_SELDOM
 #define CQ_STEP_OF_LOOP
 #endif
 

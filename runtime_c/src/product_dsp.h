@@ -54,8 +54,9 @@ CQ_FAST_CODE static void cq_widen_rows(const int8_t *row0, const int8_t *row1, i
  *                  weights
  * @param cache     16 words for CQ_STEP weights, the last step filled up with zeros
  */
-static void cq_cache_rows(const struct cq_rows *rows, int32_t row, int32_t channels, int32_t first,
-                          int32_t count, int8_t *decoded, uint32_t *cache)
+CQ_HOT_LOOP static void cq_cache_rows(const struct cq_rows *rows, int32_t row, int32_t channels,
+                                      int32_t first, int32_t count, int8_t *decoded,
+                                      uint32_t *cache)
 {
     const int32_t last = row + channels - 1;
     int8_t *const other = decoded + (count + 3) / 4 * 4;
@@ -176,7 +177,7 @@ CQ_FAST_CODE static void cq_multiply_pieces(const struct cq_span *span, const st
     } while (out != out_end);
 }
 
-static void cq_multiply_span(const struct cq_span *span, const struct cq_quad *quad)
+CQ_HOT_LOOP static void cq_multiply_span(const struct cq_span *span, const struct cq_quad *quad)
 {
     CQ_ASSERT(span->count >= 1 && span->runs >= 1 && span->steps >= 1);
     if (!quad->is_short || span->runs > 1 || span->x_step != CQ_STEP * span->steps) {

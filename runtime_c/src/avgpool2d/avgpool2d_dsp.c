@@ -22,7 +22,7 @@ static inline uint32_t cq_avgpool2d_means(uint32_t even, uint32_t odd, int32_t r
 }
 
 /* 8 instructions for a tap, 57 for a window (Cortex-M4, gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static void cq_avgpool2d_eight(const struct cq_pool_run *source, int32_t c,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_avgpool2d_eight(const struct cq_pool_run *source, int32_t c,
                                                         int32_t second)
 {
     const struct cq_pool_run run = *source; /* stores of int8 do not alias a copy */
@@ -59,8 +59,8 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_avgpool2d_eight(const struct cq_pool_run
     }
 }
 
-enum cq_status cq_avgpool2d_s8_dsp(const struct cq_avgpool2d_params *params, const int8_t *in,
-                                   int8_t *out, void *scratch)
+CQ_SELDOM enum cq_status cq_avgpool2d_s8_dsp(const struct cq_avgpool2d_params *params,
+                                             const int8_t *in, int8_t *out, void *scratch)
 {
     (void)scratch;
     cq_avgpool2d_any(params, in, out, cq_avgpool2d_eight);

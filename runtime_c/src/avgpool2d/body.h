@@ -41,7 +41,7 @@ static inline int32_t cq_avgpool2d_sum(const struct cq_pool_run *run, const int8
 }
 
 /* Windows of any size.  C rounds a quotient toward zero [N2.7], which half prepares. */
-CQ_FAST_CODE CQ_NOINLINE static void cq_avgpool2d_each(const struct cq_pool_run *source, int32_t c,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_avgpool2d_each(const struct cq_pool_run *source, int32_t c,
                                                        int32_t end)
 {
     const struct cq_pool_run run = *source; /* stores of int8 do not alias a copy */

@@ -166,9 +166,9 @@ static void cq_conv2d_patches(const struct cq_conv2d_params *params, const struc
     }
 }
 
-static enum cq_status cq_conv2d_dsp(const struct cq_row_reader *reader, uint32_t bits,
-                                    const struct cq_conv2d_params *params, const int8_t *in,
-                                    int8_t *out, void *scratch)
+CQ_SELDOM static enum cq_status cq_conv2d_dsp(const struct cq_row_reader *reader, uint32_t bits,
+                                              const struct cq_conv2d_params *params,
+                                              const int8_t *in, int8_t *out, void *scratch)
 {
     const struct cq_rows rows = {reader, &params->weights, bits,
                                  params->kernel.h * params->kernel.w * params->in.c /
@@ -187,7 +187,7 @@ static enum cq_status cq_conv2d_dsp(const struct cq_row_reader *reader, uint32_t
     enum cq_status cq_conv2d_s8_w##width##_##packing##_dsp(                                        \
         const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
-        return cq_conv2d_dsp(&cq_##packing##_rows, width, params, in, out, scratch);               \
+        return cq_conv2d_dsp(CQ_ROW_READER(width, packing), width, params, in, out, scratch);      \
     }
 
 CQ_CONV2D_DSP(1, dense)

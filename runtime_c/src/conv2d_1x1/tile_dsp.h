@@ -11,7 +11,7 @@
  * they do not fill it; three are enough for a row of a first layer: 10 instructions (Cortex-M4,
  * gcc 12).
  */
-CQ_FAST_CODE CQ_NOINLINE static void cq_copy_pieces(int8_t *to, int32_t to_step, const int8_t *from,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_copy_pieces(int8_t *to, int32_t to_step, const int8_t *from,
                                                     int32_t from_step, int32_t bytes, int32_t count)
 {
     const int32_t last = bytes - 4;
