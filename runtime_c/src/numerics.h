@@ -166,17 +166,17 @@ static inline int32_t cq_exp_of_negative(int32_t x)
     const uint32_t quarters = (uint32_t)(remainder - x);
     /* Taylor polynomial of degree 4 around -1/8, in Q0.31 */
     const int32_t t = remainder * 32 + (INT32_C(1) << 28);
-    const int32_t t2 = cq_rounding_doubling_high_mul(t, t);
-    const int32_t t3 = cq_rounding_doubling_high_mul(t2, t);
-    const int32_t t4 = cq_rounding_doubling_high_mul(t2, t2);
+    const int32_t t2 = cq_rounding_doubling_high_mul_by(t, t);
+    const int32_t t3 = cq_rounding_doubling_high_mul_by(t2, t);
+    const int32_t t4 = cq_rounding_doubling_high_mul_by(t2, t2);
     const int32_t cubic =
-        cq_rounding_doubling_high_mul(cq_rounding_divide_by_pot(t4, 2u) + t3, third);
+        cq_rounding_doubling_high_mul_by(cq_rounding_divide_by_pot(t4, 2u) + t3, third);
     const int32_t tail = cq_rounding_divide_by_pot(cubic + t2, 1u);
     int32_t result =
-        exp_of_minus_eighth + cq_rounding_doubling_high_mul(exp_of_minus_eighth, t + tail);
+        exp_of_minus_eighth + cq_rounding_doubling_high_mul_by(exp_of_minus_eighth, t + tail);
     for (uint32_t bit = 0u; bit < 7u; ++bit) {
         if ((quarters >> (24u + bit) & 1u) != 0u) {
-            result = cq_rounding_doubling_high_mul(result, factors[bit]);
+            result = cq_rounding_doubling_high_mul_by(result, factors[bit]);
         }
     }
     return result;
@@ -194,10 +194,10 @@ static inline int32_t cq_reciprocal_of_one_plus(int32_t x)
     /* (1 + x) / 2 in Q0.31, rounded up */
     const int32_t half = (int32_t)(((uint32_t)x + (uint32_t)INT32_MAX + 1u) >> 1);
     /* 48/17 - 32/17 * half in Q2.29: the best line through 1 / half on [1/2, 1] */
-    int32_t estimate = 1515870810 + cq_rounding_doubling_high_mul(half, -1010580540);
+    int32_t estimate = 1515870810 + cq_rounding_doubling_high_mul_by(half, -1010580540);
     for (int step = 0; step < 3; ++step) {
-        const int32_t error = (INT32_C(1) << 29) - cq_rounding_doubling_high_mul(half, estimate);
-        estimate += cq_rounding_doubling_high_mul(estimate, error) * 4;
+        const int32_t error = (INT32_C(1) << 29) - cq_rounding_doubling_high_mul_by(half, estimate);
+        estimate += cq_rounding_doubling_high_mul_by(estimate, error) * 4;
     }
     return estimate > INT32_MAX / 2 ? INT32_MAX : estimate * 2;
 }

@@ -30,37 +30,47 @@ static int32_t cq_softmax_largest(const int8_t *in, int32_t depth)
 }
 
 /* Called twice, and too long to stand there twice. */
-CQ_NOINLINE static int32_t cq_softmax_exp(struct cq_scale scale, int32_t difference)
+CQ_HOT_LOOP static int32_t cq_softmax_exp(const struct cq_softmax_row *row, int32_t difference)
 {
-    return cq_exp_of_negative(cq_requantize(difference, scale.multiplier, scale.exponent));
+    return cq_exp_of_negative(
+        cq_requantize(difference, row->scale.multiplier, row->scale.exponent));
 }
 
-static uint32_t cq_leading_zeros(uint32_t x)
+/* As cq_rounding_divide_by_pot(), of what is not negative. */
+static inline uint32_t cq_softmax_round(int32_t x, uint32_t exponent)
 {
+    return ((uint32_t)x + ((UINT32_C(1) << exponent) >> 1)) >> exponent;
+}
+
+/* Zero bits above the highest one of x, which is not 0. */
+static inline uint32_t cq_leading_zeros(uint32_t x)
+{
+#ifdef __ARM_FEATURE_CLZ
+    return (uint32_t)__builtin_clz(x);
+#else
     uint32_t count = 0u;
     for (; x < UINT32_C(0x80000000); x <<= 1) {
         ++count;
     }
     return count;
+#endif
 }
 
-static struct cq_softmax_row cq_softmax_start(const int8_t *in, int32_t depth,
-                                              struct cq_scale scale, int32_t diff_min)
+/* The row's `in` and what all rows share is set; the rest follows from them. */
+CQ_SELDOM static void cq_softmax_open(struct cq_softmax_row *row)
 {
-    struct cq_softmax_row row = {in, depth, scale, diff_min, 0, 0, 0u};
     uint32_t sum = 0u; /* Q12.19; 1 at least, the share of the largest value itself */
-    row.largest = cq_softmax_largest(in, depth);
-    for (int32_t i = 0; i < depth; ++i) {
-        const int32_t difference = in[i] - row.largest;
-        if (difference >= diff_min) {
-            sum += (uint32_t)cq_rounding_divide_by_pot(cq_softmax_exp(scale, difference), 12u);
+    row->largest = cq_softmax_largest(row->in, row->depth);
+    for (int32_t i = 0; i < row->depth; ++i) {
+        const int32_t difference = row->in[i] - row->largest;
+        if (difference >= row->diff_min) {
+            sum += cq_softmax_round(cq_softmax_exp(row, difference), 12u);
         }
     }
     /* sum = (1 + fraction) * 2^(12 - zeros) */
-    row.zeros = cq_leading_zeros(sum);
-    row.reciprocal =
-        cq_reciprocal_of_one_plus((int32_t)((sum << row.zeros) - UINT32_C(0x80000000)));
-    return row;
+    row->zeros = cq_leading_zeros(sum);
+    row->reciprocal =
+        cq_reciprocal_of_one_plus((int32_t)((sum << row->zeros) - UINT32_C(0x80000000)));
 }
 
 /* Probability of one value in steps of 2^-bits, from 0 to 2^bits. */
@@ -71,9 +81,8 @@ static int32_t cq_softmax_probability(const struct cq_softmax_row *row, int32_t 
     if (difference < row->diff_min || shift > 31u) { /* beyond, all of them round to 0 */
         return 0;
     }
-    return cq_rounding_divide_by_pot(
-        cq_rounding_doubling_high_mul(row->reciprocal, cq_softmax_exp(row->scale, difference)),
-        shift);
+    return (int32_t)cq_softmax_round(
+        cq_rounding_doubling_high_mul_by(row->reciprocal, cq_softmax_exp(row, difference)), shift);
 }
 
 #endif

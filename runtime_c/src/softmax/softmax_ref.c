@@ -8,11 +8,13 @@ enum cq_status cq_softmax_s8_ref(const struct cq_softmax_params *params, const i
                                  int8_t *out, void *scratch)
 {
     (void)scratch;
-    for (int32_t i = 0; i < params->rows; ++i, in += params->depth) {
-        const struct cq_softmax_row row =
-            cq_softmax_start(in, params->depth, params->scale, params->diff_min);
-        for (int32_t c = 0; c < params->depth; ++c) {
-            *out++ = cq_clamp_to_int8(cq_softmax_probability(&row, c, 8u) - 128, -128, 127);
+    struct cq_softmax_row row = {
+        .in = in, .depth = params->depth, .scale = params->scale, .diff_min = params->diff_min};
+    for (int32_t i = 0; i < params->rows; ++i, row.in += row.depth) {
+        cq_softmax_open(&row);
+        for (int32_t c = 0; c < row.depth; ++c) {
+            const int32_t probability = cq_softmax_probability(&row, c, 8u) - 128;
+            *out++ = (int8_t)(probability > INT8_MAX ? INT8_MAX : probability);
         }
     }
     return CQ_OK;

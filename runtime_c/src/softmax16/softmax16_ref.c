@@ -8,10 +8,11 @@ enum cq_status cq_softmax16_s8_ref(const struct cq_softmax16_params *params, con
                                    int16_t *out, void *scratch)
 {
     (void)scratch;
-    for (int32_t i = 0; i < params->rows; ++i, in += params->depth) {
-        const struct cq_softmax_row row =
-            cq_softmax_start(in, params->depth, params->scale, params->diff_min);
-        for (int32_t c = 0; c < params->depth; ++c) {
+    struct cq_softmax_row row = {
+        .in = in, .depth = params->depth, .scale = params->scale, .diff_min = params->diff_min};
+    for (int32_t i = 0; i < params->rows; ++i, row.in += row.depth) {
+        cq_softmax_open(&row);
+        for (int32_t c = 0; c < row.depth; ++c) {
             const int32_t probability = cq_softmax_probability(&row, c, 16u) - 32768;
             *out++ = (int16_t)(probability > INT16_MAX ? INT16_MAX : probability);
         }
