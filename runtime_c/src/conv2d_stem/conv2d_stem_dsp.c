@@ -316,7 +316,7 @@ static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_
     enum cq_status cq_conv2d_stem_s8_w##width##_##packing##_dsp(                                   \
         const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
-        return cq_conv2d_stem(&cq_##packing##_rows, width, params, in, out, scratch);              \
+        return cq_conv2d_stem(CQ_ROW_READER(width, packing), width, params, in, out, scratch);     \
     }
 
 CQ_CONV2D_STEM_DSP(1, dense)
