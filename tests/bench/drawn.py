@@ -239,7 +239,8 @@ class Drawn(GraphBuilder):
             self.pooled(pool, self.picture())
             self.pooled(pool, self.picture())
             self.pooled(pool, self.picture(channels=(1, 2, 3)))
-        self.add(Mean(), self.picture(), output=wide)
+        for channels in (CHANNELS, (1, 2, 3, 5, 6, 7)):
+            self.add(Mean(), self.picture(channels), output=wide)
         self.add(Upsample2D(factor=(self.pick((1, 2, 3)), self.pick((1, 2, 3)))), self.picture())
         self.add(Pad(before=(1, self.pick((0, 1, 2)), 0), after=(1, 1, 0)), self.picture())
         self.add(Pad(before=(0, 0, 2), after=(0, 0, self.pick((0, 1, 4)))), self.picture())
