@@ -87,8 +87,9 @@ class Drawn(GraphBuilder):
         that is possible; zeros where the packing is for zeros.
         """
         zeros = self.pick((0.4, 0.6, 0.75, 0.85, 0.95)) if self._packing in SPARSE else 0.05
+        per_channel = self.chance(0.8)
         if self._packing == "ternary":
-            return random_weights(self.rng, shape, bits=2, zeros=0.5)
+            return random_weights(self.rng, shape, bits=2, zeros=0.5, per_channel=per_channel)
         if self._packing in {"gap", "csr"}:
             width = self.pick((2, 3, 4, 4, 5, 6) if self._packing == "gap" else (2, 2, 4, 8))
             gap = self.pick((0, 0, 3)) if width == 2 else 0
@@ -103,7 +104,6 @@ class Drawn(GraphBuilder):
             levels = (0, 3) if bits == 1 else (-30, -11, 0, 12, 41)
             return random_weights(self.rng, shape, bits=bits, zeros=zeros, levels=levels)
         gap = self.pick((1, 3)) if bits < 6 and self.chance(0.35) else 0
-        per_channel = self.chance(0.8)
         drawn = random_weights(
             self.rng, shape, bits=bits, zeros=zeros, gap=gap, per_channel=per_channel
         )
