@@ -64,14 +64,20 @@ CQ_NOINLINE static void cq_stem_store(const struct cq_stem *stem, enum cq_stem_f
                                       int32_t first, struct cq_sums sums, int8_t *out)
 {
     const struct cq_requant *const requant = &stem->params->requant;
+    if (form == CQ_SHORT) {
+        const int32_t zero_point = requant->zero_point;
+        const uint32_t *factors = stem->factors;
+        struct cq_words f = cq_next_words(&factors);
+        out[0] = (int8_t)cq_requantize_short(sums.s0, f.w0, f.w1, zero_point);
+        out[1] = (int8_t)cq_requantize_short(sums.s1, f.w2, f.w3, zero_point);
+        f = cq_next_words(&factors);
+        out[2] = (int8_t)cq_requantize_short(sums.s2, f.w0, f.w1, zero_point);
+        out[3] = (int8_t)cq_requantize_short(sums.s3, f.w2, f.w3, zero_point);
+        return;
+    }
     const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
-    const uint32_t *factor = stem->factors;
-    for (int32_t i = 0; i < 4 && i < stem->params->out.c; ++i, factor += 2) {
-        if (form == CQ_SHORT) {
-            out[i] = (int8_t)cq_requantize_short(acc[i], factor[0], factor[1], requant->zero_point);
-        } else {
-            out[i] = cq_requantize_channel(acc[i], cq_load_channel(requant, first + i));
-        }
+    for (int32_t i = 0; i < 4 && i < stem->params->out.c; ++i) {
+        out[i] = cq_requantize_channel(acc[i], cq_load_channel(requant, first + i));
     }
 }
 
