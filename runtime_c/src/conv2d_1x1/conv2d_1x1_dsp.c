@@ -41,7 +41,7 @@ static enum cq_status cq_conv2d_1x1_dsp(const struct cq_row_reader *reader, uint
     enum cq_status cq_conv2d_1x1_s8_w##width##_##packing##_dsp(                                    \
         const struct cq_conv2d_params *params, const int8_t *in, int8_t *out, void *scratch)       \
     {                                                                                              \
-        return cq_conv2d_1x1_dsp(&cq_##packing##_rows, width, params, in, out, scratch);           \
+        return cq_conv2d_1x1_dsp(CQ_ROW_READER(width, packing), width, params, in, out, scratch);  \
     }
 
 CQ_CONV2D_1X1_DSP(1, dense)
