@@ -24,14 +24,13 @@ def trips(op: Conv2D, image: tuple[int, ...], weights: object, board: str, packi
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("channels", [8, 6])
-def test_dsp_steps_are_the_taps_inside(
-    rng: np.random.Generator, stride: int, channels: int
-) -> None:
+@pytest.mark.parametrize("groups", [1, 2])
+def test_dsp_steps_are_the_taps_inside(rng: np.random.Generator, stride: int, groups: int) -> None:
     """Read from the image no step is spent on padding; gathered patches hold all taps."""
-    op = Conv2D(stride=(stride, stride), padding=(1, 1, 1, 1))
+    op = Conv2D(stride=(stride, stride), padding=(1, 1, 1, 1), groups=groups)
+    channels = 8 if groups == 1 else 6
     weights = random_weights(rng, (10, 3, 3, channels))
-    layer, found = trips(op, (9, 8, channels), weights, "mps2_an386", "dense")
+    layer, found = trips(op, (9, 8, groups * channels), weights, "mps2_an386", "dense")
     oh, ow = layer.node.params.output
     inside = sum(
         0 <= y * stride + ky - 1 < 9 and 0 <= x * stride + kx - 1 < 8
@@ -41,18 +40,18 @@ def test_dsp_steps_are_the_taps_inside(
         for kx in range(3)
     )
 
-    # three quads of channels; a step is eight inputs, 9 x 6 of which take seven
-    assert found["steps"] == 3 * (inside if channels == 8 else oh * ow * 7)
+    # three quads of channels, or two a group; a step is eight inputs, 9 x 6 of which take seven
+    assert found["steps"] == (3 * inside if groups == 1 else 4 * oh * ow * 7)
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_dsp_pieces_hold_the_taps_inside(rng: np.random.Generator, dilation: int) -> None:
     """Rows of pixels side by side are one piece; whatever is outside is padding of whole words."""
-    op = Conv2D(stride=(2, 1), padding=(1, 1, 2, 1), dilation=(1, dilation))
+    op = Conv2D(stride=(2, 1), padding=(1, 1, 2, 1), dilation=(2, dilation))
     weights = random_weights(rng, (10, 3, 3, 3))
     layer, found = trips(op, (9, 8, 3), weights, "mps2_an386", "dense")
     oh, ow = layer.node.params.output
-    rows = [sum(0 <= 2 * y + k - 1 < 9 for k in range(3)) for y in range(oh)]
+    rows = [sum(0 <= 2 * y + 2 * k - 1 < 9 for k in range(3)) for y in range(oh)]
     columns = [sum(0 <= x + dilation * k - 2 < 8 for k in range(3)) for x in range(ow)]
     border = sum(r < 3 or c < 3 for r in rows for c in columns)
 

@@ -57,7 +57,8 @@ static const struct cq_conv2d_params l01 = {
 };
 
 /* ---- l02 ---- linear "head"    s8[36] -> s8[2]
- * weights    2-bit, 51 % zero, bitmask 14 B   (dense 18 B, ternary 15 B, rle 14 B, gap 42 B)
+ * weights    2-bit, 51 % zero, bitmask 14 B   (dense 18 B, ternary 15 B, rle 14 B, gap 42 B, csr
+ *            37 B)
  * tables     bias 2 B, multiplier 4 B, exponent 1 B
  * work       72 MAC, 35 done, 37 skipped
  * scratch    72 B

@@ -23,7 +23,7 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
 #endif
 
 /* ---- l01 ---- linear "classifier"    s8[8] -> s8[3]
- * weights    8-bit, 0 % zero, dense 24 B   (bitmask 27 B, rle 27 B)
+ * weights    8-bit, 0 % zero, dense 24 B   (bitmask 27 B, rle 27 B, csr 51 B)
  * tables     bias 6 B, multiplier 1 B
  * work       24 MAC, 24 done, 0 skipped
  * scratch    16 B

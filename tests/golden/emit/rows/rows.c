@@ -7,7 +7,7 @@
  *   command   codeq compile rows.cq --target mps2_an386 --stream auto
  *   target    mps2_an386 (cortex-m4), isa dsp ref
  *   flash     72 B weights, 26 B tables
- *   ram       392 B arena (lower bound 392 B), peak at l01; 96 B inputs, 16 B outputs
+ *   ram       468 B arena (lower bound 468 B), peak at l01; 96 B inputs, 16 B outputs
  *   numerics  2 */
 #include "rows.h"
 #include "rows_weights.h"
@@ -31,8 +31,8 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
  * tables     bias 8 B, multiplier 4 B, exponent 1 B
  * work       3 456 MAC, 3 456 done, 0 skipped
  * stream     16 rows in 16 calls of at most 1
- * scratch    224 B
- * kernel     cq_conv2d_s8_w8_dense_dsp */
+ * scratch    300 B
+ * kernel     cq_conv2d_stem_s8_w8_dense_dsp */
 static const struct cq_conv2d_params l01_first = {
     .in = {2, 6, 1},
     .out = {1, 6, 4},
@@ -212,20 +212,20 @@ enum cq_status rows_run(const int8_t *image, int8_t *pooled, struct rows_arena *
     }
 
     int8_t *const bytes = (int8_t *)(void *)arena->words;
-    int8_t *const t02 = bytes + 224; /* 4 of 16 rows, 96 B, live l01..l04 */
-    int8_t *const t01 = bytes + 320; /* 3 of 16 rows, 72 B, live l01..l04 */
+    int8_t *const t02 = bytes + 300; /* 4 of 16 rows, 96 B, live l01..l04 */
+    int8_t *const t01 = bytes + 396; /* 3 of 16 rows, 72 B, live l01..l04 */
 
     /* l01..l04 row by row; windows slide over rows that nobody reads any more */
     /* rows of l01 0..2, l02 0, l03 0 */
-    CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01_first, image, t01, bytes));
+    CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01_first, image, t01, bytes));
     CQ_TRACE(1, t01, 24);
-    CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image, t01 + 24, bytes));
+    CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01, image, t01 + 24, bytes));
     CQ_TRACE(1, t01 + 24, 24);
     CQ_TRY(cq_dwconv2d_3x3_s8_w8_dense_dsp(&l02_first, t01, t02, bytes));
     CQ_TRACE(2, t02, 24);
     CQ_TRY(cq_add_s8_dsp(&l03, t01, t02, t02, NULL));
     CQ_TRACE(3, t02, 24);
-    CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image + 6, t01 + 48, bytes));
+    CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01, image + 6, t01 + 48, bytes));
     CQ_TRACE(1, t01 + 48, 24);
 
     /* rows of l02 1..12, l03 1..12, l01 3..14, l04 0..2 */
@@ -235,14 +235,14 @@ enum cq_status rows_run(const int8_t *image, int8_t *pooled, struct rows_arena *
         CQ_TRY(cq_add_s8_dsp(&l03, t01 + 24, t02 + 24, t02 + 24, NULL));
         CQ_TRACE(3, t02 + 24, 24);
         cq_slide(t01, 24, 48);
-        CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image + 12 + 24u * i, t01 + 48, bytes));
+        CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01, image + 12 + 24u * i, t01 + 48, bytes));
         CQ_TRACE(1, t01 + 48, 24);
         CQ_TRY(cq_dwconv2d_3x3_s8_w8_dense_dsp(&l02, t01, t02 + 48, bytes));
         CQ_TRACE(2, t02 + 48, 24);
         CQ_TRY(cq_add_s8_dsp(&l03, t01 + 24, t02 + 48, t02 + 48, NULL));
         CQ_TRACE(3, t02 + 48, 24);
         cq_slide(t01, 24, 48);
-        CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image + 18 + 24u * i, t01 + 48, bytes));
+        CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01, image + 18 + 24u * i, t01 + 48, bytes));
         CQ_TRACE(1, t01 + 48, 24);
         CQ_TRY(cq_dwconv2d_3x3_s8_w8_dense_dsp(&l02, t01, t02 + 72, bytes));
         CQ_TRACE(2, t02 + 72, 24);
@@ -251,14 +251,14 @@ enum cq_status rows_run(const int8_t *image, int8_t *pooled, struct rows_arena *
         CQ_TRY(cq_maxpool2d_s8_dsp(&l04, t02, pooled + 4u * i, NULL));
         CQ_TRACE(4, pooled + 4u * i, 4);
         cq_slide(t01, 24, 48);
-        CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image + 24 + 24u * i, t01 + 48, bytes));
+        CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01, image + 24 + 24u * i, t01 + 48, bytes));
         CQ_TRACE(1, t01 + 48, 24);
         CQ_TRY(cq_dwconv2d_3x3_s8_w8_dense_dsp(&l02, t01, t02, bytes));
         CQ_TRACE(2, t02, 24);
         CQ_TRY(cq_add_s8_dsp(&l03, t01 + 24, t02, t02, NULL));
         CQ_TRACE(3, t02, 24);
         cq_slide(t01, 24, 48);
-        CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01, image + 30 + 24u * i, t01 + 48, bytes));
+        CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01, image + 30 + 24u * i, t01 + 48, bytes));
         CQ_TRACE(1, t01 + 48, 24);
     }
 
@@ -268,7 +268,7 @@ enum cq_status rows_run(const int8_t *image, int8_t *pooled, struct rows_arena *
     CQ_TRY(cq_add_s8_dsp(&l03, t01 + 24, t02 + 24, t02 + 24, NULL));
     CQ_TRACE(3, t02 + 24, 24);
     cq_slide(t01, 24, 48);
-    CQ_TRY(cq_conv2d_s8_w8_dense_dsp(&l01_last, image + 84, t01 + 48, bytes));
+    CQ_TRY(cq_conv2d_stem_s8_w8_dense_dsp(&l01_last, image + 84, t01 + 48, bytes));
     CQ_TRACE(1, t01 + 48, 24);
     CQ_TRY(cq_dwconv2d_3x3_s8_w8_dense_dsp(&l02, t01, t02 + 48, bytes));
     CQ_TRACE(2, t02 + 48, 24);
