@@ -2,6 +2,7 @@
 """Every decision of a compilation, made once: packing, kernel, scratch and place of each layer."""
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -714,7 +715,14 @@ def _fastest(candidates: Candidates, smallest: str, count: Callable[[str], int |
     longer = {
         name: _bytes(packed) / (_LONGER * least) for name, (_, _, packed) in candidates.items()
     }
-    known = {name: each for name in candidates if (each := count(name)) is not None}
+    dense = _bytes(candidates[DENSE][2]) if DENSE in candidates else math.inf
+    known = {
+        name: each
+        for name, (_, _, packed) in candidates.items()
+        # lists of nearly all weights would be another kernel for a small gain
+        if (name not in SPARSE or _bytes(packed) < _LONGER * dense)
+        and (each := count(name)) is not None
+    }
     if smallest not in known:
         return GAP if smallest in SPARSE and longer.get(GAP, 2.0) <= 1.0 else smallest
     fastest = min(known, key=lambda name: known[name] * max(1.0, longer[name]))

@@ -11,7 +11,7 @@
 #include "../decode/dense.h"
 #include "../decode/huffman.h"
 #include "../decode/lanes.h"
-#include "../decode/rows.h"
+#include "../decode/filled.h"
 
 /* Bytes of patches that are gathered at a time, where one patch is not more. */
 #define CQ_PATCHES 2048

@@ -9,7 +9,7 @@
 #include "../decode/dense.h"
 #include "../decode/huffman.h"
 #include "../decode/lanes.h"
-#include "../decode/rows.h"
+#include "../decode/filled.h"
 #include "../product_mve.h"
 
 static enum cq_status cq_linear_mve(const struct cq_decoder *decoder, uint32_t bits,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sparse packings as rows of int8 weights, zeros included, for kernels that multiply faster than
  * they skip.  Scratch: one chunk of non-zeros, then the rows. */
-#include "rows.h"
+#include "filled.h"
 
 #include "../bytes.h"
 #include "bitmask.h"

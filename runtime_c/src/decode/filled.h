@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sparse packings as rows of int8 weights, zeros included, for kernels that multiply faster than
  * they skip.  Scratch: one chunk of non-zeros, then the rows. */
-#ifndef CODEQ_SRC_DECODE_ROWS_H
-#define CODEQ_SRC_DECODE_ROWS_H
+#ifndef CODEQ_SRC_DECODE_FILLED_H
+#define CODEQ_SRC_DECODE_FILLED_H
 
 #include "cursor.h"
 
