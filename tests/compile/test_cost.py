@@ -25,8 +25,8 @@ CLOSE = 0.10
 UNCERTAIN = {"softmax": 1.0}
 """Layers of networks whose instructions depend on the values: of which inputs an exponential is
 computed."""
-LESS_CLOSE = {"conv2d_sparse": 0.25}
-"""Drawn layers of a kernel with loops of which only the data say how often they are executed."""
+LESS_CLOSE = {("linear", "swar"): 0.15, ("dwconv2d", "mve"): 0.20}
+"""Drawn layers that miss by more: short rows of fields on Armv6-M, and images of one column."""
 UNPREDICTED = frozenset({"convert", "softmax16", "svdf"})
 """Ops of imported models that have no line in the table."""
 
@@ -100,7 +100,8 @@ def test_drawn_layers_are_predicted_too(board: str) -> None:
             predicted = cost.predict(layer.node, *types, layer.packed, layer.kernel, chosen.core)
             assert predicted is not None
             error = abs(predicted / each.instructions - 1)
-            assert error <= LESS_CLOSE.get(layer.kernel.family, CLOSE), (layer.kernel, types)
+            served = layer.kernel.family, layer.kernel.isa
+            assert error <= LESS_CLOSE.get(served, CLOSE), (layer.kernel, types)
 
 
 @pytest.mark.parametrize("board", BOARDS)
