@@ -84,8 +84,8 @@ def emulator_of(board: str) -> Tool:
     options = target.load(board).run
     assert options is not None
     if tool.name == "unicorn" and options.unicorn_cpu is None:
-        # it knows no Armv8.1-M
-        pytest.skip(f"unicorn cannot emulate {board}: install qemu-system-arm")
+        needed = f"unicorn cannot emulate {board}: install qemu-system-arm"
+        pytest.skip(needed)  # it knows no Armv8.1-M
     return tool
 
 

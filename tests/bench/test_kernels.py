@@ -23,8 +23,8 @@ def _same_tools() -> None:
     compiler = found(tools.arm_cc)
     found(tools.qemu)
     if (compiler.name, compiler.version) != ("arm-none-eabi-gcc", FIGURES.compilers["gcc"]):
-        # another compiler gives other code
-        pytest.skip(f"the figures are of arm-none-eabi-gcc {FIGURES.compilers['gcc']}")
+        needed = f"the figures are of arm-none-eabi-gcc {FIGURES.compilers['gcc']}"
+        pytest.skip(needed)  # another compiler gives other code
 
 
 @pytest.mark.slow

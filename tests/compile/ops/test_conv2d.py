@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """conv2d: the golden against loops written from NUMERICS §conv2d, and its refusals."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -406,6 +407,20 @@ def test_scratch_holds_the_tile_and_one_decoded_chunk(packing, each):
     assert 6 * 5 * 6 * patch == node.op.macs(node.params, graph.tensors["y"])
 
 
+def dsp_layer(name: str, family: str) -> tuple[int, Callable[[int], int]]:
+    """Weights of a row, and the scratch of a dsp kernel by the width of dense weights."""
+    case = next(case for case in CASES if case.name == name)
+    graph = lowered(case.graph())
+    (node,) = graph.nodes
+
+    def scratch(bits: int) -> int:
+        packed = Packed(packing="dense", bits=bits, data=b"")
+        args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
+        return int(node.op.scratch_bytes(*args, family, "dsp"))
+
+    return node.params.weights[0].size, scratch
+
+
 @pytest.mark.parametrize(
     ("name", "extra"),
     [
@@ -419,16 +434,7 @@ def test_scratch_holds_the_tile_and_one_decoded_chunk(packing, each):
 )
 def test_dsp_kernels_have_room_for_four_rows(name, extra):
     """Too little scratch is a buffer overflow on the device. [conv2d-C8]"""
-    case = next(case for case in CASES if case.name == name)
-    graph = lowered(case.graph())
-    (node,) = graph.nodes
-    length = node.params.weights[0].size
-
-    def scratch(bits: int) -> int:
-        packed = Packed(packing="dense", bits=bits, data=b"")
-        args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
-        return int(node.op.scratch_bytes(*args, "conv2d", "dsp"))
-
+    length, scratch = dsp_layer(name, "conv2d")
     cached = min(length, ROW_CACHE)
     assert 64 * -(-cached // 8) + extra == scratch(8)
     assert scratch(8) + 2 * (-(-cached // 4) * 4) == scratch(4)
@@ -444,16 +450,7 @@ def test_dsp_kernels_have_room_for_four_rows(name, extra):
 )
 def test_dsp_kernels_have_room_for_a_band_of_few_channels(name, pairs, rows, row):
     """Too little scratch is a buffer overflow on the device. [conv2d-C12]"""
-    case = next(case for case in CASES if case.name == name)
-    graph = lowered(case.graph())
-    (node,) = graph.nodes
-    length = node.params.weights[0].size
-
-    def scratch(bits: int) -> int:
-        packed = Packed(packing="dense", bits=bits, data=b"")
-        args = (node.params, graph.input_types(node), graph.tensors["y"], packed)
-        return int(node.op.scratch_bytes(*args, "conv2d_stem", "dsp"))
-
+    length, scratch = dsp_layer(name, "conv2d_stem")
     assert 16 + 20 * pairs + 32 + 2 * rows * row + 4 == scratch(8)
     assert scratch(8) + -(-length // 4) * 4 == scratch(4)
 
