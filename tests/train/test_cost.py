@@ -60,7 +60,6 @@ def test_the_costs_are_those_of_the_compiled_library(
     net: type[nn.Module], tables: str, bits: int, gap: float, tmp_path: Path
 ) -> None:
     """The progress bar and the budget promise what the compiler then emits, to the byte."""
-    torch.manual_seed(0)
     model = nn.Sequential(net(), nn.Tanh())
     randomize_batchnorm(model)
     size = 9 if net is ConvNet else 3
@@ -145,7 +144,6 @@ def test_the_folded_zero_point_counts_in_the_bias_tables() -> None:
 
 def test_costs_tell_each_layers_width_zeros_and_packing() -> None:
     """The report shows them while training."""
-    torch.manual_seed(0)
     config = QuantConfig(weights=LayerConfig(bits=2), layers={"stem": {"bits": 8}})
     costs = layer_costs(prepared(ConvNet(), images(16, 2, 9, 9), config=config))
 
@@ -162,7 +160,6 @@ def test_costs_tell_each_layers_width_zeros_and_packing() -> None:
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_the_estimate_is_within_one_percent_of_the_exact_bytes(bits: int, gap: float) -> None:
     """Without any correction, in every packing, for zeros that are strewn independently."""
-    torch.manual_seed(0)
     model = nn.Linear(320, 96)
     with torch.no_grad():
         model.weight.normal_()
@@ -190,7 +187,6 @@ def priced(ours: QuantizedModel) -> tuple[dict[str, Price], Tensor]:
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_estimated_instructions_are_those_that_the_compiler_predicts(bits: int, gap: float) -> None:
     """Without any correction: what training saves is what the core does not execute."""
-    torch.manual_seed(0)
     ours = prepared(
         nn.Linear(160, 24), images(16, 160), config=QuantConfig(weights=LayerConfig(bits=bits))
     )
@@ -208,7 +204,6 @@ def test_estimated_instructions_are_those_that_the_compiler_predicts(bits: int, 
 
 def test_instructions_fall_with_density_where_zeros_are_skipped() -> None:
     """The gradient of a sparse layer leads to more zeros; a dense one of bytes has none."""
-    torch.manual_seed(0)
     ours = prepared(
         nn.Linear(160, 24), images(16, 160), config=QuantConfig(weights=LayerConfig(bits=4))
     )
@@ -228,7 +223,6 @@ def test_instructions_fall_with_density_where_zeros_are_skipped() -> None:
 
 def test_a_packing_without_a_kernel_costs_nothing_and_counts_for_nothing() -> None:
     """A depthwise layer has no price for run lengths; its instructions are those of dense rows."""
-    torch.manual_seed(0)
     ours = prepared(nn.Linear(160, 24), images(16, 160))
     (layer,) = ours.weighted()
     prices = torch.full((len(PACKINGS), 3), torch.nan, dtype=torch.float64)

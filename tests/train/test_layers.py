@@ -12,7 +12,6 @@ from tests.train.nets import ConvNet, images, prepared, randomize_batchnorm
 
 def test_without_quantization_a_prepared_model_is_the_users_model() -> None:
     """What capture rebuilt must be the same network, in evaluation and in training."""
-    torch.manual_seed(0)
     model = ConvNet()
     model.dropout.p = 0.0
     randomize_batchnorm(model)
@@ -28,7 +27,6 @@ def test_without_quantization_a_prepared_model_is_the_users_model() -> None:
 
 def test_training_uses_the_batch_and_the_last_phase_the_running_statistics() -> None:
     """In the last phase the network must be the one that is exported."""
-    torch.manual_seed(0)
     model = ConvNet()
     model.dropout.p = 0.0
     randomize_batchnorm(model)
@@ -46,7 +44,6 @@ def test_training_uses_the_batch_and_the_last_phase_the_running_statistics() -> 
 
 def test_the_bias_stands_on_the_accumulators_grid() -> None:
     """An unrounded bias puts up to a tenth of a layer's values one step off."""
-    torch.manual_seed(0)
     ours = prepared(nn.Linear(5, 3), images(64, 5))
     (layer,) = ours.weighted()
     layer.grid.enabled = False

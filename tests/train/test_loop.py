@@ -82,7 +82,6 @@ def test_the_same_seed_gives_the_same_model(task: tuple[Tensor, Tensor]) -> None
 
 def test_float_models_go_through_the_same_loop(task: tuple[Tensor, Tensor]) -> None:
     """The baseline must be trained alike."""
-    torch.manual_seed(0)
     model, epochs = ConvNet(), []
     fit(model, *task, epochs=2, on_epoch=epochs.append, augment=lambda x: x * 1.01)
 
@@ -216,7 +215,6 @@ def test_an_optimizer_of_ones_own_is_used(task: tuple[Tensor, Tensor]) -> None:
 
 def test_the_best_epoch_of_a_float_model_is_kept(task: tuple[Tensor, Tensor]) -> None:
     """The last epoch is not the best by right: here the rate is far too high."""
-    torch.manual_seed(0)
     model, epochs = Rows(), []
     options: Any = {"validation": task, "keep_best": True, "on_epoch": epochs.append}
     fit(model, *task, epochs=6, lr=0.5, **options)
@@ -230,7 +228,6 @@ def test_the_best_epoch_of_a_prepared_model_is_that_of_its_integers(
     task: tuple[Tensor, Tensor],
 ) -> None:
     """What is deployed decides; epochs before the last phase are not what is deployed."""
-    torch.manual_seed(0)
     ours, epochs = prepare(Rows(), task[0], QuantConfig(weights=LayerConfig(bits=3))), []
     options: Any = {"validation": task, "keep_best": True, "on_epoch": epochs.append}
     fit(ours, *task, epochs=5, lr=0.02, freeze_epochs=3, **options)

@@ -149,7 +149,6 @@ def test_held_weights_keep_their_level_while_scales_learn(quantizer: str) -> Non
 
 def test_nothing_is_held_before_the_last_phase() -> None:
     """While zones and widths are learned, levels change for good reasons."""
-    torch.manual_seed(0)
     ours = prepare(ConvNet(), images(32, 2, 9, 9), QuantConfig(weights=LayerConfig(bits=3)))
     control = Oscillation(OscillationConfig(threshold=0.001))
 

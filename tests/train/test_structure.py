@@ -137,7 +137,6 @@ def test_the_threshold_has_a_group_of_its_own() -> None:
 
 def test_a_dead_channel_is_its_bias_alone() -> None:
     """In the integers too; it costs a few run fields and, one day, nothing."""
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 9, 3))
     config = QuantConfig(weights=LayerConfig(bits=4), layers={"0": {"structure": "channel"}})
     x = images(16, 2, 5, 5)
@@ -156,7 +155,6 @@ def test_a_dead_channel_is_its_bias_alone() -> None:
 
 def test_a_budget_prunes_whole_channels() -> None:
     """The same dual ascent, the same bytes."""
-    torch.manual_seed(0)
     layer = LayerConfig(bits=4, learn_bits=False, learn_dead_zone=True, structure="channel")
     config = QuantConfig(weights=layer, budgets=BudgetConfig(weights=1400, rate=0.1))
     net = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32))

@@ -59,7 +59,6 @@ def test_the_trained_model_is_the_one_with_compact_tables(
     make: type, shape: tuple[int, ...], constant: bool
 ) -> None:
     """A factor of 5 bits is off by up to 3 %: unknown to training, it would cost accuracy."""
-    torch.manual_seed(0)
     net = make()
     randomize_batchnorm(net)
     if not constant:  # a channel whose gamma is 0 has a factor far below all others
@@ -93,7 +92,6 @@ def test_compact_tables_are_smaller() -> None:
 
 def test_gradients_pass_through_the_rounding() -> None:
     """Scales and biases go on learning in the last phase."""
-    torch.manual_seed(0)
     net = ConvNet()
     model = prepared(net, images(16, 2, 9, 9), config=parse_config({"tables": "compact"}))
     freeze(model)

@@ -46,7 +46,6 @@ def test_every_epoch_is_a_point_of_every_curve(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_float_model_has_no_sizes(tmp_path: Path) -> None:
     """Its curves are the two that it has."""
-    torch.manual_seed(0)
     fit(Rows(), *task(), epochs=2, callbacks=[TensorBoard(tmp_path)])
 
     assert {"loss", "accuracy"} == set(curves(tmp_path))

@@ -37,7 +37,6 @@ def test_every_layer_is_at_most_one_step_from_its_integers(bits: int) -> None:
 
 def test_residuals_with_in_place_operations_are_exact_to_one_step() -> None:
     """Both inputs of the sum have grids of their own."""
-    torch.manual_seed(0)
     model = Residual()
     randomize_batchnorm(model)
 
@@ -65,7 +64,6 @@ def test_every_geometry_survives_the_change_of_layout(
     layer: nn.Module, shape: tuple[int, ...]
 ) -> None:
     """Channels come last on the device: weights, padding and strides must follow."""
-    torch.manual_seed(0)
     randomize_batchnorm(layer)
 
     check(layer, images(*shape), bits=8)
@@ -73,7 +71,6 @@ def test_every_geometry_survives_the_change_of_layout(
 
 def test_columns_of_a_linear_layer_follow_the_flattened_image() -> None:
     """torch flattens (c, h, w), the device (h, w, c); no transpose may remain."""
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten(), nn.Linear(3 * 4 * 5, 6))
     x = images(16, 2, 4, 5)
     ours = prepared(model, x)
@@ -101,7 +98,6 @@ def test_a_shared_layer_is_exported_where_it_is_called() -> None:
 
 def test_linear_layers_work_on_rows() -> None:
     """A sequence (length, features) goes through row by row."""
-    torch.manual_seed(0)
     ours = prepared(nn.Linear(6, 4), images(8, 5, 6))
 
     graph = export(ours)
@@ -136,7 +132,6 @@ def test_multipliers_have_the_bits_that_were_asked_for(tables: str, bits: int) -
 
 def test_a_batchnorm_on_its_own_is_as_exact_as_one_that_folds() -> None:
     """Its bias must not stand on steps as coarse as its input's."""
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
     randomize_batchnorm(model)
     x = images(32, 3, 8, 8)
@@ -151,7 +146,6 @@ def test_a_batchnorm_on_its_own_is_as_exact_as_one_that_folds() -> None:
 @pytest.mark.parametrize("permuted", [False, True])
 def test_distances_know_the_order_in_memory(permuted: bool) -> None:
     """Linear layers along a sequence keep torch's order: compared as images, all would differ."""
-    torch.manual_seed(0)
 
     class Sequence(nn.Module):
         def __init__(self) -> None:
@@ -167,7 +161,6 @@ def test_distances_know_the_order_in_memory(permuted: bool) -> None:
 
 def test_distances_are_found_when_integers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison itself must be able to fail."""
-    torch.manual_seed(0)
     ours = prepared(nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 2)), images(32, 6))
     first = next(ours.weighted())
     plain = first.compute

@@ -73,7 +73,6 @@ def weights_of(model: QuantizedModel) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("net", "shape"), [(Grouped, (2, 8, 8)), (ConvNet, (2, 9, 9))])
 def test_the_float_network_stays_the_same(net: type[nn.Module], shape: tuple[int, ...]) -> None:
     """It is the user's network; nothing but the distribution over its layers may change."""
-    torch.manual_seed(0)
     module = net()
     randomize_batchnorm(module)
     x = images(40, *shape)
@@ -91,7 +90,6 @@ def test_the_float_network_stays_the_same(net: type[nn.Module], shape: tuple[int
 
 def test_channels_come_closer_to_each_other() -> None:
     """The smallest channel of 400 times the largest one has less than a step of their grid."""
-    torch.manual_seed(0)
     x = images(40, 2, 8, 8)
     model = prepared(Grouped().eval(), x, config=EIGHT_BITS)
     before = spread(model, "second", x)
@@ -103,7 +101,6 @@ def test_channels_come_closer_to_each_other() -> None:
 
 def test_narrow_weights_are_not_made_uneven() -> None:
     """At 4 bits they lose more than activations gain, but for depthwise ones, which are free."""
-    torch.manual_seed(0)
     module = ConvNet()
     randomize_batchnorm(module)
     x = images(40, 2, 9, 9)
@@ -121,7 +118,6 @@ def test_narrow_weights_are_not_made_uneven() -> None:
 
 def test_quantizers_follow_the_weights() -> None:
     """Ranges of the old weights would clip the new ones."""
-    torch.manual_seed(0)
     x = images(40, 2, 8, 8)
     model = prepared(Grouped().eval(), x, config=EIGHT_BITS)
 
@@ -147,7 +143,6 @@ def test_quantizers_follow_the_weights() -> None:
 )
 def test_what_would_notice_the_size_of_a_channel_is_left_alone(net: nn.Module) -> None:
     """A limit, a function, a sum or another reader makes it another network."""
-    torch.manual_seed(0)
     x = images(8, 3, 8, 8)
     model = prepared(copy.deepcopy(net).eval(), x, config=EIGHT_BITS)
     before = weights_of(model)
@@ -159,7 +154,6 @@ def test_what_would_notice_the_size_of_a_channel_is_left_alone(net: nn.Module) -
 
 def test_dead_channels_do_no_harm() -> None:
     """A factor of nothing by nothing is no number."""
-    torch.manual_seed(0)
     net = Grouped()
     with torch.no_grad():
         net.first.weight[3], net.first.bias[3] = 0.0, -1.0

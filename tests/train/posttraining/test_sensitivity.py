@@ -18,7 +18,6 @@ def sensitivity(net: nn.Module, *shape: int, repeats: int = 1) -> dict[str, Tens
 
 def test_it_is_the_squared_gain_of_a_linear_network() -> None:
     """Known in closed form there: the squared column of what follows, relative to the output."""
-    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))
     found = sensitivity(net, 6, repeats=400)
     with torch.no_grad():
@@ -32,7 +31,6 @@ def test_it_is_the_squared_gain_of_a_linear_network() -> None:
 
 def test_channels_behind_a_closed_relu_do_not_count() -> None:
     """Errors below 0 are cut off; a floor keeps the layer from being given away."""
-    torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
     with torch.no_grad():
         net[0].bias[1] = -100.0
@@ -43,7 +41,6 @@ def test_channels_behind_a_closed_relu_do_not_count() -> None:
 
 def test_every_layer_of_a_network_has_one_a_channel() -> None:
     """Layers are compared by them: without one a layer gets all bits, or none."""
-    torch.manual_seed(0)
     found = sensitivity(ConvNet(), 2, 9, 9)
 
     assert {"stem": 8, "dw": 8, "pw": 12, "classifier": 3} == {k: len(v) for k, v in found.items()}

@@ -69,7 +69,6 @@ def test_weights_that_are_all_zero_give_no_nan(config: LayerConfig) -> None:
 
 def test_a_checkpoint_of_the_last_phase_loads_into_a_fresh_quantizer() -> None:
     """The set of zeros is part of the state: without it, pruned weights would come back."""
-    torch.manual_seed(0)
     weight = torch.randn(5, 7)
     quantizer = make_quantizer(weight, LayerConfig(bits=3))
     fresh: WeightQuantizer = copy.deepcopy(quantizer)

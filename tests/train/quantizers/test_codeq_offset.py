@@ -271,7 +271,6 @@ def test_the_estimated_density_follows_the_exact_one(weight: Tensor) -> None:
 
 def test_the_papers_penalty_is_on_the_logits() -> None:
     """lambda_dz · theta² + lambda_bit · theta_bits², every layer alike (equations 16 and 19)."""
-    torch.manual_seed(0)
     ours = prepare(
         ConvNet(),
         images(16, 2, 9, 9),

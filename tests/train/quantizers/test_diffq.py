@@ -33,7 +33,6 @@ def test_noise_has_mean_0_and_the_stated_variance(
     weight: Tensor, noise: str, variance: float, range_: str
 ) -> None:
     """Too much of it asks for more bits than rounding needs; a bias would move the network."""
-    torch.manual_seed(0)
     quantizer = diffq(weight, bits=4, learn_bits=False, noise=noise, range=range_)
     reach = quantizer.top_value(weight).detach()
     steps = (quantizer(weight).detach() - weight.clamp(-reach, reach)) / (reach / 7)
@@ -45,7 +44,6 @@ def test_noise_has_mean_0_and_the_stated_variance(
 
 def test_uniform_noise_is_as_large_as_the_true_rounding_error(weight: Tensor) -> None:
     """What training feels at b bits is what evaluation does at b bits."""
-    torch.manual_seed(0)
     quantizer = diffq(weight, bits=6, learn_bits=False, range="absmax")
     disturbed = quantizer(weight).detach() - weight
     rounded = quantizer.eval()(weight).detach() - weight

@@ -118,7 +118,6 @@ def test_a_frozen_checkpoint_is_restored_exactly() -> None:
 
 def test_depthwise_layers_feel_no_strength() -> None:
     """They are stored dense, whatever is zero there."""
-    torch.manual_seed(0)
     config = QuantConfig(weights=LayerConfig(quantizer="ecq", bits=4, strength=0.8))
     ours = prepared(ConvNet(), images(16, 2, 9, 9), config=config)
 
