@@ -81,6 +81,8 @@ class Sizes:
         Biases, multipliers, functions as tables; with their alignment.
     code_bytes : int
         Machine code, that of the compiler's own library included.
+    kernels_bytes : int
+        Of these, the functions of runtime_c, which all begin with ``cq_``.
     constants_bytes : int
         Layer parameters and other read-only data.
     ram_bytes : int
@@ -93,6 +95,7 @@ class Sizes:
     weights_bytes: int
     tables_bytes: int
     code_bytes: int
+    kernels_bytes: int
     constants_bytes: int
     ram_bytes: int
     board_flash_bytes: int
@@ -253,6 +256,12 @@ def sizes(elf: Path) -> Sizes:
             for symbol in symbols(image)
             if symbol["st_shndx"] == weights_index and symbol.name.endswith("_weights")
         )
+        code_indices = {image.get_section_index(".text"), image.get_section_index(".fast")}
+        kernels_bytes = sum(
+            symbol["st_size"]
+            for symbol in symbols(image)
+            if symbol["st_shndx"] in code_indices and symbol.name.startswith("cq_")
+        )
     _, _, caller_bytes = _harness_bytes(elf)
     code = section.get(".text", 0) + section.get(".fast", 0)
     constants = section.get(".rodata", 0) + section.get(".data", 0)
@@ -263,6 +272,7 @@ def sizes(elf: Path) -> Sizes:
         weights_bytes=weights_bytes,
         tables_bytes=weights_and_tables - weights_bytes,
         code_bytes=code,
+        kernels_bytes=kernels_bytes,
         constants_bytes=constants,
         ram_bytes=variables + caller_bytes,
         board_flash_bytes=section.get(".vectors", 0) + section.get(".board", 0),

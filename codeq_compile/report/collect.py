@@ -31,8 +31,9 @@ class FlashReport(msgspec.Struct, frozen=True, kw_only=True):
         alignment, which the layers' own `tables_bytes` leave out.
     entropy : int
         Of all layers, see there: what the bytes of `weights` are to be compared with.
-    code, constants : int, optional
-        Machine code; layer parameters and other read-only data. Known from a linked image only.
+    code, kernels, constants : int, optional
+        Machine code; what of it are functions of the runtime, not what calls them; layer parameters
+        and other read-only data. Known from a linked image only.
     total : int, optional
         The image without vector table and start-up.
     board : int, optional
@@ -45,6 +46,7 @@ class FlashReport(msgspec.Struct, frozen=True, kw_only=True):
     tables: int
     entropy: int
     code: int | None = None
+    kernels: int | None = None
     constants: int | None = None
     total: int | None = None
     board: int | None = None
@@ -390,6 +392,7 @@ def _flash(plan: Plan, sizes: Sizes | None, compiler: str | None) -> FlashReport
         tables=sizes.tables_bytes,
         entropy=entropy,
         code=sizes.code_bytes,
+        kernels=sizes.kernels_bytes,
         constants=sizes.constants_bytes,
         total=sizes.flash_bytes,
         board=sizes.board_flash_bytes,

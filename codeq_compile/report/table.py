@@ -369,6 +369,7 @@ def _flash(flash: FlashReport) -> Table:
         "  their entropy": flash.entropy,
         "tables, aligned" if flash.compiler else "tables": flash.tables,
         "code": flash.code,
+        "  kernels in it": flash.kernels,
         "layer parameters, constants": flash.constants,
         "total, limited by --flash": flash.total,
         "vectors, start-up, test program": flash.board,

@@ -84,7 +84,8 @@ def main() -> None:
             for each in network_figures(arguments.compiler, boards, networks, variants):
                 print(
                     f"{each.board} {each.network} {each.variant}: {each.instructions} instructions,"
-                    f" {each.code} bytes of code, {each.ram} of RAM"
+                    f" {each.code} bytes of code, {each.kernels} of them kernels,"
+                    f" {each.ram} of RAM"
                 )
         return
     if not arguments.pages:
@@ -136,6 +137,7 @@ def network_figure(compiler: str, board: str, network: str, variant: str) -> Net
     with profiled(graph, board, packing=FAST) as (compiled, profile):
         flash, ram = compiled.report.flash, compiled.report.ram
         assert flash.code is not None
+        assert flash.kernels is not None
         assert flash.total is not None
         cycles = profile.total.estimate
         return NetworkFigure(
@@ -146,6 +148,7 @@ def network_figure(compiler: str, board: str, network: str, variant: str) -> Net
             model=serial.digest(graph),
             instructions=profile.total.instructions,
             cycles=(cycles.low, cycles.likely, cycles.high),
+            kernels=flash.kernels,
             code=flash.code,
             flash=flash.total,
             ram=ram.total,

@@ -325,9 +325,13 @@ def _memory(data: Figures) -> Table:
     ]
     return Table(
         title="",
-        columns=("network", "weights", "RAM", "flash", "of it code"),
+        columns=("network", "weights", "RAM", "flash", "of it code", "of it kernels"),
         rows=tuple(
-            (NETWORKS[n], VARIANTS[v], *map(_count, (each.ram, each.flash, each.code)))
+            (
+                NETWORKS[n],
+                VARIANTS[v],
+                *map(_count, (each.ram, each.flash, each.code, each.kernels)),
+            )
             for n, v, each in found
             if each
         ),

@@ -28,6 +28,7 @@ def sizes(plan: Plan, flash: int) -> Sizes:
         weights_bytes=plan.weights_bytes,
         tables_bytes=plan.tables_bytes,
         code_bytes=300,
+        kernels_bytes=200,
         constants_bytes=100,
         ram_bytes=plan.ram_bytes,
         board_flash_bytes=0,
