@@ -9,6 +9,19 @@ static uint32_t cq_index_of(const struct cq_rows *rows, int32_t row, int32_t fir
     return (uint32_t)(row * rows->length + first);
 }
 
+const int8_t *cq_rows_map(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
+                          int8_t *decoded)
+{
+    const struct cq_code_map map = {NULL, rows->weights->gap, 8u};
+    const uint32_t index = cq_index_of(rows, row, first);
+    const int8_t *const code = (const int8_t *)rows->weights->data + index;
+    CQ_ASSERT(index + (uint32_t)count <= rows->weights->bytes);
+    for (int32_t i = 0; i < count; ++i) {
+        decoded[i] = cq_map_code(map, code[i]);
+    }
+    return decoded;
+}
+
 const int8_t *cq_rows_seek(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
                            int8_t *decoded)
 {

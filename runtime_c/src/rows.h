@@ -19,13 +19,13 @@ struct cq_bookmarks {
 };
 
 struct cq_row_reader {
-    const struct cq_decoder *decoder;
-    /* `count` weights of a row from `first` on. */
+    const struct cq_decoder *decoder; /* NULL: of bytes */
+    /* `count` weights from weight `first` of a row on, of the rows behind it as well. */
     const int8_t *(*read)(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
                           int8_t *decoded);
-    /* To a weight, from the first one: the reader has this, */
+    /* To a weight, from the first one: a reader of fields has this, */
     void (*seek)(struct cq_cursor *cursor, uint32_t index);
-    /* or these. */
+    /* one of prefix codes these. */
     struct cq_bookmarks *bookmarks;
 };
 
@@ -37,15 +37,16 @@ struct cq_rows {
     int32_t length;
 };
 
-/* Readers with `seek`, and with bookmarks. */
+/* Readers of bytes with a gap, with `seek`, and with bookmarks. */
+const int8_t *cq_rows_map(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
+                          int8_t *decoded);
 const int8_t *cq_rows_seek(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
                            int8_t *decoded);
 const int8_t *cq_rows_follow(const struct cq_rows *rows, int32_t row, int32_t first, int32_t count,
                              int8_t *decoded);
 
 static const struct cq_row_reader cq_dense_rows = {&cq_dense, cq_rows_seek, cq_dense_seek, NULL};
-static const struct cq_row_reader cq_byte_rows = {&cq_dense_bytes, cq_rows_seek,
-                                                  cq_dense_bytes_seek, NULL};
+static const struct cq_row_reader cq_byte_rows = {NULL, cq_rows_map, NULL, NULL};
 static const struct cq_row_reader cq_ternary_rows = {&cq_ternary, cq_rows_seek, cq_ternary_seek,
                                                      NULL};
 
@@ -63,10 +64,10 @@ static inline struct cq_row_reader cq_huffman_reader(struct cq_bookmarks *bookma
 /* True where the bytes in flash are the weights: 8 bits have no table [N3.3]. */
 static inline int cq_rows_are_bytes(const struct cq_rows *rows)
 {
-    return rows->bits == 8u && rows->weights->gap == 0u && rows->reader->seek != NULL;
+    return rows->bits == 8u && rows->weights->gap == 0u && rows->reader->bookmarks == NULL;
 }
 
-/* `count` weights of a row from `first` on, decoded unless they are bytes. */
+/* The same, decoded unless they are bytes. */
 static inline const int8_t *cq_read_row(const struct cq_rows *rows, int32_t row, int32_t first,
                                         int32_t count, int8_t *decoded)
 {

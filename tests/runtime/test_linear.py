@@ -86,12 +86,13 @@ def test_rows_end_anywhere_in_a_step(runtime, rng, length, features, isa):
         (3, 4, None),
         (4, 3, None),
         (4, 0, tuple(range(-8, 8))),
+        (8, 27, None),
     ],
 )
 def test_codes_that_are_not_weights_are_mapped(runtime, rng, bits, gap, levels, isa):
     """A gap or a table that is left out gives another model than the one that was trained."""
     for length in (24, 300):
-        top = 2 ** (bits - 1) - 1
+        top = min(2 ** (bits - 1) - 1, 127 - gap)
         low, high = (-top, top) if levels is None else (0, len(levels) - 1)
         codes = rng.integers(low, high + 1, (6, length)).astype(np.int8)
         weights = Weights(

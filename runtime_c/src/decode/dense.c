@@ -80,10 +80,5 @@ void cq_dense_seek(struct cq_cursor *cursor, uint32_t index)
     }
 }
 
-void cq_dense_bytes_seek(struct cq_cursor *cursor, uint32_t index)
-{
-    cursor->codes.at += index;
-}
-
 const struct cq_decoder cq_dense_bytes = {cq_cursor_init, cq_dense_bytes_next};
 const struct cq_decoder cq_dense = {cq_cursor_init, cq_dense_next};

@@ -12,6 +12,5 @@ extern const struct cq_decoder cq_dense_bytes;
 
 /** @brief To weight `index`, from the first one. */
 void cq_dense_seek(struct cq_cursor *cursor, uint32_t index);
-void cq_dense_bytes_seek(struct cq_cursor *cursor, uint32_t index);
 
 #endif
