@@ -9,9 +9,9 @@
  * Pixels are read where they are, all in one tile.  They are copied, tile by tile, where `out`
  * takes their place, where they are no whole steps, and where rows do not fit the cache.
  */
-static enum cq_status cq_conv2d_1x1_dsp(const struct cq_row_reader *reader, uint32_t bits,
-                                        const struct cq_conv2d_params *params, const int8_t *in,
-                                        int8_t *out, void *scratch)
+CQ_SELDOM static enum cq_status cq_conv2d_1x1_dsp(const struct cq_row_reader *reader, uint32_t bits,
+                                                  const struct cq_conv2d_params *params,
+                                                  const int8_t *in, int8_t *out, void *scratch)
 {
     const int32_t channels = params->in.c;
     const int32_t pixels = params->out.h * params->out.w;
