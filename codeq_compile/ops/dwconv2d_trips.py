@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trip counts of the depthwise kernels: one function a loop nest of runtime_c/src/dwconv2d*."""
 
+from dataclasses import replace
+
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import Requant
 from codeq_compile.ops.trips import (
@@ -143,7 +145,13 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     rectified = rectified_quads(requant, rows.count, windows.taps)
     # what is rectified has a short factor as well
     short = short_quads(requant, 0, rows.count) - rectified
-    slow = QUAD * (quads - rectified - short)
+    # the rows of four channels are read as one
+    fours_of_rows = replace(
+        rows,
+        count=quads,
+        length=QUAD * rows.length,
+        stream_bytes=rows.stream_bytes * QUAD * quads / rows.count,
+    )
     stored: list[Trips] = []
     for is_rectified, count in ((True, QUAD * rectified), (False, QUAD * short)):
         # a single output at the end is a pair whose right one it overwrites
@@ -160,18 +168,18 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
             }
         )
     return total(
-        times(total(rows.decoded(), rows.sought(rows.length)), QUAD * quads / rows.count),
+        fours_of_rows.decoded(),
+        fours_of_rows.sought(fours_of_rows.length),
         loaded(requant, QUAD * quads),
         clamped(requant, windows.pixels * rows.count),
+        slow_quads(requant, (quads - rectified - short) * windows.pixels, rows.count),
         {
             "quads": quads,
-            "rows met": QUAD * quads * rows.are_bytes,
             "columns widened": quads * bands * columns,
             "words widened": quads * inside * columns,
             "words filled": padded,
             "bands": quads * bands * QUAD,
             "words scrolled": quads * (bands - 1) * shared * columns * QUAD,
-            "slow outputs": slow * windows.pixels,
         },
         *stored,
     )

@@ -3,6 +3,7 @@
 #include "quad_dsp.h"
 
 #include "attributes.h"
+#include "rectify_dsp.h"
 
 /* Factors that are one for all channels, or have fewer bytes; true if they are short. */
 CQ_SELDOM static uint32_t cq_load_packed_factors(const struct cq_requant *requant, int32_t first,
@@ -72,6 +73,52 @@ void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_
     for (int32_t i = 0; i < 4; ++i) {
         quad->start[i] = cq_load_bias(requant, first + cq_limit(i, 0, channels - 1));
     }
+}
+
+/* True if each of four channels can be rectified, and is. */
+static inline int cq_rectify_four(const struct cq_requant *requant, int32_t first, int32_t products,
+                                  struct cq_shifted *shifted)
+{
+    for (int32_t i = 0; i < 4; ++i) {
+        const struct cq_channel channel = cq_load_channel(requant, first + i);
+        const int32_t right = -channel.exponent;
+        if (!cq_can_rectify(channel, products)) {
+            return 0;
+        }
+        const uint32_t left = (uint32_t)cq_rectify_left(right);
+        shifted[i].factor.multiplier = (uint32_t)channel.multiplier;
+        shifted[i].factor.scale = (uint32_t)cq_rectify_rounding(right, channel.zero_point);
+        shifted[i].left = left;
+        shifted[i].start = cq_shift_left(channel.bias, left);
+    }
+    return 1;
+}
+
+/* Channels that cannot be, as they are. */
+CQ_SELDOM static void cq_load_unshifted(struct cq_quad *quad, struct cq_shifted *shifted)
+{
+    quad->is_short = quad->channels == 4 ? 1u : 0u;
+    for (int32_t i = 0; i < quad->channels; ++i) {
+        struct cq_channel channel;
+        cq_load_factor(quad->requant, quad->first + i, &channel);
+        quad->is_short &= cq_short_factor(channel.multiplier, channel.exponent, &shifted[i].factor);
+        shifted[i].left = 0u;
+        shifted[i].start = cq_load_bias(quad->requant, quad->first + i);
+    }
+}
+
+int cq_rectify_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
+                    int32_t channels, int32_t products, struct cq_shifted *shifted)
+{
+    if (channels == 4 && cq_is_relu(requant) &&
+        cq_rectify_four(requant, first, products, shifted)) {
+        return 1;
+    }
+    quad->requant = requant;
+    quad->first = first;
+    quad->channels = channels;
+    cq_load_unshifted(quad, shifted);
+    return 0;
 }
 
 void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t *out)

@@ -34,6 +34,26 @@ static inline int32_t cq_quad_at(int32_t channel, int32_t channels)
 void cq_load_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
                   int32_t channels);
 
+/* A channel whose weights and accumulators may be shifted to the left: rectify_dsp.h. */
+struct cq_shifted {
+    struct cq_factor factor; /* multiplier and rounding of cq_rectify(), or the short form */
+    uint32_t left;           /* 0 in the short form */
+    int32_t start;           /* of the accumulators, shifted */
+};
+
+/**
+ * @brief Four channels from `first` on, to be rectified if all of them can be; or fewer.
+ *
+ * @param quad      set only where this returns false, but for starts and factors: is_short, or for
+ *                  cq_store_quad()
+ * @param channels  1..4
+ * @param products  of a sum
+ * @param shifted   `channels` of them
+ * @return          true where cq_rectify() serves
+ */
+int cq_rectify_quad(struct cq_quad *quad, const struct cq_requant *requant, int32_t first,
+                    int32_t channels, int32_t products, struct cq_shifted *shifted);
+
 /** @brief Outputs of one pixel, for channels that are fewer than four or not short. */
 CQ_SELDOM void cq_store_quad(const struct cq_quad *quad, const int32_t *acc, int8_t *out);
 

@@ -3,8 +3,8 @@
 #include <codeq/conv2d.h>
 
 #include "../attributes.h"
+#include "../quad_dsp.h"
 #include "../rectify_dsp.h"
-#include "../requant_dsp.h"
 #include "../rows.h"
 
 /*
@@ -24,28 +24,16 @@ struct cq_stem_pair {
 /* Pairs of a loop step: a window of 3x3x3 is three, one of 10x4 four. */
 #define CQ_STEM_STEP 5
 
-/* How the outputs of four channels are requantized. */
-enum cq_stem_form {
-    CQ_SLOWLY, /* as numerics.h writes it, and where channels are fewer */
-    CQ_SHORT,
-    CQ_RECTIFYING,
-};
-
 struct cq_stem {
     const struct cq_conv2d_params *params;
     int32_t *start;             /* accumulators of four channels */
     struct cq_stem_pair *pairs; /* whole steps of them */
-    uint32_t *factors;          /* behind them: multiplier and what else the form needs */
+    struct cq_factor *factors;  /* behind them; multiplier and rounding of cq_rectify() */
     int8_t *decoded;            /* weights of a channel */
     int16_t *band;
     int32_t row;    /* inputs from one row of the band to the next, even */
     int32_t inputs; /* of a row, with padding */
     int32_t first;  /* of the band: the image's first input is at the beginning of a word */
-};
-
-/* Accumulators of four channels; by value, so that they stay in registers. */
-struct cq_sums {
-    int32_t s0, s1, s2, s3;
 };
 
 /* Outputs of four channels in 3 instructions each. */
@@ -59,26 +47,16 @@ static inline void cq_stem_rectify(struct cq_sums sums, const uint32_t *factors,
     out[3] = (int8_t)cq_rectify(sums.s3, cq_to_signed(f.w2), cq_to_signed(f.w3));
 }
 
-/* And where they are not rectified: of channels from `first` on. */
-CQ_NOINLINE static void cq_stem_store(const struct cq_stem *stem, enum cq_stem_form form,
-                                      int32_t first, struct cq_sums sums, int8_t *out)
+/* And where they are not rectified. */
+CQ_HOT_LOOP static void cq_stem_store(const struct cq_stem *stem, const struct cq_quad *quad,
+                                      struct cq_sums sums, int8_t *out)
 {
-    const struct cq_requant *const requant = &stem->params->requant;
-    if (form == CQ_SHORT) {
-        const int32_t zero_point = requant->zero_point;
-        const uint32_t *factors = stem->factors;
-        struct cq_words f = cq_next_words(&factors);
-        out[0] = (int8_t)cq_requantize_short(sums.s0, f.w0, f.w1, zero_point);
-        out[1] = (int8_t)cq_requantize_short(sums.s1, f.w2, f.w3, zero_point);
-        f = cq_next_words(&factors);
-        out[2] = (int8_t)cq_requantize_short(sums.s2, f.w0, f.w1, zero_point);
-        out[3] = (int8_t)cq_requantize_short(sums.s3, f.w2, f.w3, zero_point);
+    if (quad->is_short) {
+        cq_store_short(sums, stem->factors, quad->requant->zero_point, out);
         return;
     }
     const int32_t acc[4] = {sums.s0, sums.s1, sums.s2, sums.s3};
-    for (int32_t i = 0; i < 4 && i < stem->params->out.c; ++i) {
-        out[i] = cq_requantize_channel(acc[i], cq_load_channel(requant, first + i));
-    }
+    cq_store_quad(quad, acc, out);
 }
 
 /* Two inputs times four channels. */
@@ -95,14 +73,13 @@ CQ_STEP_OF_LOOP static inline struct cq_sums cq_stem_pair(struct cq_sums sums, c
     return sums;
 }
 
-/* `rows` rows of outputs of four channels from `first` on: 32 instructions for 40
- * products (Cortex-M4, gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static void cq_stem_multiply(const struct cq_stem *stem,
-                                                      enum cq_stem_form form, int32_t first,
+/* `rows` rows of outputs of four channels: 32 instructions for 40 products (Cortex-M4, gcc 12). */
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_stem_multiply(const struct cq_stem *stem,
+                                                      const struct cq_quad *quad, int is_rectified,
                                                       int32_t rows, int8_t *out)
 {
     const struct cq_conv2d_params *const params = stem->params;
-    const uint32_t *const factors = stem->factors;
+    const uint32_t *const factors = (const uint32_t *)stem->factors;
     const int32_t out_step = params->out.c;
     const int32_t out_row = params->out.w * out_step;
     const int32_t step = 2 * params->stride.w * params->in.c;
@@ -124,10 +101,10 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_stem_multiply(const struct cq_stem *stem
                 sums = cq_stem_pair(sums, window, &at, &pairs);
                 sums = cq_stem_pair(sums, window, &at, &pairs);
             } while (pairs != factors);
-            if (form == CQ_RECTIFYING) {
+            if (is_rectified) {
                 cq_stem_rectify(sums, pairs, out);
             } else {
-                cq_stem_store(stem, form, first, sums, out);
+                cq_stem_store(stem, quad, sums, out);
             }
             window += step;
             out += out_step;
@@ -137,7 +114,7 @@ CQ_FAST_CODE CQ_NOINLINE static void cq_stem_multiply(const struct cq_stem *stem
 
 /* Where inputs of pairs are, the same for all channels.  Pairs that fill up the last step read the
  * first input, and have no weights. */
-CQ_NOINLINE static void cq_stem_set_places(const struct cq_stem *stem)
+CQ_SELDOM static void cq_stem_set_places(const struct cq_stem *stem)
 {
     const struct cq_conv2d_params *const params = stem->params;
     const int32_t run = params->kernel.w * params->in.c;
@@ -154,8 +131,8 @@ CQ_NOINLINE static void cq_stem_set_places(const struct cq_stem *stem)
 }
 
 /* Weights of a channel, shifted to the left, from its place in the first pair on. */
-CQ_NOINLINE static void cq_stem_set_weights(const struct cq_conv2d_params *params, uint32_t *to,
-                                            const int8_t *weight, int32_t left)
+CQ_HOT_LOOP static void cq_stem_set_weights(const struct cq_conv2d_params *params, uint32_t *to,
+                                            const int8_t *weight, uint32_t left)
 {
     const int32_t step = sizeof(struct cq_stem_pair) / sizeof *to;
     const int32_t run = params->kernel.w * params->in.c;
@@ -175,39 +152,26 @@ CQ_NOINLINE static void cq_stem_set_weights(const struct cq_conv2d_params *param
     } while (--runs > 0);
 }
 
-/* The stream of channels from `first` on for this form; false if it does not serve one of them. */
-CQ_NOINLINE static int cq_stem_load(const struct cq_stem *stem, const struct cq_rows *rows,
-                                    int32_t first, enum cq_stem_form form)
+/* The stream of up to four channels from `first` on; true if their outputs are rectified. */
+CQ_HOT_LOOP static int cq_stem_load(const struct cq_stem *stem, const struct cq_rows *rows,
+                                    int32_t first, struct cq_quad *quad)
 {
     const struct cq_conv2d_params *const params = stem->params;
-    uint32_t *factor = stem->factors;
-    for (int32_t i = 0; i < 4 && i < params->out.c; ++i, factor += 2) {
-        const struct cq_channel general = cq_load_channel(&params->requant, first + i);
-        int32_t left = 0;
-        if (form == CQ_RECTIFYING) {
-            if (!cq_can_rectify(general, rows->length)) {
-                return 0;
-            }
-            left = cq_rectify_left(-general.exponent);
-            factor[0] = (uint32_t)general.multiplier;
-            factor[1] = (uint32_t)cq_rectify_rounding(-general.exponent, general.zero_point);
-        } else {
-            struct cq_factor small;
-            if (!cq_short_factor(general.multiplier, general.exponent, &small) &&
-                form == CQ_SHORT) {
-                return 0;
-            }
-            factor[0] = small.multiplier;
-            factor[1] = small.scale;
-        }
-        stem->start[i] = cq_to_signed((uint32_t)general.bias << left);
+    const int32_t channels = cq_limit(params->out.c, 1, 4);
+    struct cq_shifted shifted[4];
+    const int is_rectified =
+        cq_rectify_quad(quad, &params->requant, first, channels, rows->length, shifted);
+    for (int32_t i = 0; i < channels; ++i) {
+        stem->start[i] = shifted[i].start;
+        stem->factors[i] = shifted[i].factor;
         cq_stem_set_weights(params, stem->pairs->weights + i,
-                            cq_read_row(rows, first + i, 0, rows->length, stem->decoded), left);
+                            cq_read_row(rows, first + i, 0, rows->length, stem->decoded),
+                            shifted[i].left);
     }
-    return 1;
+    return is_rectified;
 }
 
-CQ_NOINLINE static int16_t *cq_stem_fill(int16_t *to, int32_t count, int16_t padding)
+CQ_HOT_LOOP static int16_t *cq_stem_fill(int16_t *to, int32_t count, int16_t padding)
 {
     for (; count > 0; --count) {
         *to++ = padding;
@@ -224,7 +188,7 @@ static inline void cq_stem_widen_four(int16_t *to, uint32_t four)
 }
 
 /* `count` inputs from a word on: 15 instructions for 8 (Cortex-M4, gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static int16_t *cq_stem_widen(int16_t *to, const int8_t *from,
+CQ_FAST_CODE CQ_HOT_LOOP static int16_t *cq_stem_widen(int16_t *to, const int8_t *from,
                                                        int32_t count)
 {
     for (; count >= 8; count -= 8, to += 8) {
@@ -238,8 +202,8 @@ CQ_FAST_CODE CQ_NOINLINE static int16_t *cq_stem_widen(int16_t *to, const int8_t
 }
 
 /* `rows` rows of the band, the first of which is row y of the image. */
-CQ_NOINLINE static void cq_stem_widen_band(const struct cq_stem *stem, const int8_t *in, int32_t y,
-                                           int32_t rows)
+CQ_SELDOM static void cq_stem_widen_band(const struct cq_stem *stem, const int8_t *in, int32_t y,
+                                         int32_t rows)
 {
     const struct cq_conv2d_params *const params = stem->params;
     const int32_t row = params->in.w * params->in.c;
@@ -258,8 +222,8 @@ CQ_NOINLINE static void cq_stem_widen_band(const struct cq_stem *stem, const int
 }
 
 /* Scratch is the stream, a decoded row, and a band. */
-CQ_NOINLINE static struct cq_stem cq_stem_of(const struct cq_conv2d_params *params,
-                                             const struct cq_rows *rows, int32_t *scratch)
+CQ_SELDOM static struct cq_stem cq_stem_of(const struct cq_conv2d_params *params,
+                                           const struct cq_rows *rows, int32_t *scratch)
 {
     const int32_t run = params->kernel.w * params->in.c;
     const int32_t pairs = params->kernel.h * ((run + 1) / 2);
@@ -271,8 +235,8 @@ CQ_NOINLINE static struct cq_stem cq_stem_of(const struct cq_conv2d_params *para
     stem.params = params;
     stem.start = scratch;
     stem.pairs = (struct cq_stem_pair *)(scratch + 4);
-    stem.factors = (uint32_t *)(stem.pairs + filled);
-    stem.decoded = (int8_t *)(stem.factors + 8);
+    stem.factors = (struct cq_factor *)(stem.pairs + filled);
+    stem.decoded = (int8_t *)(stem.factors + 4);
     stem.band = (int16_t *)(void *)(stem.decoded + decoded);
     stem.inputs = inputs;
     stem.row = (inputs + 1) / 2 * 2;
@@ -280,9 +244,9 @@ CQ_NOINLINE static struct cq_stem cq_stem_of(const struct cq_conv2d_params *para
     return stem;
 }
 
-static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_t bits,
-                                     const struct cq_conv2d_params *params, const int8_t *in,
-                                     int8_t *out, void *scratch)
+CQ_SELDOM static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_t bits,
+                                               const struct cq_conv2d_params *params,
+                                               const int8_t *in, int8_t *out, void *scratch)
 {
     const struct cq_rows rows = {reader, &params->weights, bits,
                                  params->kernel.h * params->kernel.w * params->in.c};
@@ -290,11 +254,6 @@ static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_
     const int32_t stride = params->stride.h;
     const int32_t fitting = (CQ_STEM_BYTES / (2 * stem.row) - params->kernel.h) / stride + 1;
     const int32_t band = cq_limit(fitting, 1, params->out.h);
-    const int32_t last = cq_limit(params->out.c - 4, 0, params->out.c);
-    enum cq_stem_form best = cq_is_relu(&params->requant) ? CQ_RECTIFYING : CQ_SHORT;
-    if (params->out.c < 4) {
-        best = CQ_SLOWLY;
-    }
     int8_t *row = out;
     CQ_ASSERT(params->groups == 1 && params->dilation.h == 1 && params->dilation.w == 1);
     cq_stem_set_places(&stem);
@@ -303,13 +262,10 @@ static enum cq_status cq_conv2d_stem(const struct cq_row_reader *reader, uint32_
         cq_stem_widen_band(&stem, in, oy * stride - params->pad.h,
                            (count - 1) * stride + params->kernel.h);
         for (int32_t channel = 0; channel < params->out.c; channel += 4) {
-            /* where there are not four left, some are computed again */
-            const int32_t oc = cq_limit(channel, 0, last);
-            enum cq_stem_form form = best;
-            while (!cq_stem_load(&stem, &rows, oc, form)) {
-                --form;
-            }
-            cq_stem_multiply(&stem, form, oc, count, row + oc);
+            const int32_t oc = cq_quad_at(channel, params->out.c);
+            struct cq_quad quad;
+            const int is_rectified = cq_stem_load(&stem, &rows, oc, &quad);
+            cq_stem_multiply(&stem, &quad, is_rectified, count, row + oc);
         }
         row += count * params->out.w * params->out.c;
     }

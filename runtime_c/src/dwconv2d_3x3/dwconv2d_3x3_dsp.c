@@ -3,8 +3,8 @@
 #include <codeq/dwconv2d.h>
 
 #include "../attributes.h"
+#include "../quad_dsp.h"
 #include "../rectify_dsp.h"
-#include "../requant_dsp.h"
 #include "../rows.h"
 
 /*
@@ -37,18 +37,11 @@ struct cq_dwconv2d_band {
     int32_t out_rows;
 };
 
-/* How the outputs of four channels are requantized. */
-enum cq_dwconv2d_form {
-    CQ_SLOWLY, /* as numerics.h writes it */
-    CQ_SHORT,
-    CQ_RECTIFYING,
-};
-
 /* One channel: its weights, and its requantization. */
 struct cq_dwconv2d_channel {
     uint32_t words[10]; /* by threes, as they are loaded: w0 w1 of each kernel row; w1 w2;
-                           multiplier and what the form needs: scale and zero point, or rounding and
-                           bytes from one output of a row to the next; then CQ_START */
+                           multiplier, scale and zero point, or rounding and bytes from one output
+                           of a row to the next; then CQ_START */
 };
 
 /* Where a channel's accumulators start, behind the three times three words. */
@@ -66,7 +59,7 @@ static inline void cq_dwconv2d_put(uint32_t *to, int32_t plane_words, uint32_t l
 }
 
 /* Rows first..end - 1 of all columns of the band are padding. */
-CQ_NOINLINE static void cq_dwconv2d_pad(const struct cq_dwconv2d_band *band, int32_t first,
+CQ_HOT_LOOP static void cq_dwconv2d_pad(const struct cq_dwconv2d_band *band, int32_t first,
                                         int32_t end, int8_t padding)
 {
     const uint32_t word = cq_sxtb16((uint8_t)padding * 0x10001u);
@@ -81,7 +74,7 @@ CQ_NOINLINE static void cq_dwconv2d_pad(const struct cq_dwconv2d_band *band, int
 
 /* Rows first..end - 1 of the band, the first of which is row y of the image: 16 instructions for 8
  * pixels (Cortex-M4, gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_widen(const struct cq_dwconv2d_band *band,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_dwconv2d_widen(const struct cq_dwconv2d_band *band,
                                                        int32_t first, int32_t end, int32_t y,
                                                        const int8_t *in, int8_t in_zero)
 {
@@ -185,7 +178,7 @@ typedef void cq_dwconv2d_loop(const struct cq_dwconv2d_band *band, const uint32_
 
 /* Four neighbours at a time, both strides 1, rectified: 54 instructions for 36 products (Cortex-M4,
  * gcc 12). */
-CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_fours(const struct cq_dwconv2d_band *band,
+CQ_FAST_CODE CQ_HOT_LOOP static void cq_dwconv2d_fours(const struct cq_dwconv2d_band *band,
                                                        const uint32_t *plane,
                                                        const struct cq_dwconv2d_channel *channel,
                                                        int8_t *out, int32_t width)
@@ -257,7 +250,7 @@ static inline struct cq_two cq_dwconv2d_pair_s2(const uint32_t *column, int32_t 
  * (Cortex-M4, gcc 12).  A single one at the end is a pair whose right one it overwrites.
  */
 #define CQ_DWCONV2D_PAIRS(pair_of, pitch, form)                                                    \
-    CQ_FAST_CODE CQ_NOINLINE static void cq_dwconv2d_##pair_of##_##form(                           \
+    CQ_FAST_CODE CQ_HOT_LOOP static void cq_dwconv2d_##pair_of##_##form(                           \
         const struct cq_dwconv2d_band *band, const uint32_t *plane,                                \
         const struct cq_dwconv2d_channel *channel, int8_t *out, int32_t width)                     \
     {                                                                                              \
@@ -324,33 +317,43 @@ static void cq_dwconv2d_multiply(const struct cq_dwconv2d_band *band,
 static int32_t cq_dwconv2d_one(const uint32_t *word, int32_t rows, int is_upper,
                                const struct cq_dwconv2d_channel *channel)
 {
-    const struct cq_two left = cq_dwconv2d_left(cq_load_three(word), cq_load_three(channel->words),
-                                                cq_to_signed(channel->words[CQ_START]));
-    const struct cq_two two =
-        cq_dwconv2d_right(cq_load_three(word + rows), cq_load_three(channel->words + 3), left);
-    return is_upper ? two.acc1 : two.acc0;
+    int32_t acc = cq_to_signed(channel->words[CQ_START]);
+    for (int32_t row = 0; row < 3; ++row) {
+        uint32_t left = word[row];
+        uint32_t right = word[row + rows];
+        if (is_upper) {
+            left = left >> 16 | right << 16;
+            right >>= 16;
+        }
+        acc = cq_smlad(left, channel->words[row], acc);
+        acc = cq_smlabt(right, channel->words[row + 3], acc);
+    }
+    return acc;
 }
 
-/* All outputs of a channel one at a time, for any factor. */
-CQ_SELDOM static void cq_dwconv2d_slowly(const struct cq_dwconv2d_band *band, const uint32_t *plane,
-                                         const struct cq_dwconv2d_channel *channel,
-                                         struct cq_channel general, int8_t *out)
+/* All outputs of a band one at a time, for any factor. */
+CQ_SELDOM static void cq_dwconv2d_slowly(const struct cq_dwconv2d_band *band,
+                                         const struct cq_dwconv2d_channel *channels,
+                                         const struct cq_quad *quad, int8_t *out)
 {
-    for (int32_t row = 0; row < band->out_rows; ++row, plane += band->across.stride) {
+    for (int32_t row = 0; row < band->out_rows; ++row) {
         for (int32_t column = 0; column < band->along.out_size; ++column) {
             const int32_t x = column * band->along.stride;
-            const int32_t acc =
-                cq_dwconv2d_one(plane + x / 2 * band->rows, band->rows, x % 2 != 0, channel);
-            out[row * band->across.out_step + column * band->along.out_step] =
-                cq_requantize_channel(acc, general);
+            const uint32_t *word = band->plane + x / 2 * band->rows + row * band->across.stride;
+            int32_t acc[4];
+            for (int32_t i = 0; i < 4; ++i, word += band->plane_words) {
+                acc[i] = cq_dwconv2d_one(word, band->rows, x % 2 != 0, &channels[i]);
+            }
+            cq_store_quad(quad, acc,
+                          out + row * band->across.out_step + column * band->along.out_step);
         }
     }
 }
 
-/* A channel whose weights and accumulators are shifted to the left. */
+/* The weights of a channel, shifted to the left. */
 static void cq_dwconv2d_set_weights(struct cq_dwconv2d_channel *channel,
                                     const struct cq_dwconv2d_band *band, const int8_t *weight,
-                                    int32_t bias, int32_t left)
+                                    uint32_t left)
 {
     const int32_t tap = band->along.tap;
     for (int32_t row = 0; row < 3; ++row, weight += band->across.tap) {
@@ -360,43 +363,29 @@ static void cq_dwconv2d_set_weights(struct cq_dwconv2d_channel *channel,
         channel->words[row] = cq_pkhbt(w0, w1);
         channel->words[row + 3] = cq_pkhbt(w1, w2);
     }
-    channel->words[CQ_START] = (uint32_t)bias << left;
 }
 
-/* Four channels from `first` on for this form; false if it does not serve one of them. */
-CQ_NOINLINE static int cq_dwconv2d_load(struct cq_dwconv2d_channel *channel,
+/* Four channels from `first` on; true if their outputs are rectified. */
+CQ_HOT_LOOP static int cq_dwconv2d_load(struct cq_dwconv2d_channel *channel,
                                         const struct cq_dwconv2d_band *band,
                                         const struct cq_rows *rows,
                                         const struct cq_requant *requant, int32_t first,
-                                        enum cq_dwconv2d_form form)
+                                        struct cq_quad *quad)
 {
-    for (const int32_t end = first + 4; first < end; ++first, ++channel) {
-        const struct cq_channel general = cq_load_channel(requant, first);
-        uint32_t *const words = channel->words;
-        int32_t left = 0;
-        if (form == CQ_RECTIFYING) {
-            if (!cq_can_rectify(general, 9)) {
-                return 0;
-            }
-            left = cq_rectify_left(-general.exponent);
-            words[6] = (uint32_t)general.multiplier;
-            words[7] = (uint32_t)cq_rectify_rounding(-general.exponent, general.zero_point);
-            words[8] = (uint32_t)band->along.out_step;
-        } else {
-            struct cq_factor factor;
-            if (!cq_short_factor(general.multiplier, general.exponent, &factor) &&
-                form == CQ_SHORT) {
-                return 0;
-            }
-            words[6] = factor.multiplier;
-            words[7] = factor.scale;
-            words[8] = (uint32_t)general.zero_point;
-        }
-        int8_t decoded[12];
-        cq_dwconv2d_set_weights(channel, band, cq_read_row(rows, first, 0, rows->length, decoded),
-                                general.bias, left);
+    struct cq_shifted shifted[4];
+    const int is_rectified = cq_rectify_quad(quad, requant, first, 4, 9, shifted);
+    const int32_t last = is_rectified ? band->along.out_step : requant->zero_point;
+    int8_t decoded[4 * 9];
+    const int8_t *weight = cq_read_row(rows, first, 0, 4 * 9, decoded);
+    for (int32_t i = 0; i < 4; ++i, ++channel, weight += 9) {
+        const struct cq_shifted *const from = &shifted[i];
+        cq_dwconv2d_set_weights(channel, band, weight, from->left);
+        channel->words[6] = from->factor.multiplier;
+        channel->words[7] = from->factor.scale;
+        channel->words[8] = (uint32_t)last;
+        channel->words[CQ_START] = (uint32_t)from->start;
     }
-    return 1;
+    return is_rectified;
 }
 
 /* Rows that two bands share, one or two, move from the end of the first to the beginning of the
@@ -423,10 +412,8 @@ static void cq_dwconv2d_four_channels(const struct cq_dwconv2d_params *params,
     const struct cq_dwconv2d_axis across = band->across;
     const int32_t shared = cq_limit(3 - across.stride, 0, 3);
     int32_t ready = 0;
-    enum cq_dwconv2d_form form = cq_is_relu(&params->requant) ? CQ_RECTIFYING : CQ_SHORT;
-    while (!cq_dwconv2d_load(channels, band, rows, &params->requant, first, form)) {
-        --form;
-    }
+    struct cq_quad quad;
+    const int is_rectified = cq_dwconv2d_load(channels, band, rows, &params->requant, first, &quad);
     for (int32_t row = 0; row < across.out_size; row += band_rows) {
         const int32_t y = row * across.stride - across.pad;
         band->out_rows = cq_limit(across.out_size - row, 1, band_rows);
@@ -439,13 +426,10 @@ static void cq_dwconv2d_four_channels(const struct cq_dwconv2d_params *params,
             cq_dwconv2d_pad(band, below, end, params->in_zero);
         }
         cq_dwconv2d_widen(band, inside, below, y + inside, in, params->in_zero);
-        if (form != CQ_SLOWLY) {
-            cq_dwconv2d_multiply(band, channels, form == CQ_RECTIFYING, out);
+        if (is_rectified || quad.is_short) {
+            cq_dwconv2d_multiply(band, channels, is_rectified, out);
         } else {
-            for (int32_t i = 0; i < 4; ++i) {
-                cq_dwconv2d_slowly(band, band->plane + i * band->plane_words, &channels[i],
-                                   cq_load_channel(&params->requant, first + i), out + i);
-            }
+            cq_dwconv2d_slowly(band, channels, &quad, out);
         }
         out += band_rows * across.out_step;
         if (shared > 0 && row + band_rows < across.out_size) {
@@ -463,27 +447,27 @@ static inline int32_t cq_dwconv2d_left_over(int32_t width)
 }
 
 /* The band of all rows of outputs, turned if that is faster. */
-CQ_NOINLINE static struct cq_dwconv2d_band
+CQ_SELDOM static struct cq_dwconv2d_band
 cq_dwconv2d_band_of(const struct cq_dwconv2d_params *params)
 {
     const struct cq_shape in = params->in;
     const struct cq_shape out = params->out;
-    const struct cq_dwconv2d_axis x = {in.w,          out.w, in.c, out.c, params->stride.w,
-                                       params->pad.w, 1};
-    const struct cq_dwconv2d_axis y = {
-        in.h, out.h, in.w * in.c, out.w * out.c, params->stride.h, params->pad.h, 3};
-    const int is_turned =
-        x.stride == 1 && y.stride == 1 &&
-        out.w * cq_dwconv2d_left_over(out.h) < out.h * cq_dwconv2d_left_over(out.w);
-    const struct cq_dwconv2d_band band = {.along = is_turned ? y : x,
-                                          .across = is_turned ? x : y,
-                                          .out_rows = is_turned ? out.w : out.h};
+    struct cq_dwconv2d_band band = {
+        .along = {in.w, out.w, in.c, out.c, params->stride.w, params->pad.w, 1},
+        .across = {in.h, out.h, in.w * in.c, out.w * out.c, params->stride.h, params->pad.h, 3}};
+    if (params->stride.w == 1 && params->stride.h == 1 &&
+        out.w * cq_dwconv2d_left_over(out.h) < out.h * cq_dwconv2d_left_over(out.w)) {
+        const struct cq_dwconv2d_axis x = band.along;
+        band.along = band.across;
+        band.across = x;
+    }
+    band.out_rows = band.across.out_size;
     return band;
 }
 
-static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32_t bits,
-                                      const struct cq_dwconv2d_params *params, const int8_t *in,
-                                      int8_t *out, void *scratch)
+CQ_SELDOM static enum cq_status cq_dwconv2d_3x3(const struct cq_row_reader *reader, uint32_t bits,
+                                                const struct cq_dwconv2d_params *params,
+                                                const int8_t *in, int8_t *out, void *scratch)
 {
     struct cq_dwconv2d_band band = cq_dwconv2d_band_of(params);
     const int32_t width = band.along.out_size;
