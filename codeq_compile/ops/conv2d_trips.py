@@ -31,6 +31,7 @@ from codeq_compile.ops.trips import (
     WeightRows,
     Windows,
     cached_rows,
+    can_rectify,
     ceil,
     clamped,
     factors,
@@ -39,8 +40,10 @@ from codeq_compile.ops.trips import (
     helium_panels,
     helium_product,
     helium_rows,
+    is_short,
     loaded,
     portable_product,
+    quads_of,
     rectified_quads,
     short_quads,
     slow_quads,
@@ -160,9 +163,10 @@ def dsp_patches(
     )
     return total(
         times(_dsp_gathered(windows, channels, channels * groups, patch), groups),
-        times(cached_rows(of_group, turns * QUAD * quads * pieces), groups)
-        if pieces == 1
-        else times(cached_rows(of_group, turns * QUAD * quads), groups),
+        *(
+            cached_rows(of_group, turns * QUAD * quads, group * of_group.count, turns)
+            for group in range(groups)
+        ),
         clamped(requant, windows.pixels * rows.count),
         loaded(requant, turns * quads * groups, once=turns * groups),
         slow_quads(requant, (groups * quads - short) * windows.pixels, of_group.count),
@@ -190,10 +194,14 @@ def dsp_stem(
     rectified = rectified_quads(requant, rows.count, rows.length)
     # what is rectified has a short factor as well
     short = short_quads(requant, 0, rows.count) - rectified
-    reads = len(bands) * quads * min(rows.count, QUAD)
+    loads, reads = (len(bands) * each for each in _stem_loads(rows, requant))
+    pairs = kh * ceil(kw * channels, 2)
     return total(
-        times(rows.decoded(), reads / rows.count),
-        loaded(requant, reads),
+        times(
+            total(rows.decoded(rows.pieces(rows.length)), rows.sought(rows.length)),
+            reads / rows.count,
+        ),
+        loaded(requant, loads),
         clamped(requant, windows.pixels * rows.count),
         slow_quads(requant, (quads - rectified - short) * windows.pixels, rows.count),
         {
@@ -203,8 +211,9 @@ def dsp_stem(
             "inputs left": inside * (met % STEP),
             "inputs filled": widened * inputs - inside * met,
             "quads": len(bands) * quads,
-            "quads not rectified": len(bands) * (quads - rectified),
-            ("rows met" if rows.are_bytes else "rows read"): reads,
+            "rows met": reads * rows.are_bytes,
+            "places set": pairs,
+            "steps cleared": ceil(pairs, STEM_STEP),
             "pairs set": reads * kh * (kw * channels // 2),
             "odd ends set": reads * kh * (kw * channels % 2),
             "rows of outputs": quads * oh,
@@ -213,6 +222,26 @@ def dsp_stem(
             "vectors": short * windows.pixels,
         },
     )
+
+
+def _stem_loads(rows: WeightRows, requant: Requant) -> tuple[int, int]:
+    """Channels whose factors are loaded in a band, and those whose weights are read: of four
+    channels, form by form, up to the first one that the form does not serve.
+    """
+    if rows.count < QUAD:
+        return rows.count, rows.count
+    forms = [is_short(requant), np.ones(rows.count, np.bool_)]
+    if requant.clamp_min >= requant.zero_point:
+        forms.insert(0, can_rectify(requant, rows.length))
+    loads = reads = 0
+    for served in zip(*(quads_of(form) for form in forms), strict=True):
+        for four in served:
+            first = QUAD if four.all() else int(four.argmin())
+            loads += min(first + 1, QUAD)
+            reads += first
+            if first == QUAD:
+                break
+    return loads, reads
 
 
 def stem_steps(kernel: tuple[int, int], channels: int) -> int:

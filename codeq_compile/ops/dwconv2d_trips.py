@@ -3,6 +3,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from codeq_compile.ops import swar
 from codeq_compile.ops.base import Requant
 from codeq_compile.ops.trips import (
@@ -211,10 +213,18 @@ def helium_strips(
     blocks, segments = ceil(channels, LANES), ceil(ow, longest)
     lengths = [min(longest, ow - at) for at in range(0, ow, longest)]
     vectors = sum(ceil(length, at_once) for length in lengths) * oh * blocks
-    filled = reach_h + (oh - 1) * min(reach_h, windows.stride[0])
-    inside = min(filled, windows.size[0])
-    held = sum((length - 1) * stride + reach_w for length in lengths)
-    held_inside = min(held, windows.size[1])
+    # rows of the padded image are copied once, or again where a segment begins
+    y = np.unique(windows.stride[0] * np.arange(oh)[:, None] + np.arange(reach_h))
+    filled, y = len(y), y + windows.origin[0]
+    inside = int(((y >= 0) & (y < windows.size[0])).sum())
+    # columns of each segment, and those of them beside the image and in it
+    held = (np.array(lengths) - 1) * stride + reach_w
+    first = longest * stride * np.arange(segments) + windows.origin[1]
+    left = (-first).clip(0, held)
+    right = (first + held - windows.size[1]).clip(0, held - left)
+    held_inside = int((held - left - right).sum())
+    beside = int((-(-np.array([left, right]) * pixel // LANES)).sum())
+    padded = int((-(-held * pixel // LANES)).sum())
     is_whole = multiplier == 1 and channels == pixel
     is_3x3 = windows.kernel == (3, 3)
     is_up = requant.clamp_min >= requant.zero_point and int(requant.exponent.max()) <= 0
@@ -232,7 +242,7 @@ def helium_strips(
         }
     )
     return total(
-        rows.decoded(),
+        rows.decoded(windows.taps * np.diff([*range(0, channels, LANES), channels])),
         loaded(requant, channels),
         {
             "blocks": blocks,
@@ -241,12 +251,13 @@ def helium_strips(
             "taps transposed": blocks * windows.taps * 4,
             "segments": blocks * segments,
             "rows of outputs": blocks * segments * oh,
-            "rows filled": blocks * segments * filled,
-            "turns copied": copied * pixel / 16 if is_whole else 0,
+            "rows copied": blocks * segments * inside,
+            "rows outside": blocks * segments * (filled - inside),
+            "turns copied": copied * pixel / LANES if is_whole else 0,
             "pixels copied": copied if multiplier == 1 and not is_whole else 0,
             "pixels spread": copied if multiplier > 1 else 0,
             "rows spread": blocks * segments * inside if multiplier > 1 else 0,
-            "turns filled": blocks * (filled * held - inside * held_inside) * pixel / 16,
+            "turns filled": blocks * (inside * beside + (filled - inside) * padded),
         },
         product,
     )

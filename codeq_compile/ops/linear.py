@@ -43,7 +43,9 @@ from codeq_compile.ops.trips import (
     fills,
     helium_product,
     is_short,
+    list_counts,
     loaded,
+    pairs_of_word,
     portable_product,
     short_quads,
     slow_quads,
@@ -178,9 +180,10 @@ class Linear(Op[LinearParams]):
         if isa == "mve":
             return panel_bytes(packed, in_features, out_features)
         if isa == "swar":
+            assert packed is not None, "an op with weights is emitted after packing"
             rows = inputs[0].elements // in_features
             if rows == 1 and _reads_fields(packed, in_features):
-                return _fields_bytes(packed, in_features) + CHUNK
+                return _fields_bytes(packed.bits, in_features) + CHUNK
             if rows == 1:  # [linear-C7]
                 return swar.pair_bytes(in_features) + row_bytes(packed, in_features)
             return swar.product_bytes(packed, in_features, rows)
@@ -238,16 +241,23 @@ def _reads_fields(packed: Packed | None, length: int) -> bool:
     return packed.gap == 0 or packed.bits == 2
 
 
-def _fields_bytes(packed: Packed | None, length: int) -> int:
+def _fields_bytes(bits: int, length: int) -> int:
     """A vector of 16 bits a value, filled up to steps of fields."""
-    assert packed is not None, "an op with weights is emitted after packing"
-    step = _field_step(packed.bits)
+    step = _field_step(bits)
     return 2 * step * ceil(length, step)
 
 
 def _field_step(bits: int) -> int:
     """Weights of a step of such a kernel; CQ_FIELD_STEP of runtime_c."""
     return 32 if bits == 1 else 16
+
+
+def _fields_widened(bits: int, length: int) -> Trips:
+    """A vector in such pairs as fields are, in whole groups and at its end: fields.h."""
+    apart = 16 // bits if 16 % bits == 0 else 8
+    whole = length // (2 * apart) * apart
+    pairs = _fields_bytes(bits, length) // WORD
+    return {"vectors of fields": 1, "pairs widened": whole, "pairs at ends widened": pairs - whole}
 
 
 def _sparse_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
@@ -259,9 +269,10 @@ def _sparse_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
 
 def _dsp_scratch_bytes(params: LinearParams, packed: Packed | None) -> int:
     """A vector of 16 bits a value, then four decoded chunks. [linear-C6]"""
+    assert packed is not None, "an op with weights is emitted after packing"
     length = int(params.weights.shape[1])
     if _reads_fields(packed, length):
-        return _fields_bytes(packed, length)
+        return _fields_bytes(packed.bits, length)
     return 2 * align4(length) + (CHUNK * 4 if decoded_bytes(packed, 1) else 0)
 
 
@@ -321,8 +332,7 @@ def _dsp_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
         loaded(requant, quads, once=1),
         slow_quads(requant, quads - short, rows.count),
         {
-            "vectors of fields": 1,
-            "steps widened": filled * step // 16,
+            **_fields_widened(bits, rows.length),
             "quads": quads,
             "dots of fields": (len(last) - ends) * ceil(filled * step, CHUNK)
             + ends * ceil(full * step, CHUNK),
@@ -379,7 +389,7 @@ def _dsp_records(rows: WeightRows) -> Trips:
             "stream bytes": WORD * int(words.sum()),
             "blocks of odd words": int((words % 2).sum()),
         }
-    counts = _list_counts(rows)
+    counts = list_counts(rows.packed)
     if rows.packed.bits == 2:
         long = counts[counts > _CASES_OF_SIGNS] - _CASES_OF_SIGNS
         return {
@@ -392,13 +402,13 @@ def _dsp_records(rows: WeightRows) -> Trips:
     return {
         "lists of codes": len(counts),
         f"nonzeros of {rows.packed.bits} bits": 2 * int(counts.sum()),
-        "words of codes": int((-(-counts // _pairs_of_word(rows.packed))).clip(min=1).sum()),
+        "words of codes": int((-(-counts // pairs_of_word(rows.packed))).clip(min=1).sum()),
         "further passes": int((passes - 1).clip(min=0).sum()),
     }
 
 
-_SUMS = 32
-"""CQ_LINEAR_BLOCK of outputs_dsp.h."""
+_SUMS, _SWAR_SUMS = 32, 16
+"""CQ_LINEAR_BLOCK of outputs_dsp.h and of outputs_swar.h."""
 _CASES_OF_SIGNS, _CASES_OF_PAIRS = 20, 16
 """Records, and pairs of them, that csr_dsp.h has cases for."""
 
@@ -408,36 +418,16 @@ def _block_length(packed: Packed) -> int:
     return CHUNK // 2 if (packed.packing, packed.bits) == ("csr", 2) else CHUNK
 
 
-def _pairs_of_word(packed: Packed) -> int:
-    """Of records, whose codes one word holds. [F12]"""
-    return 16 // packed.bits
-
-
-def _list_counts(rows: WeightRows) -> Array:
-    """The number with which each list of places begins. [F12]"""
-    packed = rows.packed
-    counts, at = [], 0
-    while at < len(packed.data):
-        count = packed.data[at]
-        words = max(1, ceil(count, _pairs_of_word(packed)))
-        counts.append(count)
-        at += 1 + (count if packed.bits == 2 else 2 * count + WORD * words)
-    return np.array(counts)
-
-
 def _sparse_swar_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     """linear_sparse_swar.c: a row at a time, the records of a block a word at a time."""
-    return total(
-        loaded(requant, vectors * rows.count, once=1),
-        times(total(_swar_outputs(requant, rows.count), _swar_records(rows)), vectors),
-    )
+    return times(total(_swar_outputs(requant, rows.count), _swar_records(rows)), vectors)
 
 
 def _swar_records(rows: WeightRows) -> Trips:
     """linear_sparse_swar.c, csr_swar.h: what is done with records for one vector."""
     if rows.packed.packing == "gap":
         return _records(rows)
-    counts = _list_counts(rows)
+    counts = list_counts(rows.packed)
     own = {"vectors": 1, "rows": rows.count}
     if rows.packed.bits == 2:
         return own | {
@@ -446,7 +436,7 @@ def _swar_records(rows: WeightRows) -> Trips:
             "nonzeros as signs": int(counts.sum()),
             "fours of signs": int((counts // 4).sum()),
         }
-    words, left = counts // _pairs_of_word(rows.packed), counts % _pairs_of_word(rows.packed)
+    words, left = np.divmod(counts, pairs_of_word(rows.packed))
     return own | {
         "lists": len(counts),
         "lists of codes": int((counts > 0).sum()),
@@ -507,9 +497,8 @@ def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
         for at_word, begin in ((True, full * step), (False, 0))
         for first in range(begin, rows.length, CHUNK)
     ]
-    outputs = total(loaded(requant, rows.count, once=1), _swar_outputs(requant, rows.count))
     return total(
-        {f"{name}, of fields": each for name, each in outputs.items()},
+        _swar_outputs(requant, rows.count),
         *(
             total(
                 copies(np.zeros_like(at), at, count * bits // 8),
@@ -518,8 +507,7 @@ def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
             for at, count in pieces
         ),
         {
-            "vectors of fields": 1,
-            "steps widened": steps * step // 16,
+            **_fields_widened(bits, rows.length),
             "rows of fields": rows.count,
             "dots of fields": int(is_word.sum()) * (full > 0) + sum(len(at) for at, _ in pieces),
             f"steps of {bits} bits": rows.count * steps,
@@ -529,34 +517,39 @@ def _swar_fields_trips(rows: WeightRows, requant: Requant) -> Trips:
 
 def _swar_outputs(requant: Requant, features: int) -> Trips:
     """outputs_swar.h: the outputs of one vector."""
-    if len(requant.multiplier) == 1:
-        return windowed(requant, 0, 1, features)
-    return {"outputs computed": features}
+    is_shared = len(requant.multiplier) == 1
+    own = total(
+        loaded(requant, features, once=1),
+        {"blocks of outputs": ceil(features, _SWAR_SUMS)},
+    )
+    return total(
+        # nothing but the decoder and what stores is shared with tiles of several vectors
+        {f"{name}, one vector": each for name, each in own.items()},
+        windowed(requant, 0, 1, features) if is_shared else {},
+    )
 
 
 def _swar_vector_trips(rows: WeightRows, requant: Requant) -> Trips:
     """linear_swar.c with one vector: every weight meets one input."""
     lengths = [rows.length] if rows.are_bytes else chunk_lengths(rows.length)
     aligned = at_words(rows.length) if rows.are_bytes else 1.0
-    sixteens = sum(length // 16 for length in lengths) * aligned
+    sixteens = aligned * sum(length // 16 for length in lengths)
+    odd = aligned * sum(length // 16 % 2 for length in lengths)
     words = sum(length // 4 for length in lengths)
     is_direct = rows.are_bytes and rows.length % 16 == 0
-    own = total(
-        loaded(requant, rows.count, once=1),
-        _swar_outputs(requant, rows.count),
-        {
-            "rows of words" if is_direct else "rows": rows.count,
-            "pieces": 0 if rows.are_bytes else rows.count * len(lengths),
-            "pieces with a rest": rows.count
-            * sum(1.0 - aligned * (length % 16 == 0) for length in lengths),
-            "sixteens": rows.count * sixteens,
-            "fours": rows.count * (words - 4 * sixteens),
-            "ends": rows.count * (rows.length % 4 > 0),
-        },
-    )
-    # nothing but the decoder is shared with tiles of several vectors
+    own = {
+        "rows of words" if is_direct else "rows": rows.count,
+        "pieces": 0 if rows.are_bytes else rows.count * len(lengths),
+        "pieces with a rest": rows.count
+        * sum(1.0 - aligned * (length % 16 == 0) for length in lengths),
+        "pairs of sixteens": rows.count * (sixteens - odd) / 2,
+        "odd sixteens": rows.count * odd,
+        "fours": rows.count * (words - 4 * sixteens),
+        "ends": rows.count * (rows.length % 4 > 0),
+    }
     return total(
         rows.decoded(),
         rows.sought(CHUNK),
+        _swar_outputs(requant, rows.count),
         {f"{name}, one vector": each for name, each in own.items()},
     )

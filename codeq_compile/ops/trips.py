@@ -131,42 +131,41 @@ class WeightRows:
         is_plain = packed.gap == 0 and packed.levels is None
         return packed.packing == "dense" and packed.bits == 8 and is_plain
 
-    def chunks(self) -> list[Pair]:
-        """(how many, of how many weights) of all rows in chunks."""
-        return [(self.count, length) for length in chunk_lengths(self.length)]
+    def pieces(self, length: int = CHUNK) -> Array:
+        """Weights of each piece of each row in turn."""
+        lengths = [min(length, self.length - at) for at in range(0, self.length, length)]
+        return np.tile(lengths, self.count)
 
-    def decoded(self, calls: Iterable[Pair] | None = None) -> Trips:
+    def decoded(self, sizes: Array | None = None) -> Trips:
         """All rows, once. [F3]
 
         Parameters
         ----------
-        calls : iterable of (how many, of how many weights), optional
-            Of the decoder; as `chunks` unless given.
+        sizes : int array of shape (n,), optional
+            Weights of each call of the decoder, in turn; as `pieces` unless given.
         """
         if self.are_bytes:
             return {}
-        calls = list(self.chunks() if calls is None else calls)
+        sizes = self.pieces() if sizes is None else sizes
         size = self.count * self.length
         prefix, count = ("nonzeros", self.nonzeros) if self.is_sparse else ("weights", size)
         packed = self.packed
-        trips: dict[str, float] = (
-            {
-                "threes decoded, dense": sum(times * (size // 3) for times, size in calls),
-                "weights decoded, dense": sum(times * (size % 3) for times, size in calls),
-            }
-            if packed.packing == "dense"
-            else {
+        if packed.packing == "dense":
+            trips = dict(dense_decoded(packed.bits, np.cumsum(sizes) - sizes, sizes))
+        elif packed.packing == "csr":
+            trips = self._lists_decoded()
+        else:
+            trips = {
                 f"{prefix} decoded, {packed.packing}": count,
                 f"stream bytes decoded, {packed.packing}": self.stream_bytes,
             }
-        )
-        trips[f"chunks decoded, {packed.packing}"] = sum(times for times, _ in calls)
+        trips[f"chunks decoded, {packed.packing}"] = len(sizes)
         if packed.levels is not None:
             trips[f"{prefix} looked up"] = count
         elif packed.gap:
             trips[f"{prefix} mapped"] = count
         if packed.packing == "bitmask":
-            trips["masks decoded"] = sum(times * ceil(size, 16) for times, size in calls)
+            trips["masks decoded"] = int((-(-sizes // 16)).sum())
         if packed.packing == "huffman":
             # what is no table and no low bits is read bit by bit [F11]
             low, longest = packed.data[0] >> 5, packed.data[0] & 31
@@ -180,14 +179,56 @@ class WeightRows:
             trips["nonzeros and runs without one"] = runs
         return trips
 
-    def followed(self, piece: int) -> float:
-        """How often a prefix code is decoded where its rows are read in pieces, four at a time.
+    def _lists_decoded(self) -> dict[str, float]:
+        """Lists of signs, or of groups of pairs: csr.c."""
+        counts = list_counts(self.packed)
+        if self.packed.bits == 2:
+            return {
+                "nonzeros decoded, csr of signs": self.nonzeros,
+                "lists decoded, csr of signs": len(counts),
+            }
+        group = pairs_of_word(self.packed)
+        words = -(-counts // group)
+        # where a division is no instruction it takes longer the longer its quotient is
+        quotients = np.arange(counts.max(initial=0) + 1) // group
+        bits = np.cumsum(np.ceil(np.log2(quotients + 1)))
+        return {
+            "nonzeros decoded, csr of codes": self.nonzeros,
+            "nonzeros of pairs decoded, csr of codes": 2 * int(counts.sum()),
+            "lists decoded, csr of codes": len(counts),
+            "words decoded, csr of codes": int((words - 1).clip(min=0).sum()),
+            "quotient bits decoded, csr of codes": float(bits[(counts - 1).clip(min=0)].sum()),
+        }
 
-        Three of four rows are decoded to their ends for what stands behind them: rows.c.
+    def followed(self, piece: int, first: int = 0, passes: int = 1) -> float:
+        """How often these rows are decoded in so many passes over them, four at a time.
+
+        Of a prefix code what stands between the last bookmark before a piece and the piece is
+        decoded as well: rows.c.
+
+        Parameters
+        ----------
+        piece : int
+            Weights of a row that are read at a time.
+        first : int
+            The first row; those before it have been read.
         """
         if self.packed.packing != "huffman":
-            return 1.0
-        return 1.0 + (QUAD - 1) / QUAD * max(0, self.length - piece) / self.length
+            return passes
+        marks = {row % QUAD: (row + 1) * self.length for row in range(first)}
+        before, behind = (self._skipped(marks, piece, first) for _ in range(2))
+        return passes + (before + (passes - 1) * behind) / (self.count * self.length)
+
+    def _skipped(self, marks: dict[int, int], piece: int, first: int) -> int:
+        """Weights between bookmarks and pieces in one pass, which leaves its own bookmarks."""
+        skipped = 0
+        for quad in range(first, first + self.count, QUAD):
+            for at in range(0, self.length, piece):
+                for row in range(quad, min(quad + QUAD, first + self.count)):
+                    index = row * self.length + at
+                    skipped += index - max([0, *(m for m in marks.values() if m <= index)])
+                    marks[row % QUAD] = index + min(piece, self.length - at)
+        return skipped
 
     def sought(self, piece: int) -> Trips:
         """What decoding them adds where each piece of a row is found on its own: rows.h."""
@@ -200,13 +241,54 @@ class WeightRows:
             return {
                 "weights decoded, ternary": int(ahead.sum()),
                 "stream bytes decoded, ternary": int((ahead > 0).sum()),
-                "rows read": starts.size,
-                "rows read within a byte": int((ahead > 0).sum()),
+                "rows read, ternary": starts.size,
+                "rows read within a byte, ternary": int((ahead > 0).sum()),
             }
         if self.packed.packing == "huffman":
-            return {"rows followed": starts.size}
+            longest = self.packed.data[0] & 31
+            return {
+                "rows followed": starts.size,
+                "lengths of rows followed": starts.size * longest,
+            }
         within = starts * self.packed.bits % 8 > 0
         return {"rows read": starts.size, "rows read within a byte": int(within.sum())}
+
+
+def dense_decoded(bits: int, starts: Array, sizes: Array) -> Trips:
+    """Fields from some weights on: by threes, what is left one by one.  Fields of 8 bits are bytes.
+
+    Parameters
+    ----------
+    starts, sizes : int array of shape (n,)
+        First weight and number of weights of each call of the decoder.
+    """
+    if bits == 8:
+        return {}
+    threes, left = sizes // 3, sizes % 3
+    ahead = (starts + 3 * threes) * bits % 8
+    return {
+        "threes decoded, dense": int(threes.sum()),
+        "weights decoded, dense": int(left.sum()),
+        "rests decoded, dense": int((left > 0).sum()),
+        "ends within a byte decoded, dense": int((ahead > 0).sum()),
+        "bytes decoded, dense": int((-(-(left * bits + ahead) // 8) - (ahead > 0)).sum()),
+    }
+
+
+def list_counts(packed: Packed) -> Array:
+    """The number with which each list of places begins. [F12]"""
+    counts, at = [], 0
+    while at < len(packed.data):
+        count = packed.data[at]
+        words = max(1, ceil(count, pairs_of_word(packed)))
+        counts.append(count)
+        at += 1 + (count if packed.bits == 2 else 2 * count + WORD * words)
+    return np.array(counts)
+
+
+def pairs_of_word(packed: Packed) -> int:
+    """Of records, whose codes one word holds. [F12]"""
+    return 16 // packed.bits
 
 
 # -- Requantization -------------------------------------------------------------------------------
@@ -262,22 +344,31 @@ def short_quads(requant: Requant, first: int, channels: int) -> int:
 
     The last group of four begins where it ends with the last channel.
     """
-    if channels < QUAD:
-        return 0
     short = is_short(requant)[first : first + channels]
-    starts = [min(start, channels - QUAD) for start in range(0, channels, QUAD)]
-    return sum(bool(short[start : start + QUAD].all()) for start in starts)
+    return sum(bool(four.all()) for four in quads_of(short))
 
 
 def rectified_quads(requant: Requant, channels: int, products: int) -> int:
     """Groups of four channels that dsp kernels store in the rectifying form: rectify_dsp.h."""
-    if channels < QUAD or requant.clamp_min < requant.zero_point:
+    if requant.clamp_min < requant.zero_point:
         return 0
+    can = can_rectify(requant, products)[:channels]
+    return sum(bool(four.all()) for four in quads_of(can))
+
+
+def quads_of(channels: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Channels by fours, the last ones again where fewer are left; none of fewer than four."""
+    count = len(channels)
+    starts = range(0, count if count >= QUAD else 0, QUAD)
+    return [channels[min(start, count - QUAD) :][:QUAD] for start in starts]
+
+
+def can_rectify(requant: Requant, products: int) -> NDArray[np.bool_]:
+    """Channels of so many products whose factors fit the rectifying form."""
     left = FRACTION + 1 + factors(requant)[1]
     most = (INT32_MAX >> left.clip(0, 31)) - products * 128 * 128
-    can = (left >= 2) & (left <= MAX_LEFT) & (np.abs(requant.bias.astype(np.int64)) < most)
-    starts = [min(start, channels - QUAD) for start in range(0, channels, QUAD)]
-    return sum(bool(can[start : start + QUAD].all()) for start in starts)
+    can: NDArray[np.bool_] = (left >= 2) & (left <= MAX_LEFT)
+    return can & (np.abs(requant.bias.astype(np.int64)) < most)
 
 
 def clamped(requant: Requant, outputs: int) -> Trips:
@@ -296,7 +387,7 @@ def windowed(requant: Requant, first: int, channels: int, count: int) -> Trips:
     multiplier, exponent = (each[first : first + channels] for each in factors(requant))
     fits = (exponent <= -1) & (exponent >= -20) & (multiplier >= 1 << 30)
     if count < WINDOW_MIN:
-        return {"outputs computed": channels * count}
+        return {"outputs stored, computed": channels * count}
     windows = int(fits.sum())
     right, m = -exponent[fits], multiplier[fits]
     missing = 1 + ((right > 7) << 16) + ((m % (1 << 8 + np.minimum(right, 7)) > 0) << 16)
@@ -306,9 +397,9 @@ def windowed(requant: Requant, first: int, channels: int, count: int) -> Trips:
     is_relu = requant.clamp_min >= requant.zero_point
     return {
         "windows opened": windows,
-        "outputs rectified" if is_relu else "outputs in windows": windows * count,
-        "outputs left open": float(missing.sum()) / (1 << 23) * count,
-        "outputs computed": (channels - windows) * count,
+        "outputs stored, rectified" if is_relu else "outputs stored, in windows": windows * count,
+        "outputs stored, left open": float(missing.sum()) / (1 << 23) * count,
+        "outputs stored, computed": (channels - windows) * count,
     }
 
 
@@ -345,12 +436,14 @@ def portable_product(rows: WeightRows, tiling: Iterable[Pair], requant: Requant)
     )
 
 
-def cached_rows(rows: WeightRows, reads: int) -> Trips:
+def cached_rows(rows: WeightRows, reads: int, first: int = 0, passes: int = 1) -> Trips:
     """`reads` rows into the row cache of a dsp kernel: runtime_c/src/product_dsp.h."""
     rest = rows.length % STEP
-    turns = reads / rows.count * rows.followed(ROW_CACHE)
+    turns = reads / rows.count
+    followed = turns / passes * rows.followed(ROW_CACHE, first, passes)
     return total(
-        times(total(rows.decoded(), rows.sought(rows.length)), turns),
+        times(rows.decoded(rows.pieces(ROW_CACHE)), followed),
+        times(rows.sought(ROW_CACHE), turns),
         {
             "rows met": reads * rows.are_bytes,
             "steps cached": reads * (rows.length // STEP),
@@ -366,19 +459,18 @@ def swar_product(
     """Tiles of pairs times four rows at a time: runtime_c/src/product_swar.h."""
     quads = ceil(rows.count, QUAD)
     piece = swar.piece(rows.length)
+    tiling = list(tiling)
+    passes = sum(count for count, _ in tiling)
+    decoded = times(rows.decoded(rows.pieces(piece)), rows.followed(piece, first, passes))
     lengths = [min(piece, rows.length - at) for at in range(0, rows.length, piece)]
     steps = sum(ceil(length, STEP) for length in lengths)
     words = sum(length // 4 for length in lengths)
     aligned = at_words(rows.length) if rows.are_bytes else 1.0
-    parts: list[Trips] = []
+    parts: list[Trips] = [decoded]
     for count, size in tiling:
         parts.append(
             times(
                 total(
-                    times(
-                        rows.decoded([(rows.count, length) for length in lengths]),
-                        rows.followed(piece),
-                    ),
                     rows.sought(piece),
                     {
                         "tiles": 1,
@@ -445,16 +537,15 @@ def helium_decoded(rows: WeightRows) -> Trips:
     """All rows as int8, zeros included; dense packings by lanes: decode/lanes.c."""
     if rows.is_sparse:
         cleared = {"weights cleared": rows.count * rows.length}
-        return total(rows.decoded(helium_calls(rows)), cleared)
+        return total(rows.decoded(helium_sizes(rows)), cleared)
     packed, start = rows.packed, 0
     if packed.packing == "huffman" or packed.bits == 8:
-        return rows.decoded(helium_calls(rows))
+        return rows.decoded(helium_sizes(rows))
     lanes = _ternary_lanes if packed.packing == "ternary" else _dense_lanes
     parts: list[Trips] = []
-    for calls, size in helium_calls(rows):
-        for _ in range(calls):
-            parts.append(lanes(packed, start, size))
-            start += size
+    for size in helium_sizes(rows).tolist():
+        parts.append(lanes(packed, start, size))
+        start += size
     return total(*parts)
 
 
@@ -463,12 +554,13 @@ def _dense_lanes(packed: Packed, start: int, size: int) -> Trips:
     is_quick = packed.bits in (2, 4) and start * packed.bits % 8 == 0
     lanes = LANES if is_quick else LANES // 2
     turns, left = divmod(size, lanes)
+    behind = np.array([start + turns * lanes])
     trips: dict[str, float] = {
         f"turns decoded, dense of {packed.bits if is_quick else 'other'} bits": turns,
-        "threes decoded, dense": left // 3,
-        "weights decoded, dense": left % 3,
         "chunks decoded, dense": left > 0,
     }
+    if left:
+        trips |= dense_decoded(packed.bits, behind, np.array([left]))
     if packed.levels is not None or packed.gap:
         used = "looked up" if packed.levels is not None else "mapped"
         trips |= {f"turns {used}": ceil(turns * lanes, LANES), f"weights {used}": left}
@@ -489,15 +581,18 @@ def _ternary_lanes(packed: Packed, start: int, size: int) -> Trips:
     }
 
 
-def helium_calls(rows: WeightRows) -> list[Pair]:
-    """(how many, of how many weights) of the decoder: panels, or chunks of rows."""
+def helium_sizes(rows: WeightRows) -> Array:
+    """Weights of each call of the decoder: panels, or chunks of rows."""
     if helium_needs_chunks(rows):
-        return rows.chunks()
-    return [
-        (count * times, size)
+        return rows.pieces()
+    sizes = [
+        size
         for count, panel in tiles(rows.count, _panel_rows(rows))
+        for _ in range(count)
         for times, size in tiles(panel * rows.length, CHUNK if rows.is_sparse else 1 << 31)
+        for _ in range(times)
     ]
+    return np.array(sizes)
 
 
 def helium_rows(rows: WeightRows, vectors: int, requant: Requant) -> Trips:

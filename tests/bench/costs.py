@@ -55,7 +55,10 @@ STACK_BYTES = 1 << 16
 """An entry point of a thousand layers keeps more addresses than one of a network."""
 
 
-OF_DECODERS = (" decoded", " mapped", " looked up", " read by bits", " without one")
+SHARED = (" decoded, ", "outputs stored, ")
+"""What names have of trips of a decoder, or of how swar kernels store outputs: all kernels share
+these."""
+SHARED_ENDS = (" decoded", " mapped", " looked up", " read by bits", " without one")
 """How names end of trips of a decoder that do not say which one."""
 
 Family = tuple[str, str]
@@ -153,8 +156,8 @@ def counted(graph: Graph, board: Target, packing: str, samples: int = 1) -> Iter
 def fitted(core: str, layers: Iterable[Counted]) -> Iterator[cost.Model]:
     """A model of each family and instruction set.
 
-    Decoders are compiled once for all kernels of a library: what their trips cost is fitted to all
-    families together.
+    Decoders are compiled once for all kernels of a library, and what stores outputs from the same
+    source: what their trips cost is fitted to all families together.
     """
     groups: dict[Family, list[Shares]] = {}
     for each in layers:
@@ -193,13 +196,13 @@ def _shares(family: Family, counted: Counted) -> Shares:
     much as large ones.
     """
     return {
-        (name,) if _is_of_decoder(name) else (name, *family): times / counted.instructions
+        (name,) if _is_shared(name) else (name, *family): times / counted.instructions
         for name, times in counted.trips.items()
     }
 
 
-def _is_of_decoder(name: str) -> bool:
-    return cost.DECODED in name or name.endswith(OF_DECODERS)
+def _is_shared(name: str) -> bool:
+    return any(part in name for part in SHARED) or name.endswith(SHARED_ENDS)
 
 
 def _name(trip: Trip) -> str:

@@ -10,9 +10,10 @@ from codeq_compile.ops.trips import (
     Windows,
     at_words,
     copies,
+    dense_decoded,
     fills,
-    helium_calls,
     helium_decoded,
+    helium_sizes,
     portable_product,
     short_quads,
     swar_product,
@@ -93,10 +94,59 @@ def test_rows_that_are_sought_begin_within_a_byte(
     starts = [row * length + at for row in range(7) for at in range(0, length, 256)]
     ahead = [start % (5 if packing == "ternary" else 4) for start in starts]
 
-    assert len(starts) == found["rows read"]
-    assert sum(map(bool, ahead)) == found["rows read within a byte"]
+    which = ", ternary" if packing == "ternary" else ""
+    assert len(starts) == found["rows read" + which]
+    assert sum(map(bool, ahead)) == found["rows read within a byte" + which]
     if packing == "ternary":
         assert sum(ahead) == found["weights decoded, ternary"]
+
+
+@pytest.mark.parametrize("bits", [1, 3, 5, 7])
+def test_fields_behind_threes_are_taken_from_bytes(rng: np.random.Generator, bits: int) -> None:
+    """A byte is read when its first bit is needed, and what is left of one is taken first."""
+    starts, sizes = rng.integers(0, 100, 20), rng.integers(1, 30, 20)
+    found = dense_decoded(bits, starts, sizes)
+    bytes_read = within = 0
+    for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+        at = (start + size - size % 3) * bits
+        within += at % 8 > 0
+        read = {bit // 8 for bit in range(at, (start + size) * bits)}
+        bytes_read += len(read - ({at // 8} if at % 8 else set()))
+
+    assert bytes_read == found["bytes decoded, dense"]
+    assert within == found["ends within a byte decoded, dense"]
+    assert sizes.sum() == 3 * found["threes decoded, dense"] + found["weights decoded, dense"]
+
+
+def test_a_prefix_code_is_followed_from_its_start_where_nothing_marks_the_place(
+    rng: np.random.Generator,
+) -> None:
+    """The rows of a group behind the first are found again in every pass but their first."""
+    weights = random_weights(rng, (12, 30), bits=4)
+    rows = WeightRows.of(pack(weights, "huffman"), weights.values)
+    group = rows.group(2)
+
+    assert 5 == rows.followed(30, passes=5)
+    assert 5 + 4 * 6 / 6 == group.followed(30, first=6, passes=5)
+    # three of four rows are followed to their ends for the rows behind them
+    assert 1 + 3 / 4 * 20 / 30 == pytest.approx(rows.followed(10))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_lists_of_places_are_counted(rng: np.random.Generator, bits: int) -> None:
+    """As many as rows have blocks, with all weights that are not 0."""
+    weights = random_weights(rng, (9, 300), bits=bits, zeros=0.8)
+    found = WeightRows.of(pack(weights, "csr"), weights.values).decoded()
+    of = "signs" if bits == 2 else "codes"
+
+    assert 9 * (3 if bits == 2 else 2) == found[f"lists decoded, csr of {of}"]
+    assert np.count_nonzero(weights.values) == found[f"nonzeros decoded, csr of {of}"]
+    if bits > 2:
+        fillers = (
+            found["nonzeros of pairs decoded, csr of codes"]
+            - found["nonzeros decoded, csr of codes"]
+        )
+        assert 0 <= fillers <= found["lists decoded, csr of codes"]
 
 
 def test_runs_without_a_weight_are_counted(rng: np.random.Generator) -> None:
@@ -126,11 +176,11 @@ def test_outputs_are_in_windows_or_computed(rng: np.random.Generator) -> None:
     requant = requant_of(rng, channels=8)
     many, few = windowed(requant, 0, 8, 10), windowed(requant, 0, 8, 3)
 
-    (name,) = {"outputs rectified", "outputs in windows"} & set(many)
-    assert ("outputs rectified" == name) == (requant.clamp_min >= requant.zero_point)
-    assert 8 * 10 == many[name] + many["outputs computed"]
-    assert 0 < many["outputs left open"] < many[name]
-    assert {"outputs computed": 24} == few
+    (name,) = {"outputs stored, rectified", "outputs stored, in windows"} & set(many)
+    assert ("outputs stored, rectified" == name) == (requant.clamp_min >= requant.zero_point)
+    assert 8 * 10 == many[name] + many["outputs stored, computed"]
+    assert 0 < many["outputs stored, left open"] < many[name]
+    assert {"outputs stored, computed": 24} == few
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8, 12])
@@ -224,7 +274,7 @@ def test_lanes_decode_what_fills_registers(
     left = 3 * found["threes decoded, dense"] + found["weights decoded, dense"]
 
     assert weights.codes.size == 16 * by_16 + 8 * by_8 + left
-    assert left < 16 * len(helium_calls(WeightRows.of(pack(weights, "dense"), weights.values))) * 8
+    assert left < 16 * len(helium_sizes(WeightRows.of(pack(weights, "dense"), weights.values))) * 8
     assert (by_16 > 0) == (bits != 3)
 
 
