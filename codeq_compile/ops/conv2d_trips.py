@@ -110,7 +110,7 @@ def dsp_image(
     short = short_quads(requant, 0, rows.count)
     steps = quads * windows.taps_inside * channels // STEP
     common = total(
-        cached_rows(rows, QUAD * quads),
+        cached_rows(rows),
         clamped(requant, windows.pixels * rows.count),
         loaded(requant, quads, once=1),
         slow_quads(requant, (quads - short) * windows.pixels, rows.count),
@@ -163,10 +163,7 @@ def dsp_patches(
     )
     return total(
         times(_dsp_gathered(windows, channels, channels * groups, patch), groups),
-        *(
-            cached_rows(of_group, turns * QUAD * quads, group * of_group.count, turns)
-            for group in range(groups)
-        ),
+        *(cached_rows(of_group, group * of_group.count, turns) for group in range(groups)),
         clamped(requant, windows.pixels * rows.count),
         loaded(requant, turns * quads * groups, once=turns * groups),
         slow_quads(requant, (groups * quads - short) * windows.pixels, of_group.count),

@@ -470,6 +470,7 @@ def _records(rows: WeightRows) -> Trips:
         "vectors": 1,
         "rows": rows.count,
         "chunks": len(words),
+        "chunks with records": int((words > 0).sum()),
         "stream bytes": WORD * int(words.sum()),
     }
 

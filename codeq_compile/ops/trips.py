@@ -159,6 +159,7 @@ class WeightRows:
                 f"{prefix} decoded, {packed.packing}": count,
                 f"stream bytes decoded, {packed.packing}": self.stream_bytes,
             }
+        trips[f"streams decoded, {packed.packing}"] = 1
         trips[f"chunks decoded, {packed.packing}"] = len(sizes)
         if packed.levels is not None:
             trips[f"{prefix} looked up"] = count
@@ -200,7 +201,20 @@ class WeightRows:
             "quotient bits decoded, csr of codes": float(bits[(counts - 1).clip(min=0)].sum()),
         }
 
-    def followed(self, piece: int, first: int = 0, passes: int = 1) -> float:
+    def quads(self, first: int = 0, *, fill: bool = False) -> list[list[int]]:
+        """These rows by fours, from row `first` of the stream on.
+
+        With `fill` all are four: the last ones overlap those before, and if there are fewer the
+        last one is repeated.
+        """
+        end = first + self.count
+        starts = range(first, end, QUAD)
+        if not fill:
+            return [list(range(start, min(start + QUAD, end))) for start in starts]
+        whole = [max(first, min(start, end - QUAD)) for start in starts]
+        return [[min(start + i, end - 1) for i in range(QUAD)] for start in whole]
+
+    def followed(self, quads: list[list[int]], piece: int, passes: int = 1) -> float:
         """How often these rows are decoded in so many passes over them, four at a time.
 
         Of a prefix code what stands between the last bookmark before a piece and the piece is
@@ -208,23 +222,24 @@ class WeightRows:
 
         Parameters
         ----------
+        quads : list of list of int
+            Rows; those before the first one have been read.
         piece : int
             Weights of a row that are read at a time.
-        first : int
-            The first row; those before it have been read.
         """
+        often = passes * sum(map(len, quads)) / self.count
         if self.packed.packing != "huffman":
-            return passes
-        marks = {row % QUAD: (row + 1) * self.length for row in range(first)}
-        before, behind = (self._skipped(marks, piece, first) for _ in range(2))
-        return passes + (before + (passes - 1) * behind) / (self.count * self.length)
+            return often
+        marks = {row % QUAD: (row + 1) * self.length for row in range(quads[0][0])}
+        before, behind = (self._skipped(marks, quads, piece) for _ in range(2))
+        return often + (before + (passes - 1) * behind) / (self.count * self.length)
 
-    def _skipped(self, marks: dict[int, int], piece: int, first: int) -> int:
+    def _skipped(self, marks: dict[int, int], quads: list[list[int]], piece: int) -> int:
         """Weights between bookmarks and pieces in one pass, which leaves its own bookmarks."""
         skipped = 0
-        for quad in range(first, first + self.count, QUAD):
+        for quad in quads:
             for at in range(0, self.length, piece):
-                for row in range(quad, min(quad + QUAD, first + self.count)):
+                for row in quad:
                     index = row * self.length + at
                     skipped += index - max([0, *(m for m in marks.values() if m <= index)])
                     marks[row % QUAD] = index + min(piece, self.length - at)
@@ -436,14 +451,16 @@ def portable_product(rows: WeightRows, tiling: Iterable[Pair], requant: Requant)
     )
 
 
-def cached_rows(rows: WeightRows, reads: int, first: int = 0, passes: int = 1) -> Trips:
-    """`reads` rows into the row cache of a dsp kernel: runtime_c/src/product_dsp.h."""
+def cached_rows(rows: WeightRows, first: int = 0, passes: int = 1) -> Trips:
+    """Rows from `first` on into the row cache of a dsp kernel, four at a time:
+    runtime_c/src/product_dsp.h.
+    """
     rest = rows.length % STEP
-    turns = reads / rows.count
-    followed = turns / passes * rows.followed(ROW_CACHE, first, passes)
+    quads = rows.quads(first, fill=True)
+    reads = passes * QUAD * len(quads)
     return total(
-        times(rows.decoded(rows.pieces(ROW_CACHE)), followed),
-        times(rows.sought(ROW_CACHE), turns),
+        times(rows.decoded(rows.pieces(ROW_CACHE)), rows.followed(quads, ROW_CACHE, passes)),
+        times(rows.sought(ROW_CACHE), reads / rows.count),
         {
             "rows met": reads * rows.are_bytes,
             "steps cached": reads * (rows.length // STEP),
@@ -461,12 +478,12 @@ def swar_product(
     piece = swar.piece(rows.length)
     tiling = list(tiling)
     passes = sum(count for count, _ in tiling)
-    decoded = times(rows.decoded(rows.pieces(piece)), rows.followed(piece, first, passes))
+    followed = rows.followed(rows.quads(first), piece, passes)
     lengths = [min(piece, rows.length - at) for at in range(0, rows.length, piece)]
     steps = sum(ceil(length, STEP) for length in lengths)
     words = sum(length // 4 for length in lengths)
     aligned = at_words(rows.length) if rows.are_bytes else 1.0
-    parts: list[Trips] = [decoded]
+    parts = [times(rows.decoded(rows.pieces(piece)), followed)]
     for count, size in tiling:
         parts.append(
             times(
@@ -601,9 +618,11 @@ def helium_rows(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
     turns = ceil(rows.length, LANES)
     swept: dict[str, float]
     if vectors == 1 and fours:
+        once: float | None = helium_panels(rows)
         swept = {"fours of one": fours, "turns of one": fours * turns, "vectors of one": 1}
     else:
         triples, rest = divmod(vectors, 3)
+        once = None
         exponents = factors(requant)[1].reshape(-1, rows.count)[:, : QUAD * fours]
         are_right = exponents.reshape(-1, QUAD).max(axis=1) <= 0
         is_relu = requant.clamp_min >= requant.zero_point
@@ -619,7 +638,7 @@ def helium_rows(rows: WeightRows, vectors: int, requant: Requant) -> Trips:
             "singles rounding up": up * rest,
             "turns of singles": fours * rest * turns,
         }
-    return total(swept, loaded(requant, fours), times(_helium_left(vectors, turns), left))
+    return total(swept, loaded(requant, fours, once), times(_helium_left(vectors, turns), left))
 
 
 def _helium_left(vectors: int, turns: int) -> Trips:

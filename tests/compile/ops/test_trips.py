@@ -126,10 +126,19 @@ def test_a_prefix_code_is_followed_from_its_start_where_nothing_marks_the_place(
     rows = WeightRows.of(pack(weights, "huffman"), weights.values)
     group = rows.group(2)
 
-    assert 5 == rows.followed(30, passes=5)
-    assert 5 + 4 * 6 / 6 == group.followed(30, first=6, passes=5)
+    assert 5 == rows.followed(rows.quads(), 30, passes=5)
+    assert 5 + 4 * 6 / 6 == group.followed(group.quads(6), 30, passes=5)
     # three of four rows are followed to their ends for the rows behind them
-    assert 1 + 3 / 4 * 20 / 30 == pytest.approx(rows.followed(10))
+    assert 1 + 3 / 4 * 20 / 30 == pytest.approx(rows.followed(rows.quads(), 10))
+
+
+def test_rows_by_fours_overlap_where_all_are_filled(rng: np.random.Generator) -> None:
+    """dsp kernels read four rows always, the last one again where there are fewer."""
+    rows = rows_of(rng, "dense").group(1)
+
+    assert [[3, 4, 5, 6], [7, 8]] == rows.quads(3)
+    assert [[3, 4, 5, 6], [5, 6, 7, 8]] == rows.quads(3, fill=True)
+    assert [[3, 4, 4, 4]] == rows.group(3).quads(3, fill=True)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
