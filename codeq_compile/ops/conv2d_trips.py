@@ -31,7 +31,6 @@ from codeq_compile.ops.trips import (
     WeightRows,
     Windows,
     cached_rows,
-    can_rectify,
     ceil,
     clamped,
     factors,
@@ -40,10 +39,9 @@ from codeq_compile.ops.trips import (
     helium_panels,
     helium_product,
     helium_rows,
-    is_short,
     loaded,
     portable_product,
-    quads_of,
+    rectified_loads,
     rectified_quads,
     short_quads,
     slow_quads,
@@ -191,14 +189,14 @@ def dsp_stem(
     rectified = rectified_quads(requant, rows.count, rows.length)
     # what is rectified has a short factor as well
     short = short_quads(requant, 0, rows.count) - rectified
-    loads, reads = (len(bands) * each for each in _stem_loads(rows, requant))
+    reads = len(bands) * quads * min(rows.count, QUAD)
     pairs = kh * ceil(kw * channels, 2)
     return total(
         times(
             total(rows.decoded(rows.pieces(rows.length)), rows.sought(rows.length)),
             reads / rows.count,
         ),
-        loaded(requant, loads),
+        times(rectified_loads(requant, rows.count, rows.length), len(bands)),
         clamped(requant, windows.pixels * rows.count),
         slow_quads(requant, (quads - rectified - short) * windows.pixels, rows.count),
         {
@@ -219,26 +217,6 @@ def dsp_stem(
             "vectors": short * windows.pixels,
         },
     )
-
-
-def _stem_loads(rows: WeightRows, requant: Requant) -> tuple[int, int]:
-    """Channels whose factors are loaded in a band, and those whose weights are read: of four
-    channels, form by form, up to the first one that the form does not serve.
-    """
-    if rows.count < QUAD:
-        return rows.count, rows.count
-    forms = [is_short(requant), np.ones(rows.count, np.bool_)]
-    if requant.clamp_min >= requant.zero_point:
-        forms.insert(0, can_rectify(requant, rows.length))
-    loads = reads = 0
-    for served in zip(*(quads_of(form) for form in forms), strict=True):
-        for four in served:
-            first = QUAD if four.all() else int(four.argmin())
-            loads += min(first + 1, QUAD)
-            reads += first
-            if first == QUAD:
-                break
-    return loads, reads
 
 
 def stem_steps(kernel: tuple[int, int], channels: int) -> int:

@@ -15,6 +15,7 @@ from codeq_compile.ops.trips import (
     ceil,
     clamped,
     loaded,
+    rectified_loads,
     rectified_quads,
     short_quads,
     slow_quads,
@@ -139,11 +140,9 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     columns = (ow + 1) // 2 + 1 if sw == 1 else ow + 1
     bands = ceil(oh, band)
     shared = max(0, 3 - sh)
-    widened = (oh - 1) * sh + 3 if sh <= 3 else 3 * oh
-    # outside the image a row is filled, and so are the pixels beside it
-    inside = min(widened, windows.size[0])
+    inside, pads = _banded(windows, band, shared)
     # the only band of an image keeps its padding
-    padded = (widened - inside) * columns * (1 if bands == 1 else quads)
+    padded = columns * (1 if bands == 1 else quads)
     rectified = rectified_quads(requant, rows.count, windows.taps)
     # what is rectified has a short factor as well
     short = short_quads(requant, 0, rows.count) - rectified
@@ -160,8 +159,10 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
         fours = ow // 4 if (sh, sw) == (1, 1) and is_rectified else 0
         strided = ow // 2 if sw == 2 else 0
         pairs = ceil(ow - 4 * fours - 2 * strided, 2)
+        loops = (fours + strided > 0) + (pairs > 0)
         stored.append(
             {
+                "loops": count * bands * loops,
                 "columns": count * bands * (fours + strided + pairs),
                 "outputs in fours": count * oh * 4 * fours,
                 "outputs in strided pairs": count * oh * 2 * strided,
@@ -172,19 +173,36 @@ def dsp_bands(windows: Windows, rows: WeightRows, requant: Requant, *, band: int
     return total(
         fours_of_rows.decoded(),
         fours_of_rows.sought(fours_of_rows.length),
-        loaded(requant, QUAD * quads),
+        rectified_loads(requant, rows.count, windows.taps),
         clamped(requant, windows.pixels * rows.count),
         slow_quads(requant, (quads - rectified - short) * windows.pixels, rows.count),
         {
             "quads": quads,
             "columns widened": quads * bands * columns,
             "words widened": quads * inside * columns,
-            "words filled": padded,
-            "bands": quads * bands * QUAD,
+            "columns filled": padded * sum(each > 0 for each in pads),
+            "words filled": padded * sum(pads),
+            "bands": quads * bands,
             "words scrolled": quads * (bands - 1) * shared * columns * QUAD,
         },
         *stored,
     )
+
+
+def _banded(windows: Windows, band: int, shared: int) -> tuple[int, list[int]]:
+    """Rows of inputs that all bands together widen, and the rows of padding above and below those
+    of each band.
+    """
+    inside, pads = 0, []
+    for first in range(0, windows.output[0], band):
+        y = first * windows.stride[0] + windows.origin[0]
+        end = (min(band, windows.output[0] - first) - 1) * windows.stride[0] + 3
+        ready = shared if first else 0
+        above = min(max(-y, ready), end)
+        below = min(max(windows.size[0] - y, above), end)
+        inside += below - above
+        pads += [above - ready, end - below]
+    return inside, pads
 
 
 def helium_strips(

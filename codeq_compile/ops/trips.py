@@ -386,6 +386,21 @@ def can_rectify(requant: Requant, products: int) -> NDArray[np.bool_]:
     return can & (np.abs(requant.bias.astype(np.int64)) < most)
 
 
+def rectified_loads(requant: Requant, channels: int, products: int) -> Trips:
+    """Channels by fours, up to the first one that cannot be rectified; then as they are, those of
+    fours that have one: cq_rectify_quad() of quad_dsp.c.
+    """
+    is_relu = requant.clamp_min >= requant.zero_point
+    fours = quads_of(can_rectify(requant, products)) if is_relu else []
+    tried = sum(QUAD if four.all() else int(four.argmin()) + 1 for four in fours)
+    rectified = sum(bool(four.all()) for four in fours)
+    unshifted = min(channels, QUAD) * (ceil(channels, QUAD) - rectified)
+    return total(
+        loaded(requant, tried + unshifted),
+        {"channels tried, rectifying": tried, "channels unshifted": unshifted},
+    )
+
+
 def clamped(requant: Requant, outputs: int) -> Trips:
     """Outputs that a dsp kernel limits afterwards."""
     if (requant.clamp_min, requant.clamp_max) == (-128, 127):
