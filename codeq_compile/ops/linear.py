@@ -395,12 +395,14 @@ def _dsp_records(rows: WeightRows) -> Trips:
         return {
             "words widened": ceil(rows.length, WORD),
             "lists of signs": len(counts),
+            "lists with signs": int((counts > 0).sum()),
             "nonzeros as signs": int(counts.sum()),
             "eights of long lists": int((-(-long // 8)).sum()),
         }
     passes = -(-counts // _CASES_OF_PAIRS)
     return {
         "lists of codes": len(counts),
+        "lists with codes": int((counts > 0).sum()),
         f"nonzeros of {rows.packed.bits} bits": 2 * int(counts.sum()),
         "words of codes": int((-(-counts // pairs_of_word(rows.packed))).clip(min=1).sum()),
         "further passes": int((passes - 1).clip(min=0).sum()),

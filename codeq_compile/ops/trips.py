@@ -932,7 +932,8 @@ def fills(to: Array, sizes: Array | int) -> Trips:
     ahead = np.minimum(-to % 4, sizes)
     words = int(((sizes - ahead) // 4).sum())
     return {
-        "fills": len(to),
+        "fills": int((sizes > 0).sum()),
+        "fills of nothing": int((sizes == 0).sum()),
         "fills of words": int((sizes - ahead >= 4).sum()),
         "bytes filled ahead": int(ahead.sum()),
         "words filled": words,
