@@ -921,8 +921,8 @@ def copies(to: Array, source: Array, sizes: Array | int) -> Trips:
     return {
         "copies": len(to),
         "copies of words": int(aligned.sum()),
-        "words copied": words,
-        "bytes copied": int(sizes.sum()) - 4 * words,
+        "memcpy, words": words,
+        "memcpy, bytes": int(sizes.sum()) - 4 * words,
     }
 
 
@@ -935,9 +935,9 @@ def fills(to: Array, sizes: Array | int) -> Trips:
         "fills": int((sizes > 0).sum()),
         "fills of nothing": int((sizes == 0).sum()),
         "fills of words": int((sizes - ahead >= 4).sum()),
-        "bytes filled ahead": int(ahead.sum()),
-        "words filled": words,
-        "bytes filled": int((sizes - ahead).sum()) - 4 * words,
+        "memset, bytes ahead": int(ahead.sum()),
+        "memset, words": words,
+        "memset, bytes": int((sizes - ahead).sum()) - 4 * words,
     }
 
 

@@ -33,6 +33,7 @@ from codeq_compile.build import counter, firmware, tools
 from codeq_compile.check import require_success
 from codeq_compile.ir import Graph, TensorType
 from codeq_compile.ops.base import SPARSE
+from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.packing import CODECS
 from codeq_compile.plan import Layer, plan
 from codeq_compile.target import Target
@@ -55,9 +56,9 @@ STACK_BYTES = 1 << 16
 """An entry point of a thousand layers keeps more addresses than one of a network."""
 
 
-SHARED = (" decoded, ", "outputs stored, ")
-"""What names have of trips of a decoder, or of how swar kernels store outputs: all kernels share
-these."""
+SHARED = (" decoded, ", "outputs stored, ", "memcpy, ", "memset, ")
+"""What names have of trips that all kernels share: of a decoder, of how swar kernels store outputs,
+of moving bytes."""
 SHARED_ENDS = (" decoded", " mapped", " looked up", " read by bits", " without one")
 """How names end of trips of a decoder that do not say which one."""
 
@@ -123,6 +124,8 @@ def drawn_layers(board: Target, rounds: int, seed: int) -> Iterator[Counted]:
         for again in range(more):
             graph = drawn.layers(packing, rounds, more * seed + again)
             yield from counted(graph, board, packing)
+        if packing in Conv2D.packings and packing not in SPARSE:
+            yield from counted(drawn.convolutions(packing, 2 * rounds, seed), board, packing)
     for half in (0, 1):  # the test program keeps all inputs and outputs a second time
         yield from counted(drawn.unweighted(rounds // 2, 2 * seed + half), board, "dense")
     yield from counted(drawn.softmaxes(rounds, seed), board, "dense", SAMPLES)
@@ -156,8 +159,8 @@ def counted(graph: Graph, board: Target, packing: str, samples: int = 1) -> Iter
 def fitted(core: str, layers: Iterable[Counted]) -> Iterator[cost.Model]:
     """A model of each family and instruction set.
 
-    Decoders are compiled once for all kernels of a library, and what stores outputs from the same
-    source: what their trips cost is fitted to all families together.
+    Decoders and what moves bytes are compiled once for all kernels of a library, and what stores
+    outputs from the same source: what their trips cost is fitted to all families together.
     """
     groups: dict[Family, list[Shares]] = {}
     for each in layers:

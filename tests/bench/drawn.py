@@ -312,6 +312,14 @@ def layers(packing: str, count: int, seed: int) -> Graph:
     return net.graph()
 
 
+def convolutions(packing: str, count: int, seed: int) -> Graph:
+    """`count` further convolutions: of those in `layers` few are left for each of their kernels."""
+    net = Drawn(packing, seed)
+    for _ in range(count):
+        net.conv()
+    return net.graph()
+
+
 def unweighted(count: int, seed: int) -> Graph:
     """`count` layers of each op that has no weights, but for softmax."""
     net = Drawn("unweighted", seed)

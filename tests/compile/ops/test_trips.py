@@ -233,8 +233,8 @@ def test_windows_are_counted_as_one_by_one(
 
     assert (inside, whole) == (windows.taps_inside, windows.whole)
     assert windows.pixels - whole == gathered["patches at borders"]
-    filled = gathered["bytes filled ahead"] + gathered["bytes filled"]
-    assert inside * channels == 4 * gathered["words copied"] + gathered["bytes copied"]
+    filled = gathered["memset, bytes ahead"] + gathered["memset, bytes"]
+    assert inside * channels == 4 * gathered["memcpy, words"] + gathered["memcpy, bytes"]
     assert patches - inside * channels == 4 * gathered["words filled"] + filled
     assert inside == windows.pooled(channels, lanes=4)["taps"]
 
@@ -328,20 +328,20 @@ def test_copies_are_of_words_where_both_ends_stand_at_one() -> None:
     """What is left, and everything else, goes byte by byte."""
     found = copies(np.array([0, 4, 8]), np.array([0, 1, 4]), np.array([9, 8, 3]))
 
-    assert {"copies": 3, "copies of words": 2, "words copied": 2, "bytes copied": 12} == found
+    assert {"copies": 3, "copies of words": 2, "memcpy, words": 2, "memcpy, bytes": 12} == found
 
 
 def test_fills_reach_a_word_first() -> None:
     """memset needs one end only."""
     found = fills(np.array([0, 3, 3]), np.array([8, 9, 4]))
 
-    assert (3, 2, 4) == (found["fills"], found["fills of words"], found["words filled"])
-    assert (2, 3) == (found["bytes filled ahead"], found["bytes filled"])
+    assert (3, 2, 4) == (found["fills"], found["fills of words"], found["memset, words"])
+    assert (2, 3) == (found["memset, bytes ahead"], found["memset, bytes"])
 
 
 def test_a_walk_copies_rows_or_elements() -> None:
     """WeightRows in one piece are copied, others are read one by one."""
     rows = walked((2, 3, 8), (100, 16, 1))
 
-    assert (6, 12) == (rows["copies"], rows["words copied"])
+    assert (6, 12) == (rows["copies"], rows["memcpy, words"])
     assert {"loops": 2, "rows": 6, "elements": 48} == walked((2, 3, 8), (1, 2, 6))
