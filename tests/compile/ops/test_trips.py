@@ -235,7 +235,7 @@ def test_windows_are_counted_as_one_by_one(
     assert windows.pixels - whole == gathered["patches at borders"]
     filled = gathered["memset, bytes ahead"] + gathered["memset, bytes"]
     assert inside * channels == 4 * gathered["memcpy, words"] + gathered["memcpy, bytes"]
-    assert patches - inside * channels == 4 * gathered["words filled"] + filled
+    assert patches - inside * channels == 4 * gathered["memset, words"] + filled
     assert inside == windows.pooled(channels, lanes=4)["taps"]
 
 
