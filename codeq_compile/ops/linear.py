@@ -363,6 +363,7 @@ def _sparse_dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips
         own: dict[str, float] = {"rows, plain": rows.count}
     else:
         once = int(short.sum())
+        narrow = loaded(requant, rows.count, once=0)["factors loaded, narrow"]
         own = {
             "blocks of sums": ceil(rows.count, _SUMS),
             "sums": rows.count,
@@ -372,7 +373,7 @@ def _sparse_dsp_trips(rows: WeightRows, vectors: int, requant: Requant) -> Trips
             "long outputs": (rows.count - once) * is_shared,
             "short outputs, each a factor": once * (not is_shared),
             "long outputs, each a factor": (rows.count - once) * (not is_shared),
-            "outputs of narrow factors": loaded(requant, rows.count)["factors loaded, narrow"],
+            "outputs of narrow factors": narrow,
         }
     return total(
         clamped(requant, vectors * rows.count),

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trip counts that kernels share, against counting one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from codeq_compile.ops.base import make_requant
 from codeq_compile.ops.trips import (
+    FRACTION,
+    MAX_LEFT,
     WeightRows,
     Windows,
     at_words,
     copies,
     dense_decoded,
     fills,
+    form_loads,
     helium_decoded,
     helium_sizes,
     portable_product,
@@ -178,6 +183,18 @@ def test_the_last_four_channels_overlap_those_before(rng: np.random.Generator) -
     assert (requant.exponent <= -2).all()
     assert 2 == short_quads(requant, 0, 6)
     assert 0 == short_quads(requant, 0, 3)
+
+
+def test_forms_are_tried_until_one_serves(rng: np.random.Generator) -> None:
+    """What was loaded before a channel that a form does not serve was loaded for nothing."""
+    rows, requant = rows_of(rng, "dense"), requant_of(rng, channels=6)
+    exponent = np.full(6, MAX_LEFT - FRACTION - 1, np.int8)
+    exponent[2] += 1  # is shifted too far: the third of channels 0 to 3, the first of 2 to 5
+    relu = replace(requant, exponent=exponent, zero_point=-128, clamp_min=-128)
+    loads, reads = form_loads(rows, relu)
+
+    assert (3 + 1, 2 * 4) == (loads["channels tried, rectifying"], loads["channels tried, short"])
+    assert 2 + 2 * 4 == reads
 
 
 def test_outputs_are_in_windows_or_computed(rng: np.random.Generator) -> None:
