@@ -434,9 +434,11 @@ def _stores(runs: "_Runs", requant: Requant, unit: int, *, split: Array) -> Trip
     rectified, short = _store_forms(requant, unit)
     rectified, short = rectified & ~split, short & ~split
     slow = int((~(rectified | short)).sum())
+    # the limits of the short form are branches, and a ReLU takes about half of the outputs there
+    is_relu = requant.clamp_min >= requant.zero_point
     return {
         "words rectified": int(rectified.sum()) * runs.words,
-        "words short": int(short.sum()) * runs.words,
+        "words short, limited" if is_relu else "words short": int(short.sum()) * runs.words,
         "parts ended": (len(requant.bias) - slow) * runs.ended,
         "runs slow": slow * len(runs.widths),
         "groups slow": slow * runs.groups,
