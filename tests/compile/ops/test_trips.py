@@ -16,10 +16,10 @@ from codeq_compile.ops.trips import (
     copies,
     dense_decoded,
     fills,
-    form_loads,
     helium_decoded,
     helium_sizes,
     portable_product,
+    rectified_loads,
     short_quads,
     swar_product,
     tiles,
@@ -185,16 +185,17 @@ def test_the_last_four_channels_overlap_those_before(rng: np.random.Generator) -
     assert 0 == short_quads(requant, 0, 3)
 
 
-def test_forms_are_tried_until_one_serves(rng: np.random.Generator) -> None:
-    """What was loaded before a channel that a form does not serve was loaded for nothing."""
-    rows, requant = rows_of(rng, "dense"), requant_of(rng, channels=6)
+def test_channels_are_tried_up_to_the_first_that_cannot_be_rectified(
+    rng: np.random.Generator,
+) -> None:
+    """What was loaded before it was loaded for nothing."""
+    requant = requant_of(rng, channels=6)
     exponent = np.full(6, MAX_LEFT - FRACTION - 1, np.int8)
     exponent[2] += 1  # is shifted too far: the third of channels 0 to 3, the first of 2 to 5
     relu = replace(requant, exponent=exponent, zero_point=-128, clamp_min=-128)
-    loads, reads = form_loads(rows, relu)
+    found = rectified_loads(relu, 6, 9)
 
-    assert (3 + 1, 2 * 4) == (loads["channels tried, rectifying"], loads["channels tried, short"])
-    assert 2 + 2 * 4 == reads
+    assert (3 + 1, 2 * 4) == (found["channels tried, rectifying"], found["channels unshifted"])
 
 
 def test_outputs_are_in_windows_or_computed(rng: np.random.Generator) -> None:
