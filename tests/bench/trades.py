@@ -44,6 +44,7 @@ STREAMED = {
 
 PACKED = (
     "silabs/anomaly_detection",
+    "silabs/visual_wake_words",
     "mlperf_tiny/kws_ref_model",
     "tflm/micro_speech_quantized",
     "pruned/sparse_s_70",
