@@ -2,6 +2,7 @@
 """Samples: files and bytes to and from the integers that a graph reads and writes."""
 
 import difflib
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from codeq_compile.errors import InputError
 from codeq_compile.ir.graph import Graph
 from codeq_compile.ir.op import Array
+from codeq_compile.ir.serial import write_whole
 from codeq_compile.ir.types import TensorType
 
 Bytes2D = NDArray[np.uint8]
@@ -64,11 +66,12 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     Raises
     ------
     InputError
-        An `.npy` file cannot hold several outputs, or the suffix is another.
+        An `.npy` file cannot hold several outputs, the suffix is another, or it cannot be written.
     """
+    data = io.BytesIO()
     if path.suffix == ".npz":
         # np.savez takes names as keyword arguments: an output called "file" would break it
-        with zipfile.ZipFile(path, "w") as archive:
+        with zipfile.ZipFile(data, "w") as archive:
             for name, array in outputs.items():
                 with archive.open(f"{name}.npy", "w") as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
@@ -77,7 +80,8 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
     elif len(outputs) != 1:
         raise InputError(f"{path}: the model has {len(outputs)} outputs; write an .npz file")
     else:
-        np.save(path, next(iter(outputs.values())))
+        np.save(data, next(iter(outputs.values())))
+    write_whole(data.getvalue(), path)
 
 
 def read_labels(path: Path) -> Array:

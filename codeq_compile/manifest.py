@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from codeq_compile.errors import InputError
+from codeq_compile.ir.serial import write_whole
 from codeq_compile.ir.types import DType
 
 FORMAT_VERSION = 1
@@ -163,7 +164,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def write(manifest: Manifest, directory: Path) -> None:
     """Write ``directory/manifest.json``; the same manifest gives the same bytes."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (directory / FILE_NAME).write_bytes(text + b"\n")
+    write_whole(text + b"\n", directory / FILE_NAME)
 
 
 def model_file(path: Path) -> Path:

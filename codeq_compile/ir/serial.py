@@ -92,20 +92,28 @@ def save(graph: Graph, path: Path) -> None:
 
 
 def write_whole(data: bytes, path: Path) -> None:
-    """Write a file.  The old one stays whole until the new one is.
+    """Write a file.  The old one stays whole until the new one is; a link to it stays a link.
 
     Raises
     ------
     InputError
-        The file cannot be written.
+        The file cannot be written, or what stands there is no file: a folder, a device, a pipe.
     """
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder")
+    target = Path(os.path.realpath(path))
     # two processes may write the same file, as the workers of a sweep do
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        if target.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder")
+        if target.exists() and not target.is_file():
+            raise InputError(f"cannot write {path}: it is a device or a pipe; name a file")
+        if not target.parent.is_dir():
+            raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 

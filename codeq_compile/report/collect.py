@@ -9,6 +9,7 @@ import msgspec
 from codeq_compile.build.firmware import Sizes, misfits
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
+from codeq_compile.ir.serial import write_whole
 from codeq_compile.manifest import Manifest
 from codeq_compile.memory import PlacedStream
 from codeq_compile.memory.streams import row_bytes
@@ -307,7 +308,7 @@ def collect(
 def write(report: Report, directory: Path) -> None:
     """Write ``directory/report.json``; the same report gives the same bytes."""
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    (directory / FILE_NAME).write_bytes(text + b"\n")
+    write_whole(text + b"\n", directory / FILE_NAME)
 
 
 def read(directory: Path) -> Report:

@@ -160,6 +160,25 @@ def test_outputs_come_back_as_they_were_written(tmp_path: Path, names: tuple[str
         np.testing.assert_array_equal(expected, read[name])
 
 
+@pytest.mark.parametrize("file", ["y.npy", "y.npz"])
+def test_outputs_that_cannot_be_written_leave_the_old_file(
+    tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk would leave half an array over the good one, and not say in which file."""
+    path = tmp_path / file
+    write_outputs(path, random_inputs(graph_with("y"), 1))
+    good = path.read_bytes()
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match=f"cannot write {path}: No space left"):
+        write_outputs(path, random_inputs(graph_with("y"), 2))
+
+    assert good == path.read_bytes()
+
+
 @pytest.mark.parametrize(("file", "names"), [("y.npy", ("a", "b")), ("y.txt", ("a",))])
 def test_outputs_that_a_file_cannot_hold_are_refused(
     tmp_path: Path, file: str, names: tuple[str, ...]

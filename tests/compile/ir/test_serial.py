@@ -357,6 +357,59 @@ def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
             save(tiny(), path)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe"])
+def test_what_is_no_file_is_not_replaced_by_one(kind: str, tmp_path: Path) -> None:
+    """`--onnx /dev/full` would put a file in the place of the device."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    if kind != "pipe":
+        path = tmp_path / "link"
+        path.symlink_to(tmp_path / "pipe")
+
+    with pytest.raises(InputError, match=f"cannot write {path}: it is a device or a pipe"):
+        serial.write_whole(b"new", path)
+
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_file_behind_a_link_is_written_and_the_link_stays(exists: bool, tmp_path: Path) -> None:
+    """Whoever keeps models elsewhere and links to them would have two of them."""
+    target, link = tmp_path / "elsewhere", tmp_path / "link"
+    if exists:
+        target.write_bytes(b"old")
+    link.symlink_to(target)
+
+    serial.write_whole(b"new", link)
+
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("ends", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one_alone(
+    ends: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk would cost the good file, or leave half of the new one beside it."""
+    path = tmp_path / "model.cq"
+    path.write_bytes(b"old")
+
+    def broken(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[:1])
+        raise ends
+
+    monkeypatch.setattr(Path, "write_bytes", broken)
+    kind = InputError if isinstance(ends, OSError) else KeyboardInterrupt
+    with pytest.raises(
+        kind, match=f"cannot write {path}: No space" if kind is InputError else None
+    ):
+        serial.write_whole(b"new", path)
+
+    assert path.read_bytes() == b"old"
+    assert [path] == list(tmp_path.iterdir())
+
+
 def test_an_illegal_graph_is_not_written(tmp_path: Path) -> None:
     """The old file stays, and the error comes from where the fault is."""
     path = tmp_path / "model.cq"
