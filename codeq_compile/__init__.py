@@ -291,9 +291,7 @@ def check(
     """
     directory = Path(directory)
     result = _check(directory, targets, inputs, samples, seed)
-    if (directory / collect.FILE_NAME).exists():
-        checks = [CheckReport(**dataclasses.asdict(each)) for each in result.targets]
-        collect.add_checks(directory, checks)
+    record(directory, result)
     return result
 
 
@@ -311,9 +309,25 @@ def profile(
     """
     directory = Path(directory)
     result = _profile(directory, target, inputs, samples, seed)
-    if (directory / collect.FILE_NAME).exists():
-        collect.add_profile(directory, result)
+    record(directory, result)
     return result
+
+
+def record(directory: Path, result: CheckResult | Profile | Timing) -> None:
+    """Add the outcome of a check or a profile to ``directory/report.json``, if there is one.
+
+    Raises
+    ------
+    InputError
+        The report is damaged, or cannot be written.
+    """
+    if not (directory / collect.FILE_NAME).exists():
+        return
+    if isinstance(result, CheckResult):
+        checks = [CheckReport(**dataclasses.asdict(each)) for each in result.targets]
+        collect.add_checks(directory, checks)
+    else:
+        collect.add_profile(directory, result)
 
 
 def _named(graph: Graph, name: str | None, rename: Mapping[str, str]) -> Graph:

@@ -19,6 +19,11 @@ from codeq_compile.ir.types import TensorType
 
 Bytes2D = NDArray[np.uint8]
 
+OUTPUT_SUFFIXES = (".npy", ".npz")
+
+MAX_RANDOM_BYTES = 1 << 30
+"""Of random samples: what a computer certainly holds, some times over."""
+
 
 def read_inputs(path: Path, graph: Graph) -> dict[str, Array]:
     """The samples of a file, one array a graph input, in the graph's order.
@@ -69,14 +74,13 @@ def write_outputs(path: Path, outputs: Mapping[str, Array]) -> None:
         An `.npy` file cannot hold several outputs, the suffix is another, or it cannot be written.
     """
     data = io.BytesIO()
+    writable(path, OUTPUT_SUFFIXES)
     if path.suffix == ".npz":
         # np.savez takes names as keyword arguments: an output called "file" would break it
         with zipfile.ZipFile(data, "w") as archive:
             for name, array in outputs.items():
                 with archive.open(f"{name}.npy", "w") as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
-    elif path.suffix != ".npy":
-        raise InputError(f"{path}: write outputs to an .npy or .npz file")
     elif len(outputs) != 1:
         raise InputError(f"{path}: the model has {len(outputs)} outputs; write an .npz file")
     else:
@@ -99,7 +103,19 @@ def read_labels(path: Path) -> Array:
 
 
 def random_inputs(graph: Graph, samples: int, seed: int = 0) -> dict[str, Array]:
-    """Uniform random integers: dict of str to int array of shape (samples, *input shape)."""
+    """Uniform random integers: dict of str to int array of shape (samples, *input shape).
+
+    Raises
+    ------
+    InputError
+        They are more than `MAX_RANDOM_BYTES`.
+    """
+    sample_bytes = sum(graph.tensors[name].bytes for name in graph.inputs)
+    if samples * sample_bytes > MAX_RANDOM_BYTES:
+        raise InputError(
+            f"{samples} samples of {sample_bytes} bytes are too many: "
+            f"at most {MAX_RANDOM_BYTES // sample_bytes} can be held at once"
+        )
     rng = np.random.default_rng(seed)
     arrays = {}
     for name in graph.inputs:
@@ -169,6 +185,22 @@ def existing(path: Path) -> Path:
     )
     hint = f"; did you mean {' or '.join(str(folder / name) for name in near)}?" if near else ""
     raise InputError(f"{path}: no such file or folder{hint}")
+
+
+def writable(path: Path, suffixes: Sequence[str], *read: Path | None) -> Path:
+    """`path` itself if a file of this kind may be written there once the files `read` are.
+
+    Raises
+    ------
+    InputError
+        It has another suffix, or is one of the files that are read.
+    """
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: the file that is written must end in {' or '.join(suffixes)}")
+    for given in read:
+        if given is not None and given.exists() and path.exists() and path.samefile(given):
+            raise InputError(f"{path} is read, and would be overwritten: write another file")
+    return path
 
 
 def _load(path: Path) -> Array | dict[str, Array]:

@@ -7,6 +7,7 @@ import difflib
 import importlib.metadata
 import json
 import os
+import signal
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -15,14 +16,15 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.console import Console
 
 import codeq_compile
-from codeq_compile import arrays, budgets, inspection, kernels, passes, target
+from codeq_compile import arrays, budgets, inspection, kernels, manifest, passes, target
 from codeq_compile import explain as explanations
 from codeq_compile.build import firmware, tools
 from codeq_compile.build import run as boards
-from codeq_compile.check import SAMPLES
+from codeq_compile.check import SAMPLES, CheckResult, check
 from codeq_compile.coarsen import coarsen, compare
 from codeq_compile.errors import CodeqError, InputError, ToolError
 from codeq_compile.ir import serial
@@ -30,7 +32,7 @@ from codeq_compile.ir.op import Array
 from codeq_compile.memory import Io
 from codeq_compile.plan import AUTO, SMALL, Streaming
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
-from codeq_compile.profile import Profile
+from codeq_compile.profile import Profile, Timing, profile
 from codeq_compile.report import collect, table
 from codeq_compile.simulate import simulate
 
@@ -109,7 +111,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what is the user's to mend becomes a message and an exit code."""
-        with _answered(ctx):
+        with _answered(ctx), _unwound_when_terminated():
             return super().invoke(ctx)
 
 
@@ -133,8 +135,20 @@ def _answered(ctx: click.Context) -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(ctx, InputError(f"{where}{error.strerror or error}"))
+    except MemoryError as error:
+        _fail(ctx, InputError(f"there is not enough memory: {error or 'fewer samples take less'}"))
     except KeyboardInterrupt:
         ctx.exit(130)
+
+
+@contextlib.contextmanager
+def _unwound_when_terminated() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that nothing half written stays behind."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _load(plugin: importlib.metadata.EntryPoint) -> click.Command:
@@ -160,6 +174,7 @@ def _fail(ctx: click.Context, error: CodeqError) -> None:
 
 
 def _emit(data: object) -> None:
+    click.get_current_context().meta[_JSON] = False  # one value: an error after it is text
     click.echo(json.dumps(data, indent=2))
 
 
@@ -304,7 +319,7 @@ def compile_command(
     Sizes are bytes, or have a unit: K, KiB and M, MiB count by 1024, kB and MB by 1000.
     """
     compiled = codeq_compile.compile(
-        arrays.existing(model),
+        _model(model),
         output,
         target=target_name,
         name=name,
@@ -387,7 +402,8 @@ def coarsen_command(
     Activations keep their grids. Layers that lose least give up their bits first; errors are made
     up for in the weights of the same row and in the biases. OUT.cq is then compiled as any model.
     """
-    before = codeq_compile.load(arrays.existing(model), kernels=tflite_kernels)
+    arrays.writable(output, [".cq"], manifest.model_file(model), calibration, test, labels)
+    before = codeq_compile.load(_model(model), kernels=tflite_kernels)
     board = target.load(target_name)
     samples = arrays.read_inputs(calibration, before)
     after = coarsen(before, samples, board, weights=weights, packing=packing)
@@ -420,7 +436,7 @@ def inspect_command(ctx: click.Context, model: Path, tflite_kernels: str, as_jso
 
     The exit code is 1 if `codeq compile` would refuse the model.
     """
-    found = inspection.inspect(arrays.existing(model), codeq_compile.Kernels(tflite_kernels))
+    found = inspection.inspect(_model(model), codeq_compile.Kernels(tflite_kernels))
     if as_json:
         _emit({"is_supported": found.is_supported, **dataclasses.asdict(found)})
     else:
@@ -444,9 +460,15 @@ def check_command(
 ) -> None:
     """Compare the library in DIR with the simulation of its model, byte for byte.
 
-    Of a few samples every layer is compared, of all samples the outputs.
+    Of a few samples every layer is compared, of all samples the outputs. DIR/report.json tells of
+    it from then on.
     """
-    result = codeq_compile.check(arrays.existing(directory), _names(on), *_samples(inputs, samples))
+    result = check(arrays.existing(directory), _names(on), *_samples(inputs, samples))
+    _show_check(result, as_json)
+    codeq_compile.record(directory, result)
+
+
+def _show_check(result: CheckResult, as_json: bool) -> None:
     if as_json:
         _emit({"bytes_differing": result.bytes_differing, **dataclasses.asdict(result)})
         return
@@ -475,6 +497,8 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Run the library in DIR on a target and show or write its outputs."""
+    if output is not None:
+        arrays.writable(output, arrays.OUTPUT_SUFFIXES, inputs)
     outputs = codeq_compile.run(arrays.existing(directory), on, *_samples(inputs, samples))
     if output is not None:
         arrays.write_outputs(output, outputs)
@@ -498,11 +522,14 @@ def profile_command(
     """Count the instructions of each layer of the library in DIR.
 
     Counts are exact, and the same every time; cycles are estimated from them. On a real board
-    nothing is counted: its cycles are measured.
+    nothing is counted: its cycles are measured. DIR/report.json tells of it from then on.
     """
-    result = codeq_compile.profile(
-        arrays.existing(directory), on, *_samples(inputs, samples, PROFILE_SAMPLES)
-    )
+    result = profile(arrays.existing(directory), on, *_samples(inputs, samples, PROFILE_SAMPLES))
+    _show_profile(result, as_json)
+    codeq_compile.record(directory, result)
+
+
+def _show_profile(result: Profile | Timing, as_json: bool) -> None:
     if as_json:
         _emit(dataclasses.asdict(result))
         return
@@ -528,7 +555,8 @@ def simulate_command(
     model: Path, inputs: Path, output: Path, tflite_kernels: str, as_json: bool
 ) -> None:
     """Run MODEL in integers on samples: what the C library gives, byte for byte."""
-    graph = passes.run(codeq_compile.load(arrays.existing(model), kernels=tflite_kernels))
+    arrays.writable(output, arrays.OUTPUT_SUFFIXES, inputs)
+    graph = passes.run(codeq_compile.load(_model(model), kernels=tflite_kernels))
     samples = arrays.read_inputs(inputs, graph)
     outputs = simulate(graph, samples)
     arrays.write_outputs(output, outputs)
@@ -547,7 +575,8 @@ def export_command(model: Path, onnx_file: Path, tflite_kernels: str, as_json: b
 
     An .onnx file has QuantizeLinear and DequantizeLinear: Netron shows it, onnxruntime runs it.
     """
-    codeq_compile.to_onnx(arrays.existing(model), onnx_file, kernels=tflite_kernels)
+    arrays.writable(onnx_file, [".onnx"], model)
+    codeq_compile.to_onnx(_model(model), onnx_file, kernels=tflite_kernels)
     if as_json:
         _emit({"file": str(onnx_file), "bytes": onnx_file.stat().st_size})
     else:
@@ -613,10 +642,22 @@ def flash_command(directory: Path, target_name: str, as_json: bool) -> None:
         click.echo(f"{board.name} holds {image.sizes.flash_bytes} bytes of {directory.name}")
 
 
+def _model(path: Path) -> Path:
+    """MODEL, if it exists, and is what the options are for."""
+    source = click.get_current_context().get_parameter_source("tflite_kernels")
+    if source is not ParameterSource.DEFAULT and path.suffix != ".tflite":
+        raise click.UsageError(f"--tflite-kernels is for a .tflite model, and {path} is none")
+    return arrays.existing(path)
+
+
 def _names(comma_separated: str | None) -> tuple[str, ...] | None:
+    """Each name once; none without the option."""
     if comma_separated is None:
         return None
-    return tuple(name.strip() for name in comma_separated.split(",") if name.strip())
+    names = dict.fromkeys(name.strip() for name in comma_separated.split(",") if name.strip())
+    if not names:
+        raise click.UsageError(f"--on {comma_separated!r} names no target: see `codeq targets`")
+    return tuple(names)
 
 
 def _samples(

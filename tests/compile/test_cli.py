@@ -146,6 +146,7 @@ def test_python_m_is_the_same_command() -> None:
         (errors.Mismatch("byte"), 4),
         (errors.ToolError("gcc"), 5),
         (PermissionError(13, "Permission denied", "out"), 2),
+        (MemoryError("Unable to allocate 456. GiB"), 2),
         (KeyboardInterrupt(), 130),
     ],
 )
@@ -239,6 +240,23 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(arguments: list[str])
         errors_printed = process.stderr.read()
 
     assert (141, b"") == (process.returncode, errors_printed)
+
+
+@pytest.mark.slow
+def test_a_terminated_command_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    """A job that is stopped would fill its folder with half-made libraries."""
+    program = (
+        "import os, signal, sys, codeq_compile\n"
+        "from codeq_compile.cli import main\n"
+        "codeq_compile.write = lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main(sys.argv[1:], prog_name='codeq')\n"
+    )
+    arguments = ["compile", model, "-o", tmp_path / "gate", "--target", "host"]
+
+    done = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
+
+    assert 143 == done.returncode
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_mistyped_target_gets_a_suggestion(model: Path, tmp_path: Path) -> None:
@@ -381,6 +399,52 @@ def test_simulate_writes_what_the_simulation_gives(model: Path, tmp_path: Path) 
     )
 
 
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("coarsen {cq} -o {cq} --target host --weights 200 --calibration {npy}", "cq"),
+        ("coarsen {cq} -o {npy} --target host --weights 200 --calibration {npy}", "npy"),
+        ("export {onnx} --onnx {onnx}", "onnx"),
+        ("simulate {cq} --inputs {npy} -o {npy}", "npy"),
+        ("run {library} --on host --inputs {npy} -o {npy}", "npy"),
+    ],
+)
+def test_no_command_writes_over_what_it_reads(
+    command: str, file: str, model: Path, library: Path, tmp_path: Path
+) -> None:
+    """The one copy of a model, or of recorded samples, would be gone."""
+    files = {kind: tmp_path / f"gate.{kind}" for kind in ("cq", "npy", "onnx")}
+    ir.save(ir.load(model), files["cq"])
+    codeq("export", model, "--onnx", files["onnx"])
+    np.save(files["npy"], random_inputs(ir.load(model), 3)["x0"])
+    before = files[file].read_bytes()
+
+    result = codeq(*command.format(library=library, **files).split())
+
+    assert 2 == result.exit_code
+    assert str(files[file]) in result.stderr
+    assert before == files[file].read_bytes()
+
+
+def test_the_suffix_of_an_exported_file_says_what_is_in_it(model: Path, tmp_path: Path) -> None:
+    """ONNX in a file called .tflite is refused by whoever opens it."""
+    result = codeq("export", model, "--onnx", tmp_path / "gate.tflite")
+
+    assert 2 == result.exit_code
+    assert "must end in .onnx" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["check", "run", "profile"])
+def test_more_samples_than_can_be_held_are_refused(command: str, library: Path) -> None:
+    """They would be drawn until the machine has no memory left."""
+    result = codeq(command, library, "--samples", 10**9, "--json")
+
+    message = json.loads(result.stdout)["error"]["message"]
+    assert 2 == result.exit_code
+    assert f"1000000000 samples of 40 bytes are too many: at most {2**30 // 40}" in message
+
+
 def test_coarsen_writes_a_model_that_fits_and_tells_the_loss(tmp_path: Path) -> None:
     """Who gives up bits must know what it costs, in the user's own measure."""
     rng = np.random.default_rng(5)
@@ -422,6 +486,43 @@ def test_check_as_json_counts_for_each_target(library: Path) -> None:
     (host,) = record["targets"]
     assert ("host", 0) == (host["target"], record["bytes_differing"])
     assert host["bytes_compared"] > 0
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_outcome_is_shown_even_where_the_report_cannot_be_written(
+    as_json: bool, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that is only read, minutes of comparing would be lost."""
+
+    def refuse(*_: object) -> None:
+        raise errors.InputError("cannot write report.json: Permission denied")
+
+    monkeypatch.setattr(cli.collect, "write", refuse)
+
+    result = codeq("check", library, "--on", "host", *["--json"] * as_json)
+
+    assert 2 == result.exit_code
+    assert "error: cannot write report.json: Permission denied" in result.stderr
+    if as_json:
+        assert 0 == json.loads(result.stdout)["bytes_differing"]
+    else:
+        assert "0 differing bytes of" in result.stdout
+
+
+def test_every_target_is_checked_once(library: Path) -> None:
+    """Counting one twice would say that more was compared than was."""
+    told = json.loads(codeq("check", library, "--on", "host, host", "--json").stdout)
+
+    assert ["host"] == [each["target"] for each in told["targets"]]
+
+
+@pytest.mark.parametrize("names", ["", ","])
+def test_an_option_that_names_no_target_is_refused(names: str, library: Path) -> None:
+    """An empty variable of a script would quietly check on this machine alone."""
+    result = codeq("check", library, "--on", names)
+
+    assert 2 == result.exit_code
+    assert "names no target" in result.stderr
 
 
 def test_a_changed_weight_ends_with_4(model: Path, tmp_path: Path) -> None:
@@ -608,6 +709,16 @@ def test_a_model_is_exported_and_comes_back(model: Path, library: Path, tmp_path
     np.testing.assert_array_equal(
         ir.load(model).nodes[0].weights.values, again.nodes[0].weights.values
     )
+
+
+def test_kernels_of_tflite_are_refused_for_other_models(model: Path, tmp_path: Path) -> None:
+    """Who asks for other integers must not believe that these are they."""
+    arguments = ["-o", tmp_path / "gate", "--target", "host", "--tflite-kernels", "tflm"]
+
+    result = codeq("compile", model, *arguments)
+
+    assert 2 == result.exit_code
+    assert "--tflite-kernels is for a .tflite model" in result.stderr
 
 
 def test_targets_lists_every_board() -> None:
