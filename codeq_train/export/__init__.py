@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from codeq_compile.errors import InputError, ModelError, UnsupportedOp
 from codeq_compile.ir import Graph, save, verify
@@ -60,7 +60,8 @@ def export(
     UnsupportedOp
         Layers that have no integer form as they stand; all are listed.
     ModelError
-        The model was not prepared, or is in training mode.
+        The model was not prepared, is in training mode, or holds values that are not finite: all
+        layers that do are named.
     InputError
         The labels are no strings, or not as many as the first output has values.
     """
@@ -83,6 +84,7 @@ def convert(
         raise ModelError("the model is in training mode: export(model.eval(), …)")
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"labels must be a list of strings, not {labels!r}")
+    _check_finite(model)
     _check_quantized(model)
     graph, orders = _best_layout(model, name, tuple(labels))
     verify(graph)
@@ -90,6 +92,26 @@ def convert(
     if labels and len(labels) != classes:
         raise InputError(f"{len(labels)} labels were given for {classes} outputs")
     return graph, orders
+
+
+def _check_finite(model: QuantizedModel) -> None:
+    names = [f'"{layer.origin.name}"' for layer in model.layers if not _is_finite(layer)]
+    if names:
+        raise ModelError(
+            f"training diverged: weights, statistics or grids of {', '.join(names)} are not finite "
+            "numbers. Lower the learning rate, clip the gradients, or go back to an earlier "
+            "checkpoint; check the training data for such values too"
+        )
+
+
+def _is_finite(layer: kinds.Layer) -> bool:
+    values: list[Tensor] = [*layer.parameters()]
+    if isinstance(layer, kinds.Weighted) and layer.norm is not None:
+        values += layer.norm.buffers()
+    if layer.grid is not None:
+        # it is learned as a logarithm: a step may have left float32 either way
+        values += [layer.grid.scale(), 1 / layer.grid.scale()]
+    return all(bool(value.isfinite().all()) for value in values)
 
 
 def _check_quantized(model: QuantizedModel) -> None:

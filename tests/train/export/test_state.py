@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exported graph as a whole: names, outputs, files, refusals."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,24 @@ def test_float_layers_are_listed() -> None:
 
     assert 4 == len(raised.value.reasons)
     assert all("switched off" in reason for reason in raised.value.reasons)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 200.0, -200.0])
+def test_a_model_that_diverged_names_all_its_layers(value: float) -> None:
+    """Whoever reads that NaN is no integer does not learn which layer, nor what to do."""
+    ours = convnet()
+    with torch.no_grad():
+        ours.body.pw.grid.log_scale.fill_(value)  # 200: a step of e^200, which is no float32
+        ours.body.classifier.weight[0, 0] = math.nan
+        ours.body.dw.norm.variance[1] = math.inf
+
+    with pytest.raises(ModelError, match="training diverged") as raised:
+        export(ours)
+
+    message = str(raised.value)
+    assert '"dw", "pw", "classifier"' in message
+    assert '"stem"' not in message
+    assert "learning rate" in message
 
 
 def test_labels_must_fit_the_output() -> None:
