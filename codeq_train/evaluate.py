@@ -76,7 +76,13 @@ def evaluate(model: nn.Module, x: Data, y: Tensor | None = None) -> float:
 
 
 def integer_accuracy(graph: Graph, x: Data, y: Tensor | None = None) -> float:
-    """Accuracy of the compiled integers, in [0, 1]: the figure that the device will show."""
+    """Accuracy of the compiled integers, in [0, 1]: the figure that the device will show.
+
+    Raises
+    ------
+    InputError
+        `graph` is not what `export` gives.
+    """
     return integer_figures(graph, x, y)["accuracy"]
 
 
@@ -92,7 +98,7 @@ def integer_figures(
     graph: Graph, x: Data, y: Tensor | None = None, *, measure: Measure = accuracy
 ) -> Accuracy:
     """What `measure` says of the compiled integers."""
-    lowered = lower(graph)
+    lowered = _lowered(graph)
     return _measured(lambda batch: _simulated(graph, lowered, batch), x, y, measure)
 
 
@@ -123,10 +129,19 @@ def integer_outputs(graph: Graph, x: Tensor, *, batch_size: int = BATCH) -> NDAr
     -------
     int8 array of shape (samples, *output shape)
     """
-    lowered = lower(graph)
+    lowered = _lowered(graph)
     return np.concatenate(
         [_simulated(graph, lowered, batch) for batch in torch.split(x, batch_size)]
     )
+
+
+def _lowered(graph: Graph) -> Graph:
+    if not isinstance(graph, Graph):
+        raise InputError(
+            f"integers are those of an exported graph, not of a {type(graph).__name__}: "
+            "give what export(model) returns"
+        )
+    return lower(graph)
 
 
 def _simulated(graph: Graph, lowered: Graph, x: Tensor) -> NDArray[np.int8]:

@@ -73,6 +73,14 @@ def test_inputs_without_targets_are_refused(data: tuple[Tensor, Tensor]) -> None
         evaluate(ConvNet(), data[0])
 
 
+def test_integers_of_a_model_that_was_not_exported_are_refused(data: tuple[Tensor, Tensor]) -> None:
+    """`evaluate` takes the model, so everybody tries; the next step must be told."""
+    with pytest.raises(InputError, match=r"not of a QuantizedModel: give what export\(model\)"):
+        integer_accuracy(prepared(), *data)
+    with pytest.raises(InputError, match="not of a QuantizedModel"):
+        integer_outputs(prepared(), data[0])
+
+
 def test_evaluation_keeps_the_mode(data: tuple[Tensor, Tensor]) -> None:
     """Validation between epochs must not switch off Dropout for the rest of training."""
     model: nn.Module = ConvNet().train()
