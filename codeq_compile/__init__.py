@@ -189,7 +189,13 @@ def compile(
     packing = packing or (AUTO if lossless else DENSE)
     graph = passes.run(source, flow)
     if command is None:
-        command = _command(source.name, target, packing, lossless, limits, io, stream, place)
+        # a graph of no file is the one that is saved beside the C, with its new names
+        words = [f"{source.name}.cq"]
+        if not isinstance(model, Graph):
+            words = [Path(model).absolute().name, *_naming(name, rename or {}, kernels)]
+        words += ["-o", directory.resolve().name, "--target", target]
+        words += _choices(packing, lossless, limits, io, stream, place)
+        command = shlex.join(["codeq", "compile", *words])
 
     def made(packing: str) -> Compiled:
         decided = plan(graph, board, packing, io, weights=weights, stream=stream, ram=ram)
@@ -345,17 +351,19 @@ def _named(graph: Graph, name: str | None, rename: Mapping[str, str]) -> Graph:
     return replace(graph.renamed(rename), name=graph.name if name is None else name)
 
 
-def _command(
-    name: str,
-    target: str,
-    packing: str,
-    lossless: bool,
-    limits: Budgets,
-    io: Io,
-    stream: Streaming,
-    placement: str,
-) -> str:
-    words = ["codeq", "compile", f"{name}.cq", "--target", target]
+def _naming(name: str | None, rename: Mapping[str, str], kernels: str) -> list[str]:
+    """Options that say how a model file is read."""
+    words = ["--name", name] if name is not None else []
+    for old, new in rename.items():
+        words += ["--rename", f"{old}={new}"]
+    return words + (["--tflite-kernels", kernels] if kernels != Kernels.TFLM else [])
+
+
+def _choices(
+    packing: str, lossless: bool, limits: Budgets, io: Io, stream: Streaming, placement: str
+) -> list[str]:
+    """Options that say what is made of it, where they are not the default."""
+    words = []
     if not lossless:
         words.append("--no-lossless")
     if packing != (AUTO if lossless else DENSE):
@@ -369,7 +377,7 @@ def _command(
         words += ["--stream", stream]
     if placement:
         words += ["--place", placement]
-    return shlex.join(words)
+    return words
 
 
 def _measure(

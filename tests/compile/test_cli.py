@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import codeq_compile
 from codeq_compile import cli, errors, ir, passes
 from codeq_compile.arrays import random_inputs
 from codeq_compile.build import tools
@@ -365,6 +367,32 @@ def test_compile_takes_other_names_for_inputs_and_outputs(model: Path, tmp_path:
     assert "const int8_t *frames," in (tmp_path / "x" / "door.h").read_text()
     assert 2 == refused.exit_code
     assert "'frames' does not say OLD=NEW" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cq", "onnx"])
+def test_the_recorded_command_makes_the_same_library_again(
+    kind: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds a library years later has its banner, and the model beside it at best."""
+    monkeypatch.chdir(tmp_path)
+    ir.save(ir.load(model), tmp_path / "first gate.cq")
+    codeq("export", "first gate.cq", "--onnx", "first gate.onnx")
+    (old,) = codeq_compile.load(f"first gate.{kind}").outputs
+    names = ["--name", "door", "--rename", f"{old}=way"]
+    choices = ["--packing", "small", "--ram", "4K", "--io", "arena", "--no-lossless"]
+    output = ["-o", tmp_path / "lib", "--target", "host"]
+    assert 0 == codeq("compile", f"first gate.{kind}", *output, *names, *choices).exit_code
+    (tmp_path / "lib").rename(tmp_path / "before")
+    command = json.loads((tmp_path / "before" / "manifest.json").read_bytes())["command"]
+
+    again = codeq(*shlex.split(command)[1:])
+
+    assert 0 == again.exit_code, again.output
+    assert f"codeq compile 'first gate.{kind}' --name door" in command
+    for path in (tmp_path / "before").rglob("*.*"):
+        same = tmp_path / "lib" / path.relative_to(tmp_path / "before")
+        assert path.read_bytes() == same.read_bytes()
 
 
 def test_the_json_of_compile_is_the_report(library: Path) -> None:

@@ -155,7 +155,7 @@ def test_another_name_is_the_prefix_of_everything(tmp_path: Path) -> None:
 
     assert {"ears.c", "ears.h", "ears.cq"} < {path.name for path in (tmp_path / "out").iterdir()}
     assert "small" not in (tmp_path / "out" / "ears.c").read_text()
-    assert "codeq compile ears.cq --target host" == compiled.manifest.command
+    assert "codeq compile ears.cq -o out --target host" == compiled.manifest.command
 
 
 @pytest.mark.parametrize(
