@@ -111,6 +111,9 @@ def staging(directory: Path) -> Iterator[Path]:
         raise InputError(
             f"{directory} exists and is not an emitted library: choose another folder, or remove it"
         )
+    for above in directory.parents:
+        if above.is_file():
+            raise InputError(f"cannot write {directory}: {above} is a file, and not a folder")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -121,6 +124,8 @@ def staging(directory: Path) -> Iterator[Path]:
         folder.chmod(0o777 & ~_umask())
         yield folder
         _swap(folder, directory)
+    except OSError as error:
+        raise InputError(f"cannot write {directory}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

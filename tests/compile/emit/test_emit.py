@@ -361,8 +361,24 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """Not the hidden one beside it, which nobody has asked for."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(InputError, match=r"cannot write .*/file/library: File exists"):
+    with pytest.raises(InputError, match=r"cannot write .*/file/library: /.*/file is a file"):
         emitted(small_conv(), tmp_path / "file" / "library")
+
+
+def test_a_full_disk_is_told_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`File too large` alone does not say where there is no room."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(27, "File too large")
+
+    monkeypatch.setattr(Path, "write_text", full)
+
+    with pytest.raises(InputError, match=f"cannot write {tmp_path / 'library'}: File too large"):
+        emitted(small_conv(), tmp_path / "library")
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_current_folder_is_not_replaced(
