@@ -12,6 +12,8 @@ from codeq_compile.ir.serial import write_whole
 from codeq_compile.ir.types import DType
 
 FORMAT_VERSION = 1
+
+_AGAIN = "compile the model again, into another folder or once this one is deleted"
 FILE_NAME = "manifest.json"
 
 
@@ -196,15 +198,14 @@ def read(directory: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except msgspec.DecodeError as error:
-        raise InputError(f"{path} is damaged or of another version: {error}") from error
+        raise InputError(f"{path} is damaged or of another version: {error}; {_AGAIN}") from error
     if manifest.format != FORMAT_VERSION:
         raise InputError(
-            f"{path} has format {manifest.format}; this codeq reads {FORMAT_VERSION}: "
-            "compile the model again"
+            f"{path} has format {manifest.format}; this codeq reads {FORMAT_VERSION}: {_AGAIN}"
         )
     _check_paths(path, manifest)
     if not {*manifest.order} <= {*range(1, len(manifest.layers) + 1)}:
-        raise InputError(f"{path} names layers that it does not describe: compile the model again")
+        raise InputError(f"{path} names layers that it does not describe: {_AGAIN}")
     return manifest
 
 
@@ -232,4 +233,4 @@ def _check_paths(path: Path, manifest: Manifest) -> None:
     for name in (manifest.model, *manifest.sources, *manifest.include, *manifest.files):
         parts = Path(name)
         if parts.is_absolute() or ".." in parts.parts:
-            raise InputError(f"{path} names {name}, which is outside its folder")
+            raise InputError(f"{path} names {name}, which is outside its folder: {_AGAIN}")

@@ -37,6 +37,7 @@ def test_changed_and_missing_files_are_named(tmp_path: Path) -> None:
         ("{", "damaged"),
         ("[]", "damaged"),
         ('{"format": 1}', "damaged or of another version"),
+        ("{", "into another folder or once this one is deleted"),
         (None, "not an emitted library"),
     ],
 )
