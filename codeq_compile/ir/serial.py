@@ -148,10 +148,22 @@ def _read(path: Path) -> tuple[str, dict[str, Array]]:
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror or error}") from error
     except (SafetensorError, ValueError, TypeError, OverflowError, AttributeError) as error:
-        raise ModelError(f"damaged, or not a .cq model: {error}") from error
+        raise ModelError(f"damaged, or not a .cq model{_hint(path)}") from error
     if _KEY not in metadata:
         raise ModelError(f"a safetensors file, but not a .cq model (no {_KEY!r} in its metadata)")
     return metadata[_KEY], arrays
+
+
+def _hint(path: Path) -> str:
+    """What else a file is, where its first bytes tell."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head[4:] == b"TFL3":
+        return ": TensorFlow Lite's, whose name must end in .tflite"
+    # the version of the format and then a producer or the opset: fields 1 and 2, 7 or 8
+    if head[:1] == b"\x08" and head[2:3] in (b"\x12", b"\x3a", b"\x42"):
+        return ": ONNX, it seems, whose name must end in .onnx"
+    return ""
 
 
 def _decode(header: str, arrays: Mapping[str, Array]) -> Graph:

@@ -22,6 +22,7 @@ from safetensors.numpy import load as from_safetensors
 from safetensors.numpy import save as to_safetensors
 
 from codeq_compile.errors import InputError, ModelError
+from codeq_compile.export.onnx import dumps as to_onnx
 from codeq_compile.ir import Graph, load, save, serial, show
 from codeq_compile.ir.serial import digest, dumps
 from codeq_compile.ops.conv2d import Conv2D
@@ -302,6 +303,9 @@ def test_foreign_files_are_told_apart(tmp_path: Path) -> None:
     assert "not a .cq model" in refusal(to_safetensors(array, metadata={"format": "pt"}), tmp_path)
     assert "damaged, or not a .cq model" in refusal(b"PK\x03\x04" + bytes(100), tmp_path)
     assert "damaged, or not a .cq model" in refusal(b"", tmp_path)
+    assert "must end in .tflite" in refusal(b"\x1c\0\0\0TFL3" + bytes(100), tmp_path)
+    assert "must end in .onnx" in refusal(to_onnx(tiny()), tmp_path)
+    assert "deserializing" not in refusal(b"PK\x03\x04" + bytes(100), tmp_path)
 
 
 @pytest.mark.parametrize(
