@@ -209,12 +209,22 @@ def _command(name: str) -> click.Command:
     def command(directory: Path, full: bool, **settings: Any) -> None:
         times = RECIPES[name].full if full else 1
         _run(
-            lambda: lengthened(RECIPES[name].make(directory), times),
+            lambda: lengthened(_read(name, directory), times),
             f"codeq train {name} --data {directory.name}{' --full' if full else ''}",
             **settings,
         )
 
     return command
+
+
+def _read(name: str, directory: Path) -> Recipe:
+    try:
+        return RECIPES[name].make(directory)
+    except InputError as error:
+        raise InputError(
+            f"{error}\n--data of codeq train {name} holds {RECIPES[name].files}: docs/RECIPES.md "
+            "says where to get it"
+        ) from error
 
 
 for _name in RECIPES:

@@ -124,6 +124,8 @@ def test_a_folder_without_the_data_is_refused(name: str, tmp_path: Path) -> None
 
     assert 2 == result.exit_code
     assert str(tmp_path) in result.stderr
+    assert RECIPES[name].files in result.stderr
+    assert "docs/RECIPES.md" in result.stderr
 
 
 def test_the_full_schedule_is_longer(clips: Path) -> None:
