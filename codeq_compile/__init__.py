@@ -210,6 +210,7 @@ def compile(
                 placement=placement,
                 flow=flow,
             )
+            _check_renamed(library, rename or {})
             sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
             if sizes is not None:
                 budgets.check_sizes(limits, decided, sizes)
@@ -349,6 +350,15 @@ def _named(graph: Graph, name: str | None, rename: Mapping[str, str]) -> Graph:
         if new in graph.tensors or list(rename.values()).count(new) > 1:
             raise InputError(f'"{old}" cannot be called "{new}": another tensor is')
     return replace(graph.renamed(rename), name=graph.name if name is None else name)
+
+
+def _check_renamed(library: Manifest, rename: Mapping[str, str]) -> None:
+    for entry in (*library.inputs, *library.outputs):
+        if entry.name in rename.values() and entry.identifier != entry.name:
+            raise InputError(
+                f'the C would call "{entry.name}" {entry.identifier}, because its own name is '
+                "taken there: rename it otherwise"
+            )
 
 
 def _naming(name: str | None, rename: Mapping[str, str], kernels: str) -> list[str]:

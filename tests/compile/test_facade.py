@@ -158,6 +158,19 @@ def test_another_name_is_the_prefix_of_everything(tmp_path: Path) -> None:
     assert "codeq compile ears.cq -o out --target host" == compiled.manifest.command
 
 
+@pytest.mark.parametrize("word", ["arena", "l01", "small_run", "int"])
+def test_a_new_name_that_the_c_cannot_have_is_refused(word: str, tmp_path: Path) -> None:
+    """Who asks for `arena` would call a function whose parameter is arena_2."""
+    graph = small_conv()
+
+    with pytest.raises(InputError, match=f'the C would call "{word}" '):
+        codeq_compile.compile(
+            graph, tmp_path / "out", target="host", rename={graph.inputs[0]: word}
+        )
+
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
