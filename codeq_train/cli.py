@@ -25,7 +25,7 @@ from codeq_compile.report import table
 from codeq_train.config import load_config, parse_config
 from codeq_train.loop import Precision, launch
 from codeq_train.methods import METHODS
-from codeq_train.recipes import RECIPES, lengthened, scheduled
+from codeq_train.recipes import RECIPES, scheduled
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo as demo_recipe
 from codeq_train.recipes.recipe import Recipe, Run
@@ -207,24 +207,13 @@ def _command(name: str) -> click.Command:
     )
     @options(name)
     def command(directory: Path, full: bool, **settings: Any) -> None:
-        times = RECIPES[name].full if full else 1
         _run(
-            lambda: lengthened(_read(name, directory), times),
+            lambda: RECIPES[name].read(directory, full=full),
             f"codeq train {name} --data {directory.name}{' --full' if full else ''}",
             **settings,
         )
 
     return command
-
-
-def _read(name: str, directory: Path) -> Recipe:
-    try:
-        return RECIPES[name].make(directory)
-    except InputError as error:
-        raise InputError(
-            f"{error}\n--data of codeq train {name} holds {RECIPES[name].files}: docs/RECIPES.md "
-            "says where to get it"
-        ) from error
 
 
 for _name in RECIPES:

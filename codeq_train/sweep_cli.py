@@ -26,7 +26,7 @@ from codeq_train.cli import (
     threads_option,
 )
 from codeq_train.loop import Precision, launch
-from codeq_train.recipes import RECIPES, lengthened, scheduled
+from codeq_train.recipes import RECIPES, scheduled
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo
 from codeq_train.recipes.recipe import Recipe, Run
@@ -182,8 +182,7 @@ def _recipe(name: str, data: Path | None, full: bool) -> Recipe:
         return demo()
     if data is None:
         raise click.UsageError(f"--data DIR is missing: with {RECIPES[name].files}")
-    entry = RECIPES[name]
-    return lengthened(entry.make(data), entry.full if full else 1)
+    return RECIPES[name].read(data, full=full)
 
 
 def _listed(text: str) -> list[str]:

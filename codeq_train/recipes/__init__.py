@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from codeq_compile.errors import InputError
 from codeq_train.recipes import bearings, digits, fashion, ic, kws, resnet20, wand
 from codeq_train.recipes.recipe import Recipe
 
@@ -29,6 +30,23 @@ class Entry:
     title: str
     files: str
     full: int
+
+    def read(self, directory: Path, *, full: bool) -> Recipe:
+        """The recipe on the data in `directory`, with its full schedule or the usual one.
+
+        Raises
+        ------
+        InputError
+            The data are not there, or are others.
+        """
+        try:
+            recipe = self.make(directory)
+        except InputError as error:
+            raise InputError(
+                f"{error}\n--data is a folder with {self.files}: "
+                "docs/RECIPES.md says where to get it"
+            ) from error
+        return lengthened(recipe, self.full if full else 1)
 
 
 RECIPES = {

@@ -57,6 +57,7 @@ def test_a_report_trains_nothing(recipe: None, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["kws", "--weights", "6K"], "--data DIR is missing"),
+        (["kws", "--weights", "6K", "--data", "nowhere"], "docs/RECIPES.md says where"),
         (["demo", "--weights", "6K", "--data", "x"], "brings its data"),
         (["demo", "--weights", "6Q"], "not a size"),
         (["demo", "--weights", "6K", "--methods", "ecc"], 'no method "ecc"'),
