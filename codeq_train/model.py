@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from codeq_compile.errors import InputError
+from codeq_compile.errors import InputError, ModelError, SpecViolation
 from codeq_train.budget import STEERED, Budget
 from codeq_train.config import QuantConfig
 from codeq_train.layers import Input, Layer, Weighted
@@ -89,15 +89,20 @@ class QuantizedModel(nn.Module):
         ------
         InputError
             An input is no tensor, or their number or a sample's shape is not the captured one.
+        ModelError
+            Training diverged: a grid of activations is no number any more.
         """
         values = {} if values is None else values
         given = self._checked(inputs)
         for layer in self.layers:
             name = layer.origin.name
-            if isinstance(layer, Input):
-                values[name] = layer(given[name])
-            else:
-                values[name] = layer(*[values[source] for source in layer.origin.inputs])
+            is_input = isinstance(layer, Input)
+            operands = [given[name]] if is_input else [values[n] for n in layer.origin.inputs]
+            try:
+                values[name] = layer(*operands)
+            except (SpecViolation, ValueError):
+                check_finite(self)
+                raise
             yield layer, values[name]
 
     def _checked(self, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -136,6 +141,33 @@ def _store_once(
     for again, _ in _shared(model):
         for name in [name for name in state_dict if name.startswith(prefix + again)]:
             del state_dict[name]
+
+
+def check_finite(model: QuantizedModel) -> None:
+    """Refuse a model whose training diverged.
+
+    Raises
+    ------
+    ModelError
+        Weights, statistics of BatchNorm or grids of the named layers are not finite.
+    """
+    names = [f'"{layer.origin.name}"' for layer in model.layers if not _is_finite(layer)]
+    if names:
+        raise ModelError(
+            f"training diverged: weights, statistics or grids of {', '.join(names)} are not finite "
+            "numbers. Lower the learning rate, clip the gradients, or go back to an earlier "
+            "checkpoint; check the training data for such values too"
+        )
+
+
+def _is_finite(layer: Layer) -> bool:
+    values: list[Tensor] = [*layer.parameters()]
+    if isinstance(layer, Weighted) and layer.norm is not None:
+        values += layer.norm.buffers()
+    if layer.grid is not None:
+        # it is learned as a logarithm: a step may have left float32 either way
+        values += [layer.grid.scale(), 1 / layer.grid.scale()]
+    return all(bool(value.isfinite().all()) for value in values)
 
 
 def check_tensors(inputs: Sequence[object], *, count: int) -> None:

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from codeq_compile.errors import InputError, ModelError, UnsupportedOp
 from codeq_compile.ir import Graph, save, verify
@@ -20,7 +20,7 @@ from codeq_train import layout as layouts
 from codeq_train.export.inputs import to_graph_inputs
 from codeq_train.export.state import Export
 from codeq_train.layout import Layout
-from codeq_train.model import QuantizedModel
+from codeq_train.model import QuantizedModel, check_finite
 
 # handlers are discovered, not listed: a new file is enough
 for _module in pkgutil.iter_modules(__path__):
@@ -84,7 +84,7 @@ def convert(
         raise ModelError("the model is in training mode: export(model.eval(), …)")
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"labels must be a list of strings, not {labels!r}")
-    _check_finite(model)
+    check_finite(model)
     _check_quantized(model)
     graph, orders = _best_layout(model, name, tuple(labels))
     verify(graph)
@@ -92,26 +92,6 @@ def convert(
     if labels and len(labels) != classes:
         raise InputError(f"{len(labels)} labels were given for {classes} outputs")
     return graph, orders
-
-
-def _check_finite(model: QuantizedModel) -> None:
-    names = [f'"{layer.origin.name}"' for layer in model.layers if not _is_finite(layer)]
-    if names:
-        raise ModelError(
-            f"training diverged: weights, statistics or grids of {', '.join(names)} are not finite "
-            "numbers. Lower the learning rate, clip the gradients, or go back to an earlier "
-            "checkpoint; check the training data for such values too"
-        )
-
-
-def _is_finite(layer: kinds.Layer) -> bool:
-    values: list[Tensor] = [*layer.parameters()]
-    if isinstance(layer, kinds.Weighted) and layer.norm is not None:
-        values += layer.norm.buffers()
-    if layer.grid is not None:
-        # it is learned as a logarithm: a step may have left float32 either way
-        values += [layer.grid.scale(), 1 / layer.grid.scale()]
-    return all(bool(value.isfinite().all()) for value in values)
 
 
 def _check_quantized(model: QuantizedModel) -> None:

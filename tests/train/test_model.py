@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from codeq_compile.errors import InputError
+from codeq_compile.errors import InputError, ModelError
 from codeq_train import QuantConfig, freeze, prepare
 from tests.train.nets import ConvNet, convnet, images, prepared
 
@@ -108,6 +108,18 @@ def test_wrong_inputs_are_refused_by_name() -> None:
         ours(images(2, 2, 9, 9), images(2, 2, 9, 9))
     with pytest.raises(InputError, match="an input is a tuple"):
         ours((images(2, 2, 9, 9),))
+
+
+@pytest.mark.parametrize("what", ["log_scale", "zero"])
+def test_a_model_that_diverges_in_training_names_its_layers(what: str) -> None:
+    """The first step after a loss of NaN fails deep inside a grid, which has no name."""
+    x = images(4, 2, 9, 9)
+    ours = prepared(ConvNet(), x)
+    with torch.no_grad():
+        getattr(ours.body.classifier.grid, what).fill_(float("nan"))
+
+    with pytest.raises(ModelError, match=r'training diverged: .* of "classifier" are not finite'):
+        ours(x)
 
 
 def test_evaluation_frees_tensors_after_their_last_use() -> None:
