@@ -9,7 +9,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
 from codeq_compile.packing import CODECS
-from codeq_compile.plan import AUTO, GAP, HUFFMAN, SMALL, Layer, Plan, for_kernel
+from codeq_compile.plan import AUTO, DENSE, GAP, HUFFMAN, SMALL, Layer, Plan, for_kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +145,9 @@ def _priced(
 def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, best: Kernel) -> str:
     if kernel == layer.kernel:
         return CHOSEN
-    if packed == layer.packed and kernel.isa == best.isa != layer.kernel.isa:
-        return f"{layer.kernel.isa} makes the arena smaller"
+    if packed == layer.packed and kernel == best:
+        chosen = layer.kernel
+        return f"{chosen.isa if chosen.isa != best.isa else chosen.family} makes the arena smaller"
     if kernel != best:
         if kernel.isa != best.isa:
             return f"{best.isa} comes before {kernel.isa}"
@@ -158,8 +159,11 @@ def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, be
     more = packed.bytes - layer.packed.bytes
     if more > 0:
         return f"{more} bytes more"
-    if more < 0 and plan.packing == AUTO and packed.packing != GAP:
+    is_byte = (layer.packed.packing, layer.packed.bits) == (DENSE, 8)
+    if more < 0 and plan.packing == AUTO and packed.packing != GAP and is_byte:
         return f"{-more} bytes less, too few to decode bytes for"
+    if more < 0 and plan.packing in {AUTO, SMALL} and packed.packing != GAP:
+        return f"{-more} bytes less, but more RAM"
     if more < 0:
         return f"{-more} bytes less, but {plan.packing} was asked for"
     return f"as many bytes, and {layer.packed.packing} is preferred"

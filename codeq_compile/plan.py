@@ -16,7 +16,7 @@ from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import CArray, c_arrays
 from codeq_compile.ir.types import Packed
 from codeq_compile.kernels import Kernel, select, serving
-from codeq_compile.memory import Io, MemoryPlan, Stream, choose_streams, plan_memory
+from codeq_compile.memory import Io, MemoryPlan, Stream, bytes_alive, choose_streams, plan_memory
 from codeq_compile.memory.choice import WORTH
 from codeq_compile.memory.streams import Banded, Call, banded, distinct_bands
 from codeq_compile.ops.base import SPARSE, align4
@@ -136,9 +136,13 @@ class Plan:
 
     def candidates(self, layer: Layer) -> "Candidates":
         """What the choice of its packing was made from."""
-        return _candidates(
-            _written(self.graph, layer.node, self.packing), self.target, self.packing
-        )
+        forms = _written(self.graph, layer.node, self.packing)
+        found = _candidates(forms, self.target, self.packing)
+        packed = layer.packed
+        if packed is not None and found.get(packed.packing, (None,))[-1] != packed:
+            # a limit asked for another form than the shortest, or for prefix codes
+            found[packed.packing] = layer.node, layer.kernel, packed
+        return found
 
     def prices(self, layer: Layer) -> dict[str, cost.Price]:
         """Predicted instructions in every packing that has a kernel here, as far as known."""
@@ -249,8 +253,8 @@ def plan(
         tenth or more. It costs instructions: each call decodes its weights again.
     ram : int, optional
         Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows, and
-        take slower kernels or longer packings of less scratch, no more than that needs; and scratch
-        may take what is left.
+        take slower kernels or longer packings of less scratch, no more than that needs and those of
+        the fewest predicted instructions; and scratch may take what is left.
 
     Raises
     ------
@@ -270,18 +274,25 @@ def plan(
     if packing == AUTO and weights is not None:
         layers = _shrunk(graph, target, layers, weights)
     plain = _plan(graph, target, packing, layers, io)
-    # speed was asked for, or what it takes is there
-    is_roomy = packing == FAST if ram is None else plain.ram_bytes <= ram
-    smallest = plain if is_roomy else _in_place(_lean(plain))
-    if stream == "auto":
-        smallest = _flowing(plain, smallest, ram)
-    if ram is not None and smallest.ram_bytes > ram:
-        smallest = _within(smallest, ram)
-    for extra in (_extra_bytes(smallest, ram), 0):
-        roomy = _replan(smallest, _layers_with_room(smallest, extra))
-        if roomy.arena_bytes <= smallest.arena_bytes + extra:
+    if ram is not None:
+        decided = _fitting(graph, plain, stream, ram)
+    else:
+        decided = plain if packing == FAST else _in_place(_lean(plain))
+        if stream == "auto":
+            decided = _flowing(plain, decided)
+    decided = _with_room(decided, ram)
+    for layer in decided.layers:
+        _check_stream(layer.node, layer.packed)
+    return decided
+
+
+def _with_room(plan: Plan, ram: int | None) -> Plan:
+    """Layers use what the arena has left, and where it may grow a little more."""
+    for extra in (_extra_bytes(plan, ram), 0):
+        roomy = _replan(plan, _layers_with_room(plan, extra))
+        if roomy.arena_bytes <= plan.arena_bytes + extra:
             return roomy
-    return smallest
+    return plan
 
 
 def _extra_bytes(plan: Plan, ram: int | None) -> int:
@@ -346,37 +357,121 @@ def _lean(plan: Plan) -> Plan:
     return best
 
 
-def _within(plan: Plan, ram: int) -> Plan:
-    """Layers take kernels and packings that need less scratch, as few as a budget asks for.
+def _fitting(graph: Graph, plain: Plan, stream: Streaming, ram: int) -> Plan:
+    """The plan of the fewest predicted instructions that is within a budget.
 
-    All of them at first, since many may be as greedy; then they are put back, the one that costs
-    most instructions first. What is not enough comes as near as it can.
+    Where there is none, the smallest one: the budget then says what is missing.
     """
 
-    def needed(layer: Layer) -> int:
-        """Bytes beside the input."""
-        takes_its_place = bool(layer.node.op.overwrites(layer.node.params))
-        output = 0 if takes_its_place else plan.graph.output_type(layer.node).bytes
-        return output + layer.scratch_bytes
+    def rank(plan: Plan) -> tuple[int, float]:
+        return max(plan.ram_bytes, ram), plan.instructions or math.inf
 
-    def leanest(layer: Layer) -> Layer:
-        ways = [layer, *_other_kernels(plan, layer), *_other_packings(plan, layer)]
-        return min([*ways, *(_overwriting(plan.graph, way) for way in ways)], key=needed)
+    if plain.ram_bytes <= ram:
+        return plain
+    best = _within(graph, plain, ram)
+    for streamed in _streamings(graph, plain, ram) if stream == "auto" else ():
+        best = min(best, _within(graph, streamed, ram), key=rank)
+        if best.ram_bytes <= ram:
+            break
+    return best
 
-    def price(layer: Layer) -> int:
-        found = plan.price(layer)
-        return found.instructions if found else 0
 
-    leaner = [leanest(layer) for layer in plan.layers]
-    best = _replan(plan, leaner)
+def _streamings(graph: Graph, plain: Plan, ram: int) -> Iterator[Plan]:
+    """With streams, those of the fewest calls first."""
+    yield _streamed(plain, ram - (plain.ram_bytes - plain.arena_bytes))
+    yield _streamed(plain)
+    yield _streamed(_within(graph, plain, 0))
+
+
+def _within(graph: Graph, plan: Plan, ram: int) -> Plan:
+    """Layers take kernels and packings that need less RAM, as few as a budget asks for.
+
+    All of them at first, since many may be as greedy; then each is put back, or takes the cheapest
+    way that is within the budget. What is not enough comes as near as it can.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    needed = _Needed(plan)
+    ways = [[layer, *_ways(nodes[layer.node.name], plan, layer)] for layer in plan.layers]
+    leanest = [min(each, key=needed) for each in ways]
+    best = _replan(plan, leanest)
     if best.ram_bytes >= plan.ram_bytes:
         return plan
-    pairs = [(old, new) for old, new in zip(plan.layers, leaner, strict=True) if old is not new]
-    for old, _ in sorted(pairs, key=lambda pair: price(pair[0]) - price(pair[1])):
-        trial = _replan(best, (old if e.index == old.index else e for e in best.layers))
-        if trial.ram_bytes <= max(ram, best.ram_bytes):
-            best = trial
+
+    def price(layer: Layer) -> float:
+        found = plan.price(layer)
+        return found.instructions if found else math.inf
+
+    changed = [each for each, least in zip(ways, leanest, strict=True) if least is not each[0]]
+    for layer, *others in changed:
+        room = max(ram, best.ram_bytes) - (best.ram_bytes - best.arena_bytes)
+        fitting = [way for way in (layer, *others) if needed(way) <= room]
+        for way in sorted(fitting, key=lambda way: (way is not layer, price(way))):
+            trial = _replan(best, (way if e.index == way.index else e for e in best.layers))
+            if trial.ram_bytes <= max(ram, best.ram_bytes):
+                best = trial
+                break
     return best
+
+
+class _Needed:
+    """Bytes alive in the arena while a layer is executed, by the way in which it is."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._places = {node.name: place for place, node in enumerate(plan.graph.nodes)}
+        self._beside: dict[tuple[int, tuple[int, ...]], int] = {}
+
+    def __call__(self, way: Layer) -> int:
+        node, memory = way.node, self._plan.memory
+        key = way.index, node.op.overwrites(node.params)
+        if key not in self._beside:
+            place = self._places[node.name]
+            nodes = self._plan.graph.nodes
+            graph = self._plan.graph.with_nodes((*nodes[:place], node, *nodes[place + 1 :]))
+            streams = [each.stream for each in memory.streams]
+            alive = bytes_alive(graph, {}, memory.alignment, memory.io, streams)
+            self._beside[key] = alive[place]
+        return self._beside[key] + way.scratch_bytes
+
+
+def _ways(node: Node, plan: Plan, layer: Layer) -> Iterator[Layer]:
+    """A layer in each form, packing and kernel that it could have, and in its input's place."""
+    for form in _written(plan.graph, node, plan.packing):
+        for packed in _packings(form, plan, layer):
+            for kernel in serving(form.op, form.params, packed, plan.target):
+                served = _served(form, kernel)
+                if _serves_calls(plan.graph, served, kernel, layer.calls):
+                    way = _decided(
+                        plan.graph,
+                        served,
+                        kernel,
+                        packed,
+                        index=layer.index,
+                        costs=layer.costs,
+                        note=layer.note,
+                        state_offset=layer.state_offset,
+                        calls=layer.calls,
+                    )
+                    yield way
+                    yield _overwriting(plan.graph, way)
+
+
+def _packings(form: Node, plan: Plan, layer: Layer) -> Iterator[Packed | None]:
+    """Those that a layer could have, where that is for the compiler to choose."""
+    if form.weights is None or layer.packed is None:
+        yield None
+    elif plan.packing not in CHOICES:
+        yield layer.packed
+    else:
+        for name in applicable(form.weights, form.op.packings):
+            if name != HUFFMAN or HUFFMAN in layer.costs:
+                yield pack(form.weights, name)
+
+
+def _serves_calls(graph: Graph, node: Node, kernel: Kernel, calls: Sequence[Call]) -> bool:
+    """Whether a kernel can compute the rows of each call."""
+    parts = (part.node for part in distinct_bands(graph, node, calls))
+    return all(kernel.family in part.op.families(part.params) for part in parts)
 
 
 def _other_kernels(plan: Plan, layer: Layer) -> Iterator[Layer]:
@@ -386,19 +481,6 @@ def _other_kernels(plan: Plan, layer: Layer) -> Iterator[Layer]:
             node = _served(layer.node, kernel)
             scratch = _scratch_bytes(plan.graph, node, kernel, layer.packed, layer.calls)
             yield replace(layer, node=node, kernel=kernel, scratch_bytes=scratch)
-
-
-def _other_packings(plan: Plan, layer: Layer) -> Iterator[Layer]:
-    """The layer in each packing that it could have, where that is for the compiler to choose."""
-    for name in layer.costs if plan.packing in CHOICES else ():
-        if layer.packed is not None and name != layer.packed.packing:
-            other = _layer(
-                plan.graph, layer.node, layer.index, plan.target, name, layer.state_offset
-            )
-            scratch = _scratch_bytes(
-                plan.graph, other.node, other.kernel, other.packed, layer.calls
-            )
-            yield replace(other, calls=layer.calls, scratch_bytes=scratch)
 
 
 def _in_place(plan: Plan) -> Plan:
@@ -434,14 +516,8 @@ def _with_params(graph: Graph, layer: Layer, params: Any) -> Layer:
     return replace(layer, node=node, scratch_bytes=scratch)
 
 
-def _flowing(plain: Plan, smallest: Plan, ram: int | None) -> Plan:
-    """The plan with streams, if they are enough to fit `ram`, or make the arena much smaller."""
-    if ram is not None:
-        if smallest.ram_bytes <= ram:
-            return smallest
-        enough = _streamed(plain, ram - (plain.ram_bytes - plain.arena_bytes))
-        if enough.ram_bytes <= ram:
-            return enough
+def _flowing(plain: Plan, smallest: Plan) -> Plan:
+    """The plan with streams, if they make the arena much smaller."""
     flowing = _in_place(_streamed(plain))
     return flowing if flowing.arena_bytes <= WORTH * smallest.arena_bytes else smallest
 
@@ -485,10 +561,9 @@ def scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
     for layer in (layer for layer in plan.layers if layer.node.name in names):
         node, kernel = layer.node, layer.kernel
         calls = [call for call in stream.calls if call.layer == node.name]
-        parts = distinct_bands(plan.graph, node, calls)
-        if any(kernel.family not in part.node.op.families(part.node.params) for part in parts):
+        if not _serves_calls(plan.graph, node, kernel, calls):
             return None
-        scratch[node.name] = max(_band_scratch_bytes(part, kernel, layer.packed) for part in parts)
+        scratch[node.name] = _scratch_bytes(plan.graph, node, kernel, layer.packed, calls)
     return scratch
 
 
@@ -588,27 +663,51 @@ def _layer(
 
     name, note = _choice(node, candidates, packing, count)
     node, kernel, packed = candidates[name]
-    node = _served(node, kernel)
-    _check_stream(node, packed)
-    params = node.op.c_params(node.params, inputs, output, packed)
+    return _decided(
+        graph,
+        _served(node, kernel),
+        kernel,
+        packed,
+        index=index,
+        costs={name: packed.bytes for name, (_, _, packed) in candidates.items() if packed},
+        note=note,
+        state_offset=state_offset,
+    )
+
+
+def _decided(
+    graph: Graph,
+    node: Node,
+    kernel: Kernel,
+    packed: Packed | None,
+    *,
+    index: int,
+    costs: dict[str, int],
+    note: str,
+    state_offset: int,
+    calls: tuple[Call, ...] = (),
+) -> Layer:
+    """A layer with what follows from its kernel and its packing."""
+    params = node.op.c_params(node.params, graph.input_types(node), graph.output_type(node), packed)
     arrays = [*c_arrays(params), *(array for _, array in operands(graph, node))]
-    macs = node.op.macs(node.params, output)
+    macs = node.op.macs(node.params, graph.output_type(node))
     return Layer(
         index=index,
         node=node,
         kernel=kernel,
         packed=packed,
-        costs={name: packed.bytes for name, (_, _, packed) in candidates.items() if packed},
+        costs=costs,
         note=note,
-        scratch_bytes=_scratch_bytes(graph, node, kernel, packed),
+        scratch_bytes=_scratch_bytes(graph, node, kernel, packed, calls),
         state_offset=state_offset,
         state_bytes=node.op.state_bytes(node.params),
         tables_bytes=sum(array.bytes for array in arrays if array.name != "weights"),
         padding_bytes=sum(align4(array.bytes) - array.bytes for array in arrays),
         macs=macs,
         macs_done=macs * _nonzeros(node) // node.weights.codes.size
-        if node.weights is not None and name in SPARSE
+        if node.weights is not None and packed is not None and packed.packing in SPARSE
         else macs,
+        calls=calls,
     )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "Place",
     "PlacedStream",
     "Stream",
+    "bytes_alive",
     "choose_streams",
     "plan_memory",
     "prove_no_overlap",
@@ -71,6 +72,20 @@ def plan_memory(
     )
     prove_no_overlap(graph, scratch, plan)
     return plan
+
+
+def bytes_alive(
+    graph: Graph,
+    scratch: Mapping[str, int],
+    alignment: int,
+    io: Io,
+    streams: Sequence[Stream] = (),
+) -> list[int]:
+    """Bytes of the arena that are alive at each node, wherever they stand; as in `plan_memory`."""
+    roots = roots_of(graph, streams)
+    placed = tuple(place_stream(graph, stream, roots) for stream in streams)
+    buffers = lifetimes(graph, scratch, roots, placed, alignment, io)
+    return live_bytes(buffers, len(graph.nodes))
 
 
 def _places(

@@ -579,3 +579,29 @@ def test_a_budget_of_ram_is_met_by_other_kernels_and_packings() -> None:
     assert 1 == changed[0] < changed[1]
     asked = plan(graph, M4, "rle", ram=10_500)
     assert {"rle"} == {e.packed.packing for e in asked.layers if e.packed and "rle" in e.costs}
+
+
+@pytest.mark.parametrize("packing", ["auto", "fast", "dense"])
+def test_a_budget_of_ram_is_refused_only_below_what_any_option_reaches(
+    packing: str, rng: np.random.Generator
+) -> None:
+    """The figure in the refusal is the least there is, and the slowest way to it is not taken."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(8, 8, 12))
+    for channels in (12, 24, 3):
+        weights = random_weights(rng, (channels, 1, 1, builder.tensors[x].shape[2]), bits=8)
+        x = builder.add(Conv2D(), x, weights=weights)
+    graph = passes.run(builder.graph(x))
+    codecs = ("dense", "bitmask", "rle") if packing != "dense" else ("dense",)
+    plain, least = plan(graph, M4, packing), plan(graph, M4, packing, ram=1)
+    each = [plan(graph, M4, codec, ram=1) for codec in codecs]
+
+    assert least.ram_bytes <= min(other.ram_bytes for other in each)
+    assert least.ram_bytes < plain.ram_bytes
+    almost = [
+        plan(graph, M4, name, ram=plain.ram_bytes - 1).instructions for name in (packing, *codecs)
+    ]
+    costs = [instructions for instructions in almost if instructions is not None]
+    assert costs[0] == almost[0] == min(costs)
+    for ram in {plan(graph, M4, packing, ram=least.ram_bytes + more).ram_bytes for more in (0, 99)}:
+        assert plan(graph, M4, packing, ram=ram).ram_bytes == ram
