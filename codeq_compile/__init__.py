@@ -227,7 +227,11 @@ def compile(
         # how much flash the code takes is known when it is linked, and not when layers are packed
         if packing != AUTO or error.in_ram:
             raise
-        return made(SMALL)
+        try:
+            return made(SMALL)
+        except DoesNotFit as smaller:
+            # shorter weights need more code: the whole may be longer
+            raise min(error, smaller, key=lambda each: each.excess) from None
 
 
 def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -409,5 +413,6 @@ def _measure(
     except DoesNotFit as error:
         largest = budgets.largest_in_ram if error.in_ram else budgets.largest_in_flash
         lines = "\n".join(largest(decided))
-        raise DoesNotFit(f"{error}; the largest layers:\n{lines}", in_ram=error.in_ram) from error
+        message = f"{error}; the largest layers:\n{lines}"
+        raise DoesNotFit(message, in_ram=error.in_ram, excess=error.excess) from error
     return image.sizes, f"{compiler.name} {compiler.version}"

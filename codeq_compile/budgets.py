@@ -135,20 +135,19 @@ def _largest(plan: Plan, size: Callable[[Layer], int]) -> list[str]:
     return [f'  {size(each)} bytes: {each.node.op.kind} "{each.node.name}"' for each in layers]
 
 
-def _excess(what: str, needed: int, limit: int | None, layers: list[str]) -> list[str]:
-    """Lines of the message; none where the limit is kept."""
+def _excess(what: str, needed: int, limit: int | None, layers: list[str]) -> tuple[int, list[str]]:
+    """Bytes that are too many, and lines of the message; none where the limit is kept."""
     if limit is None or needed <= limit:
-        return []
-    return [
-        f"{what}: {needed} bytes needed, {limit} allowed, {needed - limit} too many; "
-        "the largest layers:",
-        *layers,
-    ]
+        return 0, []
+    excess = needed - limit
+    head = f"{what}: {needed} bytes needed, {limit} allowed, {excess} too many; the largest layers:"
+    return excess, [head, *layers]
 
 
-def _refuse(*excesses: list[str]) -> None:
+def _refuse(*excesses: tuple[int, list[str]]) -> None:
     """All that is exceeded at once."""
-    lines = [line for lines in excesses for line in lines]
-    if lines:
+    excess = sum(each for each, _ in excesses)
+    if excess:
+        lines = [line for _, lines in excesses for line in lines]
         in_ram = any(line.startswith(RAM) for line in lines)
-        raise DoesNotFit("\n".join(lines), in_ram=in_ram)
+        raise DoesNotFit("\n".join(lines), in_ram=in_ram, excess=excess)

@@ -90,12 +90,15 @@ class DoesNotFit(CodeqError):
     message : str
     in_ram : bool
         RAM is exceeded: no shorter weights would help.
+    excess : int
+        Bytes that are too many, of all limits together, where they were counted.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, in_ram: bool = False) -> None:
+    def __init__(self, message: str, *, in_ram: bool = False, excess: int = 0) -> None:
         self.in_ram = in_ram
+        self.excess = excess
         super().__init__(message)
 
 

@@ -415,7 +415,8 @@ def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) ->
         worst = {name: max(int(n) for m, n in overflows if m == name) for name, _ in overflows}
         what = ", ".join(f"{name} by {count} bytes" for name, count in sorted(worst.items()))
         message = f"the image for {target.name} overflows its {what}"
-        raise DoesNotFit(message, in_ram="RAM" in worst) from exc
+        excess = sum(worst.values())
+        raise DoesNotFit(message, in_ram="RAM" in worst, excess=excess) from exc
 
 
 def call(command: Sequence[str], failure: str, cwd: Path) -> None:

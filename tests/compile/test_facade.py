@@ -114,6 +114,24 @@ def test_a_limit_of_flash_brings_them_too(tmp_path: Path) -> None:
         codeq_compile.compile(compressible(), **options, ram=needed - 1)
 
 
+@pytest.mark.slow
+def test_a_refused_limit_of_flash_names_the_shortest_image(tmp_path: Path) -> None:
+    """Prefix codes may need more code than they save: a byte less must not name more bytes."""
+    found(tools.arm_cc)
+
+    def flash(limit: int | None, packing: str = "auto") -> int:
+        options = {"target": "mps2_an386", "packing": packing, "flash": limit}
+        sizes = codeq_compile.compile(small_conv(), tmp_path / "out", **options).report.flash
+        assert sizes is not None
+        return sizes.total
+
+    auto, small = flash(None), flash(None, "small")
+    assert auto == flash(auto)
+    with pytest.raises(DoesNotFit, match=f"^flash: {min(auto, small)} bytes needed"):
+        flash(min(auto, small) - 1)
+    assert small > auto, "the attempt that fails last is not the shorter one"
+
+
 def wasteful() -> Graph:
     """Weights of 8 bits that need four, and two channels of six that are dead."""
     rng = np.random.default_rng(0)
