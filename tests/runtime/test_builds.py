@@ -284,3 +284,21 @@ def test_the_readme_shows_the_example_that_is_tested():
     (shown,) = re.findall(r"```c\n(.*?)```", (runtime_dir() / "README.md").read_text(), re.DOTALL)
 
     assert example.split("\n", 2)[2] == shown
+
+
+@pytest.mark.slow
+def test_the_files_that_the_readme_names_are_a_program(tmp_path):
+    """Who compiles by hand what the page says gets objects that link."""
+    page = (runtime_dir() / "README.md").read_text()
+    patterns, flags = re.findall(
+        r"^or compile `([^`]+)` with .* and `([^`]+)`", page, re.MULTILINE
+    )[0]
+    named = [path for each in patterns.split() for path in sorted(runtime_dir().glob(each))]
+    example = ROOT / "tests" / "runtime" / "c" / "readme_example.c"
+    program = tmp_path / "example"
+    compiler = [*installed(zig_cc).command, "-std=c99", f"-I{runtime_dir() / 'include'}"]
+
+    # every function is linked: what is not called must find what it needs as well
+    output_of([*compiler, *flags.split(), *named, example, "-o", program])
+
+    assert output_of([program]) == ""
