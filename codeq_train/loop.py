@@ -39,7 +39,7 @@ from codeq_train.evaluate import (
     integer_figures,
     predict,
 )
-from codeq_train.export import export
+from codeq_train.export import convert
 from codeq_train.limits import land
 from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
@@ -559,7 +559,7 @@ class _Judge:
         assert isinstance(self._model, QuantizedModel)
         assert self._data is not None
         self._model.eval()
-        figures = integer_figures(export(self._model), *self._data, measure=self._measure)
+        figures = integer_figures(convert(self._model)[0], *self._data, measure=self._measure)
         self._model.train()
         return figures
 

@@ -15,7 +15,7 @@ from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer, Ranges
 from codeq_train.capture import capture
 from codeq_train.config import ActivationConfig, LayerConfig, QuantConfig, parse_config
-from codeq_train.export import export
+from codeq_train.export import convert
 from codeq_train.layers import (
     Concat,
     Conv,
@@ -85,7 +85,7 @@ def prepare(
     _check_statistics(prepared, samples=len(example[0]))
     calibrate(prepared, [example])
     # now, and not after hours of training, is the time to learn that a layer cannot be exported
-    check_ram(export(prepared.eval()), config.budgets)
+    check_ram(convert(prepared.eval())[0], config.budgets)
     return prepared.train()
 
 

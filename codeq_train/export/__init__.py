@@ -8,13 +8,17 @@ in which elements stand (`layout`), and a model in which that is impossible is r
 import importlib
 import itertools
 import pkgutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
+from codeq_compile import passes
+from codeq_compile import target as targets
 from codeq_compile.errors import InputError, ModelError, UnsupportedOp
 from codeq_compile.ir import Graph, save, verify
+from codeq_compile.plan import plan
 from codeq_train import layers as kinds
 from codeq_train import layout as layouts
 from codeq_train.export.inputs import to_graph_inputs
@@ -37,6 +41,8 @@ def export(
     labels: Sequence[str] = (),
 ) -> Graph:
     """The integers of a trained model as a graph, written to a `.cq` file if `path` is given.
+
+    Warns where its weights are above their budget, which `freeze` would have met.
 
     Parameters
     ----------
@@ -66,9 +72,26 @@ def export(
         The labels are no strings, or not as many as the first output has values.
     """
     graph, _ = convert(model, name=name, labels=labels)
+    assert isinstance(model, QuantizedModel)
+    _warn_of_weights(model, graph)
     if path is not None:
         save(graph, Path(path))
     return graph
+
+
+def _warn_of_weights(model: QuantizedModel, graph: Graph) -> None:
+    """Training only comes near a budget: say so where nothing cut the rest."""
+    limit = model.config.budgets.limit("weights")
+    if limit is None:
+        return
+    decided = plan(passes.run(graph), targets.load(model.config.budgets.target))
+    needed = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
+    if needed > limit:
+        warnings.warn(
+            f"weights and tables: {needed} bytes, {needed - limit} more than the budget of {limit}"
+            ": call freeze(model) for the last quarter of the training, which cuts what is missing",
+            stacklevel=3,
+        )
 
 
 def convert(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Budgets: met after training, landed at the last phase, kept in it, or refused with reasons."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from codeq_train import (
     BudgetConfig,
     QuantConfig,
     QuantizedModel,
+    export,
     freeze,
     parameter_groups,
     prepare,
@@ -130,6 +133,20 @@ def test_a_budget_that_cannot_be_met_is_refused_at_the_last_phase() -> None:
     for part in ("more than the budget of 200", "tables", "stem (144 weights", "would help"):
         assert part in message
     assert all(torch.equal(before[n], v) for n, v in ours.state_dict().items() if n in before)
+
+
+def test_who_never_freezes_is_told_that_the_budget_is_missed() -> None:
+    """Only `freeze` cuts what training left above a budget: without it nothing else would say."""
+    needed = exact(net(weights=1000)).amounts["weights"]
+    with pytest.warns(
+        UserWarning, match=rf"{needed} bytes, 5 more than the budget of {needed - 5}: call freeze"
+    ):
+        export(net(weights=needed - 5).eval())
+    frozen = net(weights=needed - 5)
+    freeze(frozen)
+    with warnings.catch_warnings(action="error"):
+        export(frozen.eval())
+        export(net(weights=needed).eval())
 
 
 def test_what_is_just_outside_is_cut_by_as_little_as_needed() -> None:
