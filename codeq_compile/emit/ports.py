@@ -8,7 +8,7 @@ import numpy as np
 
 from codeq_compile.emit import format as c
 from codeq_compile.emit.names import Names
-from codeq_compile.ir import DType, TensorType
+from codeq_compile.ir import DType, Graph, TensorType
 from codeq_compile.plan import Plan
 
 
@@ -26,6 +26,8 @@ class Port:
     direction : {"input", "output"}
     offset : int, optional
         Of its bytes in the arena; None in a buffer of the caller.
+    order : str
+        One line about its axes, where it is known to be an image; else empty.
     """
 
     tensor: str
@@ -33,6 +35,7 @@ class Port:
     type: TensorType
     direction: Literal["input", "output"]
     offset: int | None = None
+    order: str = ""
 
     @property
     def about(self) -> str:
@@ -106,9 +109,23 @@ def ports(plan: Plan, names: Names) -> tuple[list[Port], list[Port]]:
             type=graph.tensors[tensor],
             direction=direction,
             offset=plan.memory.places[tensor].offset if plan.memory.io == "arena" else None,
+            order=_order(graph, tensor),
         )
 
     return (
         [port(tensor, "input") for tensor in graph.inputs],
         [port(tensor, "output") for tensor in graph.outputs],
     )
+
+
+def _order(graph: Graph, tensor: str) -> str:
+    """What the axes are: an importer may have turned them, a trainer says how."""
+    axes = graph.provenance.get(f"axes of {tensor}", "").split()
+    is_turned = axes != sorted(axes)
+    is_image = any(
+        node.op.kind.endswith("2d") for node in graph.nodes if tensor in (*node.inputs, node.output)
+    )
+    if len(graph.tensors[tensor].shape) != 3 or not (is_turned or is_image):
+        return ""
+    trained = f", which are axes {c.clip(c.comment(' '.join(axes)), 20)} of the trained model's"
+    return f"Its axes are h, w, c{trained if is_turned else ''}."

@@ -29,6 +29,19 @@ def test_sizes_and_shape_are_those_of_the_tensor() -> None:
     assert "{6, 5, 3}" == defined["NET_X0_SHAPE"]
 
 
+def test_the_order_of_an_images_axes_is_said() -> None:
+    """Who feeds channels first, as torch has them, gets nonsense and no error."""
+
+    def order(provenance: dict[str, str]) -> str:
+        plan = planned(replace(small_conv(), provenance=provenance))
+        return ports(plan, choose(plan))[0][0].order
+
+    assert "Its axes are h, w, c." == order({})
+    turned = order({"axes of x0": "1 2 0"})
+    assert "Its axes are h, w, c, which are axes 1 2 0 of the trained model's." == turned
+    assert "" == ports(plan := planned(small_conv()), choose(plan))[1][0].order
+
+
 def test_the_scale_literal_is_exactly_the_grids() -> None:
     """A caller that dequantizes must get the very floats that Python gets."""
     graph = small_conv()
