@@ -379,7 +379,8 @@ def _flash(flash: FlashReport) -> Table:
 
 
 def _ram(ram: RamReport) -> Table:
-    proof = "no plan is smaller" if ram.is_optimal else "not proved to be the smallest"
+    # other kernels, or rows at a time, are other tensors and scratch
+    proof = "the least for these kernels" if ram.is_optimal else "not proved to be the least"
     parts = {
         f"arena ({proof})": ram.arena,
         f'  its lower bound, at "{ram.peak}"': ram.lower_bound,
