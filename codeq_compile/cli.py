@@ -257,8 +257,9 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option(
     "--packing",
     metavar="P",
-    help="auto: short; fast: up to twice as long where that is read faster; small: shortest, read "
-    "slowest; or one codec.  [default: auto; dense with --no-lossless]",
+    help="auto: short; fast: up to twice as long where that is read faster; small: shortest "
+    "weights, whatever their decoder needs in code and time; or one codec.  "
+    "[default: auto; dense with --no-lossless]",
 )
 @click.option(
     "--lossless/--no-lossless",
