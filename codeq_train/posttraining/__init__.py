@@ -71,7 +71,7 @@ class LayerResult:
 
 def quantize(
     model: nn.Module,
-    batches: Iterable[Tensor | Batch],
+    batches: Tensor | Iterable[Tensor | Batch],
     config: QuantConfig | None = None,
     *,
     rounding: Rounding | AdaRound = "error_feedback",
@@ -87,7 +87,7 @@ def quantize(
     ----------
     model : nn.Module
         Float model, trained; it is not touched.
-    batches : iterable of float tensors of shape (batch, ...), or of tuples of them
+    batches : float tensor of shape (batch, ...), or iterable of such, or of tuples of them
         Real inputs, all on one device; they are kept in memory with two layers' activations.
     config : QuantConfig, optional
         As for `prepare`; weights on a grid, "codeq" or "lsq".  With ``budgets.weights`` widths
@@ -120,7 +120,8 @@ def quantize(
     ModelError, UnsupportedOp
         As from `prepare`.
     """
-    data = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
+    parts = [batches] if isinstance(batches, Tensor) else batches
+    data = [batch if isinstance(batch, tuple) else (batch,) for batch in parts]
     if not data:
         raise InputError("activations are calibrated with inputs: `batches` is empty")
     prepared = prepare(model, data[0], config)

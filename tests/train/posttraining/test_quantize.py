@@ -232,3 +232,14 @@ def test_what_only_training_can_do_is_refused() -> None:
         quantize(float_net(), [])
     with pytest.raises(ModelError, match="already prepared"):
         quantize(quantized(3)[0], data())
+
+
+def test_one_tensor_of_inputs_is_one_batch() -> None:
+    """What everybody tries first is `quantize(net, inputs)`."""
+    inputs = torch.cat(data())
+    as_tensor, as_batch = (
+        quantize(float_net(), each, lsq(4), rounding="nearest").state_dict()
+        for each in (inputs, [inputs])
+    )
+
+    assert all(torch.equal(value, as_batch[name]) for name, value in as_tensor.items())
