@@ -27,6 +27,7 @@ extern "C" {
 #define CONV_STATE_BYTES 0
 
 /* input "image", s8[5,6,2]: real value = scale * (q - zero point) */
+/* Its axes are h, w, c. */
 #define CONV_IMAGE_BYTES      60
 #define CONV_IMAGE_ELEMENTS   60
 #define CONV_IMAGE_RANK       3

@@ -27,6 +27,7 @@ extern "C" {
 #define ROWS_STATE_BYTES 0
 
 /* input "image", s8[16,6,1]: real value = scale * (q - zero point) */
+/* Its axes are h, w, c. */
 #define ROWS_IMAGE_BYTES      96
 #define ROWS_IMAGE_ELEMENTS   96
 #define ROWS_IMAGE_RANK       3
@@ -35,6 +36,7 @@ extern "C" {
 #define ROWS_IMAGE_ZERO_POINT (-3)
 
 /* output "pooled", s8[4,1,4]: real value = scale * (q - zero point) */
+/* Its axes are h, w, c. */
 #define ROWS_POOLED_BYTES      16
 #define ROWS_POOLED_ELEMENTS   16
 #define ROWS_POOLED_RANK       3
