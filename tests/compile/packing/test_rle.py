@@ -10,9 +10,10 @@ from hypothesis import given
 from codeq_compile.errors import ModelError
 from codeq_compile.ir import Weights
 from codeq_compile.ir.types import Packed
-from codeq_compile.packing import pack, unpack
+from codeq_compile.packing import entropy_bytes, pack, unpack
 from codeq_compile.packing.rle import RUN_BITS, best_run_bits, run_field_bits, zero_runs
 from tests.compile.packing.layers import row
+from tests.graphs import random_weights
 from tests.strategies import weights
 
 
@@ -42,6 +43,23 @@ def test_runs_may_cross_rows_and_be_longer_than_any_field() -> None:
     assert 8 == packed.run_bits  # 3 escapes, 235, value, 1 escape: 5 * 8 + 4 bits
     assert bytes([255, 255, 255, 1000 - 3 * 255, 0xF1, 0x0F]) == packed.data
     np.testing.assert_array_equal(layer.values, unpack(packed, (24, 50)))
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("zeros", [0.7, 0.8, 0.9, 0.95, 0.98])
+def test_a_rice_code_of_runs_would_save_little(bits: int, zeros: float) -> None:
+    """FORMATS says why a run is a field, which is read in one step, and how near the shortest
+    stream of zeros that are independent is to their entropy. [F8]
+    """
+    layer = random_weights(np.random.default_rng(0), (64, 576), bits=bits, zeros=zeros)
+    runs, trailing = zero_runs(layer.values.ravel())
+    stream = pack(layer, "rle")
+    assert stream.run_bits is not None
+    values = 8 * stream.bytes - run_field_bits(runs, trailing, stream.run_bits)
+    rice = values + min(int(((runs >> k) + 1 + k).sum()) for k in range(8))
+
+    assert 8 * stream.bytes <= 1.08 * rice
+    assert stream.bytes <= 1.08 * entropy_bytes(layer)
 
 
 def test_damaged_records_are_refused() -> None:
