@@ -37,6 +37,8 @@ BOARD = "mps2_an386"
 STREAMED = {
     ("ic", "dense8"): (24_000, 40_000),
     ("ic", "sparse4"): (28_000, 40_000),
+    ("kws", "dense8"): (),
+    ("kws", "sparse4"): (10_500,),
     ("vww", "dense8"): (50_000,),
     ("vww", "sparse4"): (),
 }
