@@ -23,7 +23,7 @@ def test_one_training_step_reaches_the_c_library(tmp_path: Path) -> None:
     """If this fails, nothing else is worth looking at."""
     torch.manual_seed(0)
     x, y = images(32, 2, 9, 9), torch.arange(32) % 3
-    model = prepare(ConvNet(), x, QuantConfig(budgets=BudgetConfig(weights=400)))
+    model = prepare(ConvNet(), x, QuantConfig(budgets=BudgetConfig(weights=600)))
     optimizer = torch.optim.Adam(parameter_groups(model))
     (F.cross_entropy(model(x), y) + regularizer(model)).backward()
     optimizer.step()

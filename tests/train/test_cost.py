@@ -27,6 +27,7 @@ from codeq_train import (
 )
 from codeq_train.budget import PACKINGS, Budget
 from codeq_train.cost import estimate, instructions, linked_code, snapshot
+from codeq_train.export import convert
 from codeq_train.fold import fold
 from codeq_train.limits import exact
 from tests.train.nets import ConvNet, images, prepared, randomize_batchnorm
@@ -84,7 +85,7 @@ def test_the_linked_image_is_inside_what_the_budget_counts(tmp_path: Path) -> No
         pytest.skip(str(error))  # it names the compiler and how to install it
     config = QuantConfig(budgets=BudgetConfig(weights=100, flash=100))
     ours = prepared(ConvNet(classes=5), images(16, 2, 9, 9), config=config)
-    flash = compile(export(ours), tmp_path / "library", target="mps2_an386").report.flash
+    flash = compile(convert(ours)[0], tmp_path / "library", target="mps2_an386").report.flash
     counted = exact(ours).amounts
 
     assert projected_bytes(ours) < flash.weights + flash.tables
