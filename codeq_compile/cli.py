@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -144,11 +145,14 @@ def _answered(ctx: click.Context) -> Iterator[None]:
 @contextlib.contextmanager
 def _unwound_when_terminated() -> Iterator[None]:
     """SIGTERM ends a command as Ctrl-C does, so that nothing half written stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _load(plugin: importlib.metadata.EntryPoint) -> click.Command:

@@ -9,7 +9,7 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
 from codeq_compile.packing import CODECS
-from codeq_compile.plan import AUTO, DENSE, GAP, HUFFMAN, SMALL, Layer, Plan, for_kernel
+from codeq_compile.plan import AUTO, DENSE, GAP, HUFFMAN, NARROW, SMALL, Layer, Plan, for_kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +159,9 @@ def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, be
     more = packed.bytes - layer.packed.bytes
     if more > 0:
         return f"{more} bytes more"
-    is_byte = (layer.packed.packing, layer.packed.bits) == (DENSE, 8)
-    if more < 0 and plan.packing == AUTO and packed.packing != GAP and is_byte:
+    are_bytes = (layer.packed.packing, layer.packed.bits) == (DENSE, 8)
+    is_kept = are_bytes and packed.bytes > NARROW * layer.packed.bytes
+    if more < 0 and plan.packing == AUTO and packed.packing != GAP and is_kept:
         return f"{-more} bytes less, too few to decode bytes for"
     if more < 0 and plan.packing in {AUTO, SMALL} and packed.packing != GAP:
         return f"{-more} bytes less, but more RAM"

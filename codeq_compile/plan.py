@@ -36,7 +36,7 @@ _LONGER = 2
 """How much longer a stream may be that is faster; beyond, it must be faster in proportion."""
 _FASTER = 15 / 16
 """Share of its instructions that a stream must be down to before it may be longer."""
-_NARROW = 2 / 3
+NARROW = 2 / 3
 """Share of dense bytes, which kernels use where they stand, that weights are decoded for.
 
 Less would not pay for the instructions, nor for a kernel that no other layer may need.
@@ -275,7 +275,8 @@ def plan(
         layers = _shrunk(graph, target, layers, weights)
     plain = _plan(graph, target, packing, layers, io)
     if ram is not None:
-        decided = _fitting(graph, plain, stream, ram)
+        is_short = packing == SMALL or weights is not None
+        decided = _fitting(graph, plain, stream, ram, is_short=is_short)
     else:
         decided = plain if packing == FAST else _in_place(_lean(plain))
         if stream == "auto":
@@ -357,10 +358,11 @@ def _lean(plan: Plan) -> Plan:
     return best
 
 
-def _fitting(graph: Graph, plain: Plan, stream: Streaming, ram: int) -> Plan:
+def _fitting(graph: Graph, plain: Plan, stream: Streaming, ram: int, *, is_short: bool) -> Plan:
     """The plan of the fewest predicted instructions that is within a budget.
 
-    Where there is none, the smallest one: the budget then says what is missing.
+    Where flash is short, longer weights are the last resort.  Where there is no such plan, the
+    smallest one: the budget then says what is missing.
     """
 
     def rank(plan: Plan) -> tuple[int, float]:
@@ -368,30 +370,43 @@ def _fitting(graph: Graph, plain: Plan, stream: Streaming, ram: int) -> Plan:
 
     if plain.ram_bytes <= ram:
         return plain
-    best = _within(graph, plain, ram)
-    for streamed in _streamings(graph, plain, ram) if stream == "auto" else ():
-        best = min(best, _within(graph, streamed, ram), key=rank)
+    best = plain
+    for may_grow in (False, True) if is_short else (True,):
+        best = min(best, _within(graph, plain, ram, may_grow=may_grow), key=rank)
+        # one with streams may be faster
+        for streamed in _streamings(graph, plain, ram, may_grow) if stream == "auto" else ():
+            best = min(best, _within(graph, streamed, ram, may_grow=may_grow), key=rank)
+            if best.ram_bytes <= ram:
+                break
         if best.ram_bytes <= ram:
             break
     return best
 
 
-def _streamings(graph: Graph, plain: Plan, ram: int) -> Iterator[Plan]:
+def _streamings(graph: Graph, plain: Plan, ram: int, may_grow: bool) -> Iterator[Plan]:
     """With streams, those of the fewest calls first."""
     yield _streamed(plain, ram - (plain.ram_bytes - plain.arena_bytes))
     yield _streamed(plain)
-    yield _streamed(_within(graph, plain, 0))
+    yield _streamed(_within(graph, plain, 0, may_grow=may_grow))
 
 
-def _within(graph: Graph, plan: Plan, ram: int) -> Plan:
-    """Layers take kernels and packings that need less RAM, as few as a budget asks for.
+def _within(graph: Graph, plan: Plan, ram: int, *, may_grow: bool) -> Plan:
+    """Layers take kernels and packings that need less RAM, as few as a budget asks for; longer ones
+    if their weights may grow.
 
     All of them at first, since many may be as greedy; then each is put back, or takes the cheapest
     way that is within the budget. What is not enough comes as near as it can.
     """
     nodes = {node.name: node for node in graph.nodes}
     needed = _Needed(plan)
-    ways = [[layer, *_ways(nodes[layer.node.name], plan, layer)] for layer in plan.layers]
+
+    def ways_of(layer: Layer) -> Iterator[Layer]:
+        yield layer
+        for way in _ways(nodes[layer.node.name], plan, layer):
+            if may_grow or _flash_bytes(way) <= _flash_bytes(layer):
+                yield way
+
+    ways = [list(ways_of(layer)) for layer in plan.layers]
     leanest = [min(each, key=needed) for each in ways]
     best = _replan(plan, leanest)
     if best.ram_bytes >= plan.ram_bytes:
@@ -780,7 +795,7 @@ def _candidates(forms: list[Node], target: Target, packing: str) -> Candidates:
 def _worth(packed: Packed | None, packing: str) -> float:
     """Bytes that another form or packing of the layer must be below to be taken instead."""
     is_byte = packed is not None and (packed.packing, packed.bits) == (DENSE, 8)
-    return _bytes(packed) * (_NARROW if is_byte and packing in {AUTO, FAST} else 1.0)
+    return _bytes(packed) * (NARROW if is_byte and packing in {AUTO, FAST} else 1.0)
 
 
 def _choice(

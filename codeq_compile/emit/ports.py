@@ -121,7 +121,7 @@ def ports(plan: Plan, names: Names) -> tuple[list[Port], list[Port]]:
 def _order(graph: Graph, tensor: str) -> str:
     """What the axes are: an importer may have turned them, a trainer says how."""
     axes = graph.provenance.get(f"axes of {tensor}", "").split()
-    is_turned = axes != sorted(axes)
+    is_turned = len(axes) == 3 and axes != sorted(axes)
     is_image = any(
         node.op.kind.endswith("2d") for node in graph.nodes if tensor in (*node.inputs, node.output)
     )

@@ -105,6 +105,8 @@ def write_whole(data: bytes, path: Path) -> None:
     try:
         if target.is_dir():
             raise InputError(f"cannot write {path}: it is a folder")
+        if target.is_symlink():
+            raise InputError(f"cannot write {path}: it is a link to itself")
         if target.exists() and not target.is_file():
             raise InputError(f"cannot write {path}: it is a device or a pipe; name a file")
         if not target.parent.is_dir():

@@ -56,7 +56,7 @@ STACK_BYTES = 1 << 16
 """An entry point of a thousand layers keeps more addresses than one of a network."""
 
 
-SHARED = (" decoded, ", "outputs stored, ", "memcpy, ", "memset, ")
+SHARED = (cost.DECODED, "outputs stored, ", "memcpy, ", "memset, ")
 """What names have of trips that all kernels share: of a decoder, of how swar kernels store outputs,
 of moving bytes."""
 SHARED_ENDS = (" decoded", " mapped", " looked up", " read by bits", " without one")

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -259,6 +260,14 @@ def test_a_terminated_command_leaves_nothing_behind(model: Path, tmp_path: Path)
 
     assert 143 == done.returncode
     assert not list(tmp_path.iterdir())
+
+
+def test_commands_run_in_any_thread() -> None:
+    """Signals are the main thread's; a program that calls a command elsewhere does without."""
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(codeq, "targets").result()
+
+    assert 0 == result.exit_code
 
 
 def test_a_mistyped_target_gets_a_suggestion(model: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_the_order_of_an_images_axes_is_said() -> None:
     assert "Its axes are h, w, c." == order({})
     turned = order({"axes of x0": "1 2 0"})
     assert "Its axes are h, w, c, which are axes 1 2 0 of the trained model's." == turned
+    assert "Its axes are h, w, c." == order({"axes of x0": "1 0"})  # of a sequence
     assert "" == ports(plan := planned(small_conv()), choose(plan))[1][0].order
 
 

@@ -390,6 +390,17 @@ def test_the_file_behind_a_link_is_written_and_the_link_stays(exists: bool, tmp_
     assert target.read_bytes() == b"new"
 
 
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    """No file is behind it, and a link stays a link."""
+    link = tmp_path / "link"
+    link.symlink_to(link)
+
+    with pytest.raises(InputError, match=f"cannot write {link}: it is a link to itself"):
+        serial.write_whole(b"new", link)
+
+    assert link.is_symlink()
+
+
 @pytest.mark.parametrize("ends", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one_alone(
     ends: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
