@@ -193,7 +193,7 @@ def compile(
         # a graph of no file is the one that is saved beside the C, with its new names
         words = [f"{source.name}.cq"]
         if not isinstance(model, Graph):
-            words = [Path(model).absolute().name, *_naming(name, rename or {}, kernels)]
+            words = [*_reading(Path(model), kernels), *_naming(name, rename or {})]
         words += ["-o", directory.resolve().name, "--target", target]
         words += _choices(packing, lossless, limits, io, stream, place)
         command = shlex.join(["codeq", "compile", *words])
@@ -366,12 +366,18 @@ def _check_renamed(library: Manifest, rename: Mapping[str, str]) -> None:
             )
 
 
-def _naming(name: str | None, rename: Mapping[str, str], kernels: str) -> list[str]:
-    """Options that say how a model file is read."""
+def _reading(model: Path, kernels: str) -> list[str]:
+    """A model file, and how it is read; for one of another kind the command refuses the option."""
+    is_chosen = model.suffix == ".tflite" and kernels != Kernels.TFLM
+    return [model.absolute().name, *(["--tflite-kernels", kernels] if is_chosen else [])]
+
+
+def _naming(name: str | None, rename: Mapping[str, str]) -> list[str]:
+    """Options that give other names."""
     words = ["--name", name] if name is not None else []
     for old, new in rename.items():
         words += ["--rename", f"{old}={new}"]
-    return words + (["--tflite-kernels", kernels] if kernels != Kernels.TFLM else [])
+    return words
 
 
 def _choices(

@@ -176,6 +176,17 @@ def test_another_name_is_the_prefix_of_everything(tmp_path: Path) -> None:
     assert "codeq compile ears.cq -o out --target host" == compiled.manifest.command
 
 
+def test_the_recorded_command_has_only_options_of_the_model(tmp_path: Path) -> None:
+    """The command line refuses the choice of TensorFlow's kernels for any other file."""
+    save(small_conv(), tmp_path / "net.cq")
+    other = codeq_compile.Kernels("tflm-float32")
+    compiled = codeq_compile.compile(
+        tmp_path / "net.cq", tmp_path / "out", target="host", kernels=other
+    )
+
+    assert "codeq compile net.cq -o out --target host" == compiled.manifest.command
+
+
 @pytest.mark.parametrize("word", ["arena", "l01", "small_run", "int"])
 def test_a_new_name_that_the_c_cannot_have_is_refused(word: str, tmp_path: Path) -> None:
     """Who asks for `arena` would call a function whose parameter is arena_2."""
