@@ -3,9 +3,10 @@
 
     python -m codeq_train.recipes.paper_codeq DIR -o OUT [--mixed] [--epochs 300] [--resume]
 
-Trains the float network and the quantized one by the same schedule, and writes `OUT/paper.json`:
-the accuracy of both on the test set after the last epoch, and the bit operations as the paper
-counts them.  Source: arXiv:2512.12981, section 4; SGD as reconstructed from its figure 4.
+Trains the float network and the quantized one by the same schedule, and writes `OUT/fixed.json` or
+`OUT/mixed.json`: the accuracy of both on the test set after the last epoch, and the bit operations
+as the paper counts them.  With ``--resume`` both widths share one float network.
+Source: arXiv:2512.12981, section 4; SGD as reconstructed from its figure 4.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from codeq_compile.errors import CodeqError
 from codeq_train.bops import network_ops, relative_bops
 from codeq_train.config import LayerConfig
 from codeq_train.evaluate import evaluate
-from codeq_train.loop import Epoch, fit, launch, seed_everything
+from codeq_train.loop import Epoch, Precision, fit, launch, seed_everything
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
 from codeq_train.recipes import models
 from codeq_train.recipes.data import Dataset
@@ -33,8 +34,9 @@ from codeq_train.recipes.datasets import cifar10
 
 BATCH_SIZE = 128
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-4
+EPOCHS = 300
 LOGIT_LR = 1e-3
-"""Of theta_dz and theta_bit; their penalties are this optimizer's weight decay."""
+"""Of theta_dz and theta_bit over `EPOCHS`; their penalties are this optimizer's weight decay."""
 LAMBDA_DZ, LAMBDA_BIT = 0.01, 0.01
 FLOAT_ACTIVATIONS = 32
 
@@ -98,8 +100,12 @@ def quantize_weights(network: nn.Module, config: LayerConfig) -> list[WeightQuan
     return quantizers
 
 
-def optimizer(network: nn.Module) -> Optimizer:
-    """SGD; the logits have their own rate, and a weight decay that is the paper's lambda."""
+def optimizer(network: nn.Module, *, epochs: int = EPOCHS) -> Optimizer:
+    """SGD; the logits have their own rate, and a weight decay that is the paper's lambda.
+
+    Fewer `epochs` raise that rate in proportion, so that the logits come as far as in the paper:
+    the dead zone opens by ``exp(-rate · lambda / (1 - momentum) · steps)``.
+    """
     logits: dict[str, list[nn.Parameter]] = {"dead_zone": [], "bits": []}
     for module in network.modules():
         if isinstance(module, WeightQuantizer):
@@ -109,10 +115,11 @@ def optimizer(network: nn.Module) -> Optimizer:
                     logits[group].append(parameter)
     taken = {id(parameter) for group in logits.values() for parameter in group}
     others = [each for each in network.parameters() if id(each) not in taken]
+    logit_lr = LOGIT_LR * EPOCHS / epochs
     groups = [
         {"params": others, "lr": LR, "weight_decay": WEIGHT_DECAY},
-        {"params": logits["dead_zone"], "lr": LOGIT_LR, "weight_decay": LAMBDA_DZ},
-        {"params": logits["bits"], "lr": LOGIT_LR, "weight_decay": LAMBDA_BIT},
+        {"params": logits["dead_zone"], "lr": logit_lr, "weight_decay": LAMBDA_DZ},
+        {"params": logits["bits"], "lr": logit_lr, "weight_decay": LAMBDA_BIT},
     ]
     return SGD([group for group in groups if group["params"]], momentum=MOMENTUM)
 
@@ -125,6 +132,7 @@ def run(
     epochs: int,
     seed: int,
     resume: bool = False,
+    precision: Precision = "32-true",
     device: str = "auto",
 ) -> Result:
     """Train both networks and judge them once, on the test set.
@@ -134,12 +142,14 @@ def run(
     dataset : Dataset
         CIFAR-10; its validation images are not used.
     directory : Path
-        For checkpoints and `paper.json`.
+        For checkpoints, ``fixed.json`` and ``mixed.json``.
     mixed : bool
         Learn the widths, 2 to 8 bits; otherwise 4 bits everywhere.
     epochs, seed : int
     resume : bool
         Continue from the checkpoints.
+    precision : {"32-true", "bf16-mixed"}
+        Mixed: convolutions in bfloat16, quantizers in float32.
     device : {"auto", "cpu", "cuda"}
     """
     started = time.monotonic()
@@ -147,15 +157,17 @@ def run(
     seed_everything(seed)
     baseline, network = models.resnet20(), models.resnet20()
     quantize_weights(network, layer_config(mixed=mixed))
-    for name, each in (("float", baseline), ("quantized", network)):
+    widths = "mixed" if mixed else "fixed"
+    for name, each in (("float", baseline), (widths, network)):
         fit(
             each,
             torch.arange(len(dataset.train)),
             dataset.train.y,
             epochs=epochs,
             batch_size=BATCH_SIZE,
-            optimizer=optimizer,
+            optimizer=partial(optimizer, epochs=epochs),
             augment=dataset.draw,
+            precision=precision,
             channels_last=True,
             checkpoint=directory / f"{name}.pt",
             resume=resume,
@@ -179,7 +191,7 @@ def run(
         density=sum(layer.weights * layer.density for layer in layers) / weights,
         relative_bops=relative_bops(layers, activation_bits=FLOAT_ACTIVATIONS),
     )
-    (directory / "paper.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    (directory / f"{widths}.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     return result
 
 
@@ -198,9 +210,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("data", type=Path, metavar="DIR", help="CIFAR-10, as for codeq train ic")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--mixed", action="store_true", help="learn widths of 2 to 8 bits")
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     given = parser.parse_args(arguments)
     try:
@@ -211,6 +224,7 @@ def main(arguments: Sequence[str]) -> int:
             epochs=given.epochs,
             seed=given.seed,
             resume=given.resume,
+            precision=given.precision,
             device=given.device,
         )
     except CodeqError as error:

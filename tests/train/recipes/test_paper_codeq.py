@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from codeq_train.quantizers import WeightQuantizer
 from codeq_train.recipes import models, paper_codeq
@@ -30,32 +31,49 @@ def test_without_a_task_the_dead_zone_opens_as_in_the_papers_figure() -> None:
     network = nn.Sequential(nn.Linear(4, 4))
     paper_codeq.quantize_weights(network, paper_codeq.layer_config(mixed=True))
     optimizer = paper_codeq.optimizer(network)
-    theta = next(m for m in network.modules() if isinstance(m, WeightQuantizer)).theta
+    theta = _theta_after(1000, network, optimizer)
+
+    assert 3 * math.exp(-1e-3 * 0.01 / 0.1 * 1000) == pytest.approx(theta, rel=2e-3)
+
+
+def test_a_shorter_run_opens_the_dead_zone_as_far() -> None:
+    """A tenth of the epochs, ten times the rate of the logits."""
+    opened = []
+    for epochs, steps in ((300, 2000), (30, 200)):
+        network = nn.Sequential(nn.Linear(4, 4))
+        paper_codeq.quantize_weights(network, paper_codeq.layer_config(mixed=True))
+        optimizer = paper_codeq.optimizer(network, epochs=epochs)
+        opened.append(_theta_after(steps, network, optimizer))
+
+    # momentum takes ten steps to build up: a twentieth of the shorter run
+    assert opened[0] == pytest.approx(opened[1], rel=0.02)
+    assert 3 * math.exp(-1e-3 * 0.01 / 0.1 * 2000) == pytest.approx(opened[0], rel=2e-3)
+
+
+def _theta_after(steps: int, network: nn.Module, optimizer: Optimizer) -> float:
+    """The logit of the dead zone once weight decay alone has acted for so many steps."""
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    steps = 1000
     for _ in range(steps):
         optimizer.step()
-
-    assert 3 * math.exp(-1e-3 * 0.01 / 0.1 * steps) == pytest.approx(
-        float(theta.detach()), rel=2e-3
-    )
+    quantizer = next(m for m in network.modules() if isinstance(m, WeightQuantizer))
+    return float(quantizer.get_parameter("theta").detach())
 
 
 @pytest.mark.slow
 def test_the_experiment_reports_accuracy_and_bit_operations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One epoch on a handful of pictures, both widths."""
+    """One epoch on a handful of pictures, both widths beside one float network."""
     write_binary(tmp_path, 40)
-    for widths in ([], ["--mixed"]):
-        out = tmp_path / f"out{len(widths)}"
-        arguments = [str(tmp_path), "-o", str(out), "--epochs", "1", "--device", "cpu", *widths]
-
-        assert 0 == paper_codeq.main(arguments)
-        result = json.loads(capsys.readouterr().out)
-        assert result == json.loads((out / "paper.json").read_text())
-        bits = 8 if widths else 4
+    out = tmp_path / "out"
+    usual = [str(tmp_path), "-o", str(out), "--epochs", "1", "--device", "cpu", "--resume"]
+    for widths, bits, further in (("fixed", 4, []), ("mixed", 8, ["--mixed"])):
+        assert 0 == paper_codeq.main([*usual, *further])
+        said = capsys.readouterr()
+        assert (widths == "fixed") == ("float     epoch" in said.err)  # the second one finds it
+        result = json.loads(said.out)
+        assert result == json.loads((out / f"{widths}.json").read_text())
         assert 0.5 * bits / 32 < result["relative_bops"] <= bits / 32
         assert result["delta"] == round(100 * (result["accuracy"] - result["float_accuracy"]), 2)
 
