@@ -15,8 +15,6 @@ BEFORE = FOLDER / "figures_before.json"
 """As `CURRENT` was before the kernels of issue 3, which it is compared with."""
 TRADES = FOLDER / "trades.json"
 """What bytes cost, by trades.py."""
-METHODS = FOLDER / "methods.json"
-"""Training methods side by side, by methods.py."""
 
 
 class NetworkFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,9 +288,14 @@ def trades() -> Trades:
     return msgspec.json.decode(TRADES.read_bytes(), type=Trades)
 
 
-def methods() -> Methods:
-    """What methods.py took from a sweep."""
-    return msgspec.json.decode(METHODS.read_bytes(), type=Methods)
+def methods_file(recipe: str) -> Path:
+    """Training methods side by side, by methods.py: one file a recipe."""
+    return FOLDER / f"methods_{recipe}.json"
+
+
+def methods(recipe: str) -> Methods:
+    """What methods.py took from a sweep of a recipe."""
+    return msgspec.json.decode(methods_file(recipe).read_bytes(), type=Methods)
 
 
 def write(figures: Figures | Trades | Methods, path: Path = CURRENT) -> None:

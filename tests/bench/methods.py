@@ -3,7 +3,8 @@
 
     python tests/bench/methods.py FOLDER
 
-Keeps the means of `FOLDER/frontier.json` in methods.json, its plot in docs/, and writes the pages.
+Keeps the means of `FOLDER/frontier.json` in methods_RECIPE.json, its plot in docs/ under the same
+name, and writes the pages: a mark `methods_RECIPE` is the table of that recipe.
 """
 
 import shutil
@@ -21,8 +22,9 @@ from tests.bench.figures import Methods
 def main() -> None:
     folder = Path(sys.argv[1])
     found = msgspec.json.decode((folder / "frontier.json").read_bytes(), type=Methods)
-    figures.write(found, figures.METHODS)
-    shutil.copy(folder / "accuracy_bytes.svg", tables.DOCS / "methods.svg")
+    kept = figures.methods_file(found.recipe)
+    figures.write(found, kept)
+    shutil.copy(folder / "accuracy_bytes.svg", (tables.DOCS / kept.name).with_suffix(".svg"))
     tables.write_pages()
 
 

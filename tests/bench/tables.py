@@ -9,7 +9,7 @@ from codeq_compile import cost, target
 from codeq_compile.ir.serial import write_whole
 from codeq_compile.report.table import Table, markdown
 from tests.bench import figures
-from tests.bench.figures import Cmsis, CmsisLayer, Figures, Methods, NetworkFigure, Trades
+from tests.bench.figures import Cmsis, CmsisLayer, Figures, Methods, NetworkFigure, Spread, Trades
 from tests.networks import benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,8 +91,8 @@ def generated(name: str) -> str:
             return markdown(_packings(figures.trades()))
         case "coarsened":
             return markdown(_coarsened(figures.trades()))
-        case "methods":
-            return markdown(_methods(figures.methods()))
+    if name.startswith("methods_"):
+        return markdown(_methods(figures.methods(name.removeprefix("methods_"))))
     raise ValueError(f"no table is called {name}")
 
 
@@ -244,27 +244,34 @@ def _coarsened(trades: Trades) -> Table:
 
 
 def _methods(methods: Methods) -> Table:
-    """Accuracy of the integers within limits of bytes: a row a method."""
+    """Accuracy of the integers within limits of bytes: a row a method, then the float networks."""
     found = {(each.method, each.weights): each for each in methods.groups}
     failed = {(each.point.method, each.point.weights) for each in methods.failures}
     every = {*found, *failed}
     limits = sorted({weights for _, weights in every})
     names = dict.fromkeys(each.method for each in methods.groups)
+    floats = {each.weights: each for each in sorted(methods.groups, key=lambda g: len(g.seeds))}
+
+    def spread(found: Spread, seeds: Sequence[int]) -> str:
+        wide = f" ± {100 * found.sd:.2f}" if len(seeds) > 1 else ""
+        return f"{100 * found.mean:.2f}{wide} %"
 
     def cell(key: tuple[str, int]) -> str:
         if key not in found:
             return "does not fit" if key in failed else ""
         each = found[key]
-        spread = f" ± {100 * each.test.sd:.2f}" if len(each.seeds) > 1 else ""
         return (
-            f"{100 * each.test.mean:.2f}{spread} % ({100 * each.balanced.mean:.2f}) "
+            f"{spread(each.test, each.seeds)} ({100 * each.balanced.mean:.2f}) "
             f"in {_count(round(each.bytes.mean))}; {len(each.seeds)}"
         )
 
     return Table(
         title="",
-        columns=("method", *(f"within {limit / 1024:g} KiB" for limit in limits)),
-        rows=tuple((f"`{name}`", *(cell((name, limit)) for limit in limits)) for name in names),
+        columns=("method", *(f"within {limit / 1024:.3g} KiB" for limit in limits)),
+        rows=(
+            *((f"`{name}`", *(cell((name, limit)) for limit in limits)) for name in names),
+            ("float", *(spread(floats[n].float_test, floats[n].seeds) for n in limits)),
+        ),
     )
 
 
