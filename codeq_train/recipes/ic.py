@@ -10,7 +10,7 @@ from codeq_train.recipes.recipe import Recipe
 
 
 def ic(directory: Path) -> Recipe:
-    """About an hour on one core, 22 KiB of weights and tables.
+    """About an hour and a half on one core, 22 KiB of weights and tables.
 
     Parameters
     ----------
@@ -24,11 +24,11 @@ def ic(directory: Path) -> Recipe:
         network=lambda: models.resnet8(len(dataset.labels)),
         config=QuantConfig(budgets=BudgetConfig(weights="22K")),
         float_epochs=32,
-        quantized_epochs=20,
-        frozen_epochs=6,
+        quantized_epochs=30,
+        frozen_epochs=9,
         batch_size=128,
         float_lr=6e-3,
-        quantized_lr=2e-3,
+        quantized_lr=1e-3,
         weight_decay=0.02,
         channels_last=True,
     )
