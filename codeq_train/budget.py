@@ -11,7 +11,7 @@ from codeq_compile.cost import Price
 STEERED = ("weights", "flash", "instructions")
 """Budgets that training works towards; RAM does not depend on it."""
 
-PACKINGS = ("dense", "ternary", "bitmask", "rle")
+PACKINGS = ("dense", "ternary", "bitmask", "rle", "huffman")
 """Those of which `cost.estimate` knows the size."""
 
 MEASURE_EVERY = 50

@@ -136,6 +136,12 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="N",
             help="Limit of one inference on the target, predicted; K and M count by 1000.",
         ),
+        click.option(
+            "--packing",
+            type=click.Choice(["auto", "small"]),
+            metavar="P",
+            help="small: prefix codes too, so that a budget holds more weights, read more slowly.",
+        ),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option(
             "--resume",
@@ -231,6 +237,7 @@ def _run(
     method: str | None,
     epochs: int | None,
     float_epochs: int | None,
+    packing: str | None,
     seed: int,
     resume: bool,
     teacher: Path | None,
@@ -254,8 +261,8 @@ def _run(
         recipe = recipes.with_method(recipe, method)
         command += f" --method {method}"
     given = {name: limit for name, limit in limits.items() if limit is not None}
-    recipe = _limited(recipe, given, target_name)
-    command += as_typed(**given)
+    recipe = _limited(recipe, given, packing, target_name)
+    command += as_typed(**given, packing=packing)
     fabric = launch(accelerator=device, devices=devices)
     run = Run(
         directory=output.with_name(f"{output.name}.training"),
@@ -301,18 +308,19 @@ def _stoppable(run: Run) -> Iterator[None]:
         raise
 
 
-def _limited(recipe: Recipe, given: Mapping[str, int], target: str) -> Recipe:
+def _limited(recipe: Recipe, given: Mapping[str, int], packing: str | None, target: str) -> Recipe:
     """The recipe with the budgets that were given, if any, for the board that was chosen."""
     budgets = recipe.config.budgets
+    packing = packing or budgets.packing
     if given:
         budgets = parse_config({"budgets": dict(given)}, source="options").budgets
     if budgets.flash is not None and targets.load(target).is_host:
         raise InputError(f'"{target}" has no linked image: a flash budget needs a board')
-    budgets = msgspec.structs.replace(budgets, target=target)
+    budgets = msgspec.structs.replace(budgets, target=target, packing=packing)
     return replace(recipe, config=msgspec.structs.replace(recipe.config, budgets=budgets))
 
 
-def as_typed(**values: int | None) -> str:
+def as_typed(**values: int | str | None) -> str:
     """Options as they are typed, without those that nobody gave."""
     given = ((name.replace("_", "-"), n) for name, n in values.items() if n is not None)
     return "".join(f" --{name} {n}" for name, n in given)

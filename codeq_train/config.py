@@ -205,6 +205,10 @@ class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
         Of one inference on the target, as the compiler predicts them; K and M count by 1000.
     target : str
         Board for which flash, RAM and instructions are counted.
+    packing : {"auto", "small"}
+        How weights are packed where bytes are counted, as `codeq compile --packing` has it: with
+        ``small`` prefix codes count too, so that the same bytes hold more weights, which are read
+        more slowly.
     rate : float
         How fast the pressure on a budget that is exceeded grows, per step and relative to itself.
     """
@@ -214,6 +218,7 @@ class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     ram: Limit | None = None
     instructions: Limit | None = None
     target: str = "mps2_an386"
+    packing: Literal["auto", "small"] = "auto"
     rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.02
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from codeq_train.budget import PACKINGS
 from codeq_train.export import convert
 from codeq_train.layers import Conv, Weighted
 from codeq_train.model import QuantizedModel
+from codeq_train.quantizers import Levels
 
 _HOST = "host"
 _RUN_BITS = torch.arange(1.0, 9.0)
@@ -77,7 +78,8 @@ def snapshot(model: QuantizedModel) -> Graph:
 
 def layer_costs(model: QuantizedModel) -> list[LayerCost]:
     """Exact costs of every layer that takes flash, in execution order."""
-    decided = plan(passes.run(snapshot(model)), targets.load(_HOST))
+    packing = model.config.budgets.packing
+    decided = plan(passes.run(snapshot(model)), targets.load(_HOST), packing)
     return [cost for cost in costs_of(decided) if cost.weight_bytes or cost.table_bytes]
 
 
@@ -142,8 +144,10 @@ def _deployed(model: QuantizedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def linked_code(graph: Graph, target: str) -> int:
+def linked_code(graph: Graph, target: str, packing: str = "auto") -> int:
     """Bytes of code and constants of the linked library, which takes about a second.
+
+    `packing` as in `codeq_compile.compile`.
 
     Raises
     ------
@@ -153,7 +157,8 @@ def linked_code(graph: Graph, target: str) -> int:
         The target has no linked image.
     """
     with tempfile.TemporaryDirectory() as folder:
-        report = codeq_compile.compile(graph, Path(folder) / "library", target=target).report
+        library = Path(folder) / "library"
+        report = codeq_compile.compile(graph, library, target=target, packing=packing).report
     flash = report.flash
     if flash.code is None or flash.constants is None:
         if targets.load(target).is_host:
@@ -195,7 +200,7 @@ class Estimate:
     nonzeros: Tensor
 
 
-def estimate(layer: Weighted) -> Estimate:
+def estimate(layer: Weighted, packing: str = "auto") -> Estimate:
     """Flash of a layer's weights in closed form, from width and density alone.
 
     With N weights of b bits (v bits where a weight is known not to be 0: 1 for b = 2), of which the
@@ -205,11 +210,21 @@ def estimate(layer: Weighted) -> Estimate:
         ternary  N · 8 / 5                      b = 2
         bitmask  N + N · d · v
         rle      N · d · (v + r / (1 - (1 - d)^(2^r - 1)))      for the best r of 1 to 8
+        huffman  N · (z + d · e) + 8 · (b + 1 + levels)         where `packing` is "small"
 
-    The last holds for zeros that are strewn independently, so that runs are geometric; the value is
+    Runs are geometric, as where zeros are strewn independently.  A prefix code takes the entropy: z
+    is that of being zero or not, but a whole bit where most weights are zero, and e that of the
+    others, which grows by one with each bit of their width; the rest is its table.  The value is
     the smallest, the gradient a mean of those that are nearly as small: it shows the way to a
     packing that is just not chosen yet.  Width and density have the values of the stored levels and
     the gradients of the quantizer's `rate`.
+
+    Parameters
+    ----------
+    layer : Weighted
+        With a quantizer.
+    packing : {"auto", "small"}
+        As in `BudgetConfig`.
     """
     assert layer.quantizer is not None
     count = float(layer.weight.numel())
@@ -222,6 +237,8 @@ def estimate(layer: Weighted) -> Estimate:
         bits["ternary"] = [width * count * 0.8]
     nonzeros = count * density
     if not (isinstance(layer, Conv) and layer.is_depthwise):
+        if packing == "small":
+            bits["huffman"] = [_prefix_bits(levels, width, density)]
         density = density.clamp(0.5 / count, 1.0)
         fields = count * density
         field = width if levels.table is not None else width - torch.relu(3.0 - width)
@@ -240,6 +257,20 @@ def estimate(layer: Weighted) -> Estimate:
         shares=shares,
         nonzeros=nonzeros,
     )
+
+
+def _prefix_bits(levels: Levels, width: Tensor, density: Tensor) -> Tensor:
+    """Bits of all weights in a prefix code, with its table: 0-d tensor, differentiable."""
+    count = levels.codes.numel()
+    places = levels.codes.reshape(-1).long() + 128
+    others = torch.bincount(places, (levels.values() != 0).reshape(-1).float())
+    others = others[others > 0]
+    shares = others / others.sum()
+    among = -(shares * shares.log2()).sum()
+    even = density.clamp(min=0.5, max=1.0 - 0.5 / count)
+    zero_or_not = -(even * even.log2() + (1.0 - even) * (1.0 - even).log2())
+    table = 8.0 * (levels.bits + 1 + len(others) + 1)
+    return count * (zero_or_not + density * (among + width - width.detach())) + table
 
 
 def _valued(x: Tensor, value: Tensor | float) -> Tensor:

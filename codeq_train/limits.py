@@ -76,12 +76,12 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     budget, limits = model.budget, model.config.budgets
     assert budget is not None
     graph = snapshot(model)
-    decided = plan(passes.run(graph), targets.load(limits.target))
+    decided = plan(passes.run(graph), targets.load(limits.target), limits.packing)
     code = 0
     if limits.flash is not None:
         kernels = tuple(sorted({layer.kernel.symbol for layer in decided.layers}))
         if kernels not in budget.known_code and (link or not budget.known_code):
-            budget.known_code[kernels] = linked_code(graph, limits.target)
+            budget.known_code[kernels] = linked_code(graph, limits.target, limits.packing)
         code = budget.known_code.get(kernels, int(budget.code))
     tables = decided.tables_bytes + decided.padding_bytes
     weights = decided.weights_bytes + tables
@@ -127,7 +127,7 @@ def check_ram(graph: Graph, limits: BudgetConfig) -> None:
     limit = limits.limit("ram")
     if limit is None:
         return
-    decided = plan(passes.run(graph), targets.load(limits.target))
+    decided = plan(passes.run(graph), targets.load(limits.target), limits.packing)
     if decided.ram_bytes <= limit:
         return
     memory = decided.memory

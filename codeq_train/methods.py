@@ -150,7 +150,7 @@ def with_widths(
     if target is None:
         return config
     # the float model may be larger than the budget: that is why widths are chosen
-    free = msgspec.structs.replace(config, budgets=BudgetConfig())
+    free = msgspec.structs.replace(config, budgets=BudgetConfig(packing=config.budgets.packing))
     device = next(network.parameters()).device
     on_device = [(x.to(device), y.to(device)) for x, y in batches]
     allocation = allocate(prepare(network, on_device[0][0], free), on_device, loss, target)

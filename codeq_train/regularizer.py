@@ -101,7 +101,7 @@ def _estimates(model: QuantizedModel, budget: Budget) -> tuple[Tensor, Tensor]:
     for place, layer in enumerate(model.weighted()):
         assert layer.quantizer is not None
         if layer.quantizer.learns_size:
-            found = estimate(layer)
+            found = estimate(layer, model.config.budgets.packing)
             sizes.append(found.weight_bytes)
             work.append(instructions(found, budget.prices[place]))
         else:

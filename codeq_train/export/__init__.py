@@ -81,10 +81,11 @@ def export(
 
 def _warn_of_weights(model: QuantizedModel, graph: Graph) -> None:
     """Training only comes near a budget: say so where nothing cut the rest."""
-    limit = model.config.budgets.limit("weights")
+    limits = model.config.budgets
+    limit = limits.limit("weights")
     if limit is None:
         return
-    decided = plan(passes.run(graph), targets.load(model.config.budgets.target))
+    decided = plan(passes.run(graph), targets.load(limits.target), limits.packing)
     needed = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
     if needed > limit:
         warnings.warn(

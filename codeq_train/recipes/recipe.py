@@ -377,6 +377,7 @@ def deliver(
         graph,
         directory,
         target=target,
+        packing=limits.packing,
         weights=limits.limit("weights"),
         flash=limits.limit("flash"),
         ram=limits.limit("ram"),

@@ -166,10 +166,11 @@ def test_budgets_on_the_command_line_replace_the_recipes(clips: Path) -> None:
     out = clips / "kws"
     options = ["-o", out, "--target", "host", "--samples", 1, "--weights", "40K", "--ram", "64K"]
 
-    assert 0 == codeq("train", "kws", "--data", clips, *options).exit_code
+    assert 0 == codeq("train", "kws", "--data", clips, *options, "--packing", "small").exit_code
 
     graph = load(out / "kws.cq")
-    assert "--weights 40960 --ram 65536" in graph.provenance["training"]
+    assert "--weights 40960 --ram 65536 --packing small" in graph.provenance["training"]
+    assert "--packing small" in json.loads((out / "report.json").read_text())["command"]
 
 
 def test_activations_that_do_not_fit_are_refused_before_training(clips: Path) -> None:

@@ -12,6 +12,7 @@ from codeq_compile import target as targets
 from codeq_compile.build import tools
 from codeq_compile.cost import Price
 from codeq_compile.errors import InputError, ToolError
+from codeq_compile.packing import pack
 from codeq_compile.plan import plan
 from codeq_train import (
     BudgetConfig,
@@ -52,22 +53,25 @@ def widen_gap(model: QuantizedModel, gap: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("packing", ["auto", "small"])
 @pytest.mark.parametrize(("bits", "gap"), [(2, 0.3), (3, 3.0), (8, 0.3)])
 @pytest.mark.parametrize(
     ("net", "tables"),
     [(ConvNet, "wide"), (ConvNet, "narrow"), (ConvNet, "compact"), (Flattened, "narrow")],
 )
 def test_the_costs_are_those_of_the_compiled_library(
-    net: type[nn.Module], tables: str, bits: int, gap: float, tmp_path: Path
+    net: type[nn.Module], tables: str, bits: int, gap: float, packing: str, tmp_path: Path
 ) -> None:
     """The progress bar and the budget promise what the compiler then emits, to the byte."""
     model = nn.Sequential(net(), nn.Tanh())
     randomize_batchnorm(model)
     size = 9 if net is ConvNet else 3
-    config = QuantConfig(weights=LayerConfig(bits=bits), tables=tables)
+    budgets = BudgetConfig(packing=packing)
+    config = QuantConfig(weights=LayerConfig(bits=bits), tables=tables, budgets=budgets)
     ours = prepared(model, images(16, 2, size, size), config=config)
     widen_gap(ours, gap)
-    report = compile(export(ours), tmp_path / "library", target="host").report
+    library = tmp_path / "library"
+    report = compile(export(ours), library, target="host", packing=packing).report
 
     emitted = [(layer.weights_bytes, layer.tables_bytes) for layer in report.layers]
     assert [each for each in emitted if any(each)] == [
@@ -172,6 +176,45 @@ def test_the_estimate_is_within_one_percent_of_the_exact_bytes(bits: int, gap: f
 
     assert abs(float(found.weight_bytes.detach()) / cost.weight_bytes - 1) < 0.01, cost
     assert abs(float(found.nonzeros.detach()) / (cost.weights * (1 - cost.sparsity)) - 1) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gap", [0.3, 2.0, 7.0])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_prefix_codes_are_estimated_by_the_entropy(bits: int, gap: float) -> None:
+    """They are shorter than what is counted without them, and their bits are whole."""
+    model = nn.Linear(320, 96)
+    with torch.no_grad():
+        model.weight.normal_()
+    budgets = BudgetConfig(packing="small")
+    config = QuantConfig(weights=LayerConfig(bits=bits), budgets=budgets)
+    ours = prepared(model, images(16, 320), config=config)
+    widen_gap(ours, gap)
+    (layer,) = ours.weighted()
+    (cost,) = layer_costs(ours)
+    found = estimate(layer, "small")
+
+    prefix = float(found.sizes[found.packings.index("huffman")].detach())
+    graph = passes.run(snapshot(ours))
+    assert graph.nodes[0].weights is not None
+    assert abs(prefix / pack(graph.nodes[0].weights, "huffman").bytes - 1) < 0.04
+    assert abs(float(found.weight_bytes.detach()) / cost.weight_bytes - 1) < 0.04, cost
+    assert found.weight_bytes <= estimate(layer).weight_bytes
+
+
+def test_prefix_codes_shrink_with_width_and_density() -> None:
+    """The pressure on bytes must find the way down where they are the shortest packing."""
+    model = nn.Linear(320, 96)
+    with torch.no_grad():
+        model.weight.normal_()
+    ours = prepared(model, images(16, 320), config=QuantConfig(weights=LayerConfig(bits=4)))
+    widen_gap(ours, 0.3)
+    (layer,) = ours.weighted()
+    found = estimate(layer, "small")
+    found.sizes[found.packings.index("huffman")].backward()
+
+    assert layer.quantizer.psi.grad > 0
+    assert layer.quantizer.phi.grad < 0  # a wider dead zone is a lower density
 
 
 def priced(ours: QuantizedModel) -> tuple[dict[str, Price], Tensor]:

@@ -2,14 +2,17 @@
 """Budgets: met after training, landed at the last phase, kept in it, or refused with reasons."""
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from codeq_compile import compile
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_train import (
     BudgetConfig,
+    LayerConfig,
     QuantConfig,
     QuantizedModel,
     export,
@@ -21,7 +24,7 @@ from codeq_train import (
 )
 from codeq_train.budget import MARGIN
 from codeq_train.limits import _gain_of_a_bit, check_budgets, exact, land, spend
-from tests.train.nets import ConvNet, images
+from tests.train.nets import ConvNet, images, prepared
 
 
 def net(**limits: object) -> QuantizedModel:
@@ -45,6 +48,24 @@ def trained(steps: int = 160, **limits: int) -> QuantizedModel:
         optimizer.step()
     freeze(ours)
     return ours
+
+
+def test_bytes_are_counted_in_the_packing_that_was_asked_for(tmp_path: Path) -> None:
+    """The library is compiled with it: a budget counted otherwise is wasted or missed."""
+    model = nn.Linear(160, 60)
+    with torch.no_grad():
+        model.weight.normal_()
+    counted = {}
+    for packing in ("auto", "small"):
+        budgets = BudgetConfig(weights="10K", packing=packing)
+        config = QuantConfig(weights=LayerConfig(bits=3), budgets=budgets)
+        ours = prepared(model, images(16, 160), config=config)
+        counted[packing] = exact(ours).amounts["weights"]
+        library = tmp_path / packing
+        flash = compile(export(ours), library, target="host", packing=packing).report.flash
+
+        assert 0 <= counted[packing] - flash.weights - flash.tables < 4  # aligned when linked
+    assert counted["small"] < 0.95 * counted["auto"]
 
 
 @pytest.mark.slow

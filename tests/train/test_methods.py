@@ -98,6 +98,24 @@ def test_widths_are_chosen_for_the_budget(network: nn.Module) -> None:
     assert projected_bytes(model) <= 1.05 * 150
 
 
+def test_widths_are_chosen_in_the_packing_of_the_budget() -> None:
+    """Prefix codes hold more bits in as many bytes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 64))
+    with torch.no_grad():
+        for layer in (network[0], network[2]):
+            layer.weight.normal_(std=0.1)  # even weights leave a prefix code nothing to save
+    batches = [(images(64, 64), torch.arange(64))]
+    bits = {}
+    for packing in ("auto", "small"):
+        budgets = {"weights": 5600, "packing": packing}
+        config = configured(parse_config({"budgets": budgets}), "lsq")
+        chosen = with_widths(config, network, batches, F.cross_entropy)
+        bits[packing] = [chosen.layer(name).bits for name in ("0", "2")]
+
+    assert sum(bits["auto"]) < sum(bits["small"])
+
+
 def test_without_a_budget_no_width_is_chosen(network: nn.Module) -> None:
     """Then the configuration's widths are what the user wants."""
     config = configured(QuantConfig(), "lsq")
