@@ -34,13 +34,13 @@ def save(path: Path, state: State) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load(path: Path, settings: Mapping[str, object]) -> State:
-    """The state in `path`, if it is of a run with the same `settings`.
+def read(path: Path) -> State:
+    """The state in `path`, of whatever run.
 
     Raises
     ------
     InputError
-        The file is no checkpoint, or one of other settings: the message says which.
+        The file is no checkpoint.
     """
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,6 +50,18 @@ def load(path: Path, settings: Mapping[str, object]) -> State:
         raise InputError(f"{path} is no checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this version of codeq")
+    return state
+
+
+def load(path: Path, settings: Mapping[str, object]) -> State:
+    """The state in `path`, if it is of a run with the same `settings`.
+
+    Raises
+    ------
+    InputError
+        The file is no checkpoint, or one of other settings: the message says which.
+    """
+    state = read(path)
     differing = _differences(state["settings"], settings)
     if differing:
         raise InputError(
@@ -60,10 +72,12 @@ def load(path: Path, settings: Mapping[str, object]) -> State:
 
 
 def _differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    names = [*now, *(name for name in before if name not in now)]
+    differing = [name for name in names if before.get(name) != now.get(name)]
+    # of another network everything else differs too
     return [
         f"{name} was {before.get(name, 'not set')}, is {now.get(name, 'not set')}"
-        for name in [*now, *(name for name in before if name not in now)]
-        if before.get(name) != now.get(name)
+        for name in (["network"] if "network" in differing else differing)
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import click
 import msgspec
 import torch
+from click.core import ParameterSource
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -22,7 +23,7 @@ from codeq_compile.build import tools
 from codeq_compile.cli import budget, json_option, show
 from codeq_compile.errors import InputError
 from codeq_compile.report import table
-from codeq_train.config import load_config, parse_config
+from codeq_train.config import load_config
 from codeq_train.loop import Precision, launch
 from codeq_train.methods import METHODS
 from codeq_train.recipes import RECIPES, scheduled
@@ -250,12 +251,16 @@ def _run(
     **limits: int | None,
 ) -> None:
     started = time.monotonic()
+    settings = None if settings_file is None else load_config(settings_file)
+    source = click.get_current_context().get_parameter_source("target_name")
+    if settings is not None and source is ParameterSource.DEFAULT:
+        target_name = settings.budgets.target
     require_tools(target_name)
     torch.set_num_threads(threads)
     recipe = scheduled(make(), epochs, float_epochs)
     command += as_typed(epochs=epochs, float_epochs=float_epochs)
-    if settings_file is not None:
-        recipe = replace(recipe, config=load_config(settings_file))
+    if settings is not None and settings_file is not None:
+        recipe = replace(recipe, config=settings)
         command += f" --config {settings_file.name}"
     if method is not None:
         recipe = recipes.with_method(recipe, method)
@@ -272,6 +277,8 @@ def _run(
         precision=precision,
         fabric=fabric,
     )
+    if resume and fabric.is_global_zero and not _has_checkpoint(run):
+        click.echo(f"there is nothing to resume in {run.directory}: starting anew", err=True)
     with _stoppable(run), Bar(recipe, silent=not fabric.is_global_zero) as bar:
         trained = recipes.train(recipe, seed=seed, on_progress=bar.advance, run=run)
         if not fabric.is_global_zero:
@@ -301,21 +308,25 @@ def _stoppable(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if run.directory is not None and any(run.directory.glob("*.pt")):
+        if _has_checkpoint(run):
             click.echo(
                 f"stopped: --resume goes on from the last epoch in {run.directory}", err=True
             )
         raise
 
 
+def _has_checkpoint(run: Run) -> bool:
+    return run.directory is not None and any(run.directory.glob("*.pt"))
+
+
 def _limited(recipe: Recipe, given: Mapping[str, int], packing: str | None, target: str) -> Recipe:
     """The recipe with the budgets that were given, if any, for the board that was chosen."""
     budgets = recipe.config.budgets
-    packing = packing or budgets.packing
     if given:
-        budgets = parse_config({"budgets": dict(given)}, source="options").budgets
+        budgets = budgets.only(**given)
     if budgets.flash is not None and targets.load(target).is_host:
         raise InputError(f'"{target}" has no linked image: a flash budget needs a board')
+    packing = packing or budgets.packing
     budgets = msgspec.structs.replace(budgets, target=target, packing=packing)
     return replace(recipe, config=msgspec.structs.replace(recipe.config, budgets=budgets))
 

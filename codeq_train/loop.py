@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -277,6 +277,8 @@ def fit(
     InputError
         The settings contradict each other or the data, or the checkpoint is of another run.
     """
+    _check_choice("optimizer", optimizer, ("adamw", "sgd"))
+    _check_choice("precision", precision, get_args(Precision))
     fabric = fabric or _where(model)
     seed_everything(seed + _RANK_SEED * fabric.global_rank)
     model.to(fabric.device)
@@ -304,6 +306,8 @@ def fit(
         channels_last=channels_last,
         callbacks=callbacks,
     )
+    if freeze_epochs > epochs:
+        raise InputError(f"freeze_epochs is {freeze_epochs}: there are {epochs} epochs in all")
     if keep_best and isinstance(model, QuantizedModel) and freeze_epochs < 1:
         raise InputError(
             "the best epoch is one of the last phase, whose integers are exact: set freeze_epochs"
@@ -365,6 +369,12 @@ def fit(
         if on_epoch is not None and fabric.is_global_zero:
             on_epoch(epoch)
     judge.restore_best()
+
+
+def _check_choice(what: str, chosen: object, known: tuple[str, ...]) -> None:
+    """A name that is not known must not stand for the default."""
+    if isinstance(chosen, str) and chosen not in known:
+        raise InputError(f'{what} "{chosen}" is none of {", ".join(known)}')
 
 
 def _where(model: nn.Module) -> "Fabric":

@@ -130,6 +130,18 @@ def configured(config: QuantConfig, name: str, **fields: Any) -> QuantConfig:
     return parse_config(msgspec.to_builtins(config) | {"weights": weights}, source=name)
 
 
+def needs_widths(config: QuantConfig) -> bool:
+    """Whether a budget of weights can act by `with_widths` only: nothing else leads to it."""
+    allocated = {
+        each.fields["quantizer"] for each in METHODS.values() if each.carrier == "allocation"
+    }
+    quantizers = {
+        config.weights.quantizer,
+        *(each.get("quantizer") for each in config.layers.values()),
+    }
+    return config.budgets.weights is not None and quantizers - {None} <= allocated
+
+
 def with_widths(
     config: QuantConfig, network: nn.Module, batches: list[Batch], loss: Loss
 ) -> QuantConfig:

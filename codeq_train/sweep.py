@@ -33,7 +33,6 @@ from codeq_compile.ir.serial import write_whole
 from codeq_compile.report.collect import Report
 from codeq_compile.report.table import Table
 from codeq_train import methods
-from codeq_train.config import BudgetConfig
 from codeq_train.evaluate import Accuracy
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.recipe import OnProgress, Recipe, Run, Trained
@@ -633,9 +632,8 @@ def configured(recipe: Recipe, point: Point, settings: Mapping[str, float]) -> R
     recipe = recipes.with_method(recipe, point.method, **own)
     given = recipe.config.budgets
     # as on the command line, one budget stands in place of all those of the recipe
-    budgets = BudgetConfig(
-        weights=point.weights, target=given.target, rate=settings.get("rate", given.rate)
-    )
+    budgets = given.only(weights=point.weights)
+    budgets = msgspec.structs.replace(budgets, rate=settings.get("rate", given.rate))
     return replace(
         recipe,
         config=msgspec.structs.replace(recipe.config, budgets=budgets),

@@ -19,10 +19,12 @@ from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
 from codeq_compile.report import collect, table
 from codeq_compile.report.collect import Report
+from codeq_train import checkpoint as checkpoints
 from codeq_train import methods
 from codeq_train.config import InputConfig, QuantConfig
 from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
+from codeq_train.limits import exact
 from codeq_train.loop import Callback, Epoch, Precision, fit, seed_everything
 from codeq_train.model import QuantizedModel
 from codeq_train.prepare import prepare
@@ -69,9 +71,6 @@ class Recipe:
     class_weighting : float
         Classes count in the loss by their frequency to minus this: 0 leaves rare ones to
         themselves, 1 makes all classes alike.
-    choose_widths : bool
-        Choose the layers' widths for the budget of weights after the float phase, by the loss's
-        curvature: for quantizers that do not learn them.
     """
 
     name: str
@@ -89,7 +88,6 @@ class Recipe:
     clip_norm: float | None = None
     channels_last: bool = False
     class_weighting: float = 0.0
-    choose_widths: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,13 +168,14 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None
     Raises
     ------
     InputError
-        A checkpoint that is to be continued is of another recipe or seed, or is not there.
+        A checkpoint that is to be continued is of another recipe or seed; the teacher is not there
+        or not finished; the network or the settings cannot be prepared.
     """
     run = run or Run()
     network = train_float(recipe, seed=seed, on_progress=on_progress, run=run)
     data, shared = recipe.dataset, _shared(recipe, run)
     config = _with_input(recipe)
-    if recipe.choose_widths:
+    if methods.needs_widths(config):
         config = methods.with_widths(config, network, _batches(data.train), shared["loss"])
     model = prepare(network, _some(data.train, CALIBRATION), config)
     fit(
@@ -209,11 +208,11 @@ def train_float(
         As in `train`.
     """
     run = run or Run()
-    if run.teacher is not None and not run.teacher.is_file():
-        raise InputError(f"{run.teacher}: there is no float network to reuse")
+    if run.teacher is not None:
+        _check_finished(run.teacher)
     seed_everything(seed)
     network = recipe.network()
-    _check_activations(recipe, network)
+    _check(recipe, network)
     fit(
         network,
         **_shared(recipe, run),
@@ -269,10 +268,23 @@ def _loss(class_weights: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
     )
 
 
-def _check_activations(recipe: Recipe, network: nn.Module) -> None:
-    """A network whose activations need too much RAM is refused before it is trained."""
-    if recipe.config.budgets.ram is not None:
-        prepare(network, _some(recipe.dataset.train, CALIBRATION), _with_input(recipe))
+def _check_finished(teacher: Path) -> None:
+    """Another run's file is not trained on: it may still be running."""
+    if not teacher.is_file():
+        raise InputError(f"{teacher}: there is no float network to reuse")
+    state = checkpoints.read(teacher)
+    done, epochs = state["epoch"], state["settings"]["epochs"]
+    if done < epochs:
+        raise InputError(
+            f"{teacher} was stopped after {done} of {epochs} epochs: finish that run with --resume"
+        )
+
+
+def _check(recipe: Recipe, network: nn.Module) -> None:
+    """What cannot be prepared, or does not fit whatever is learned, is refused before training."""
+    model = prepare(network, _some(recipe.dataset.train, CALIBRATION), _with_input(recipe))
+    if recipe.config.budgets.instructions is not None:
+        exact(model)  # there may be no predictions for the target
 
 
 def _class_weights(y: Tensor, exponent: float) -> Tensor:
@@ -301,7 +313,6 @@ def with_method(recipe: Recipe, name: str, **fields: Any) -> Recipe:
     return replace(
         recipe,
         config=methods.configured(recipe.config, name, **fields),
-        choose_widths=methods.method(name).carrier == "allocation",
     )
 
 

@@ -11,9 +11,11 @@ from click.testing import CliRunner, Result
 import codeq_train.cli
 from codeq_compile.cli import main
 from codeq_compile.ir import load
-from codeq_train.config import QuantConfig
+from codeq_train.cli import _limited
+from codeq_train.config import BudgetConfig, QuantConfig
 from codeq_train.loop import Epoch
 from codeq_train.recipes import RECIPES, lengthened, scheduled
+from codeq_train.recipes.demo import demo as demo_recipe
 from codeq_train.recipes.kws import kws as kws_recipe
 from codeq_train.recipes.recipe import Progress, Recipe
 from tests.train.recipes.clips import write_clips
@@ -94,15 +96,40 @@ def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
 
 @pytest.mark.slow
 def test_settings_from_a_file_replace_the_recipes(clips: Path) -> None:
-    """Another trade of bytes against accuracy should need no Python."""
-    (clips / "quant.yaml").write_text("weights: {bits: 5, learn_bits: false}\n")
+    """Another trade of bytes against accuracy should need no Python; the board is one of them."""
+    settings = "weights: {bits: 5, learn_bits: false}\nbudgets: {target: host, rate: 0.01}\n"
+    (clips / "quant.yaml").write_text(settings)
     out = clips / "kws"
-    options = ["-o", out, "--target", "host", "--config", clips / "quant.yaml"]
+    options = ["-o", out, "--config", clips / "quant.yaml"]
 
     assert 0 == codeq("train", "kws", "--data", clips, *options).exit_code
 
-    layers = json.loads((out / "report.json").read_text())["layers"]
-    assert {5} == {layer["bits"] for layer in layers if layer["bits"] is not None}
+    report = json.loads((out / "report.json").read_text())
+    assert {5} == {layer["bits"] for layer in report["layers"] if layer["bits"] is not None}
+    assert "host" == report["target"]
+
+
+def test_a_limit_on_the_command_line_leaves_the_files_other_settings() -> None:
+    """Four limits are replaced by those given; how they are counted and met is not."""
+    budgets = BudgetConfig(ram="64K", rate=0.01, packing="small", target="microbit")
+    recipe = replace(demo_recipe(), config=QuantConfig(budgets=budgets))
+    limited = _limited(recipe, {"weights": 5000}, None, "host").config.budgets
+
+    assert limited == BudgetConfig(weights=5000, rate=0.01, packing="small", target="host")
+
+
+def test_nothing_to_resume_is_said(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing error in the folder's name would start an hour anew, in silence."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", interrupted)
+    arguments = ("train", "kws", "--data", clips, "-o", clips / "kws", "--target", "host")
+
+    assert "nothing to resume" not in codeq(*arguments).stderr
+    said = codeq(*arguments, "--resume").stderr
+    assert f"nothing to resume in {clips / 'kws.training'}: starting anew" in said
 
 
 @pytest.mark.parametrize("name", RECIPES)

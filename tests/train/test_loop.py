@@ -248,6 +248,23 @@ def test_keeping_the_best_epoch_needs_something_to_judge_by(task: tuple[Tensor, 
         fit(ours, *task, epochs=1, keep_best=True, validation=task)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"freeze_epochs": 3}, "freeze_epochs is 3: there are 2"),
+        ({"optimizer": "adam"}, 'optimizer "adam" is none of adamw, sgd'),
+        ({"precision": "fp16"}, 'precision "fp16" is none of 32-true, bf16-mixed'),
+    ],
+)
+def test_settings_that_would_mean_something_else_are_refused(
+    settings: dict[str, Any], message: str, task: tuple[Tensor, Tensor]
+) -> None:
+    """A model that was never frozen, or another optimizer, is found out much later."""
+    ours = prepare(Rows(), task[0])
+    with pytest.raises(InputError, match=message):
+        fit(ours, *task, epochs=2, **settings)
+
+
 def test_a_student_follows_its_teacher_alone_if_told_so(task: tuple[Tensor, Tensor]) -> None:
     """Distillation needs no labels; a teacher may be any function of the inputs."""
     x, y = task

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from codeq_compile.errors import InputError
 from codeq_train import LayerConfig, QuantConfig, parse_config, prepare, projected_bytes
-from codeq_train.methods import METHODS, configured, method, with_widths
+from codeq_train.methods import METHODS, configured, method, needs_widths, with_widths
 from codeq_train.quantizers import WeightQuantizer
 from tests.train.nets import images
 
@@ -114,6 +114,23 @@ def test_widths_are_chosen_in_the_packing_of_the_budget() -> None:
         bits[packing] = [chosen.layer(name).bits for name in ("0", "2")]
 
     assert sum(bits["auto"]) < sum(bits["small"])
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"weights": {"quantizer": "lsq"}}, True),
+        ({"weights": {"quantizer": "lsq"}, "layers": {"0": {"range": "absmax"}}}, True),
+        ({"weights": {"quantizer": "lsq"}, "layers": {"0": {"quantizer": "ecq"}}}, False),
+        ({"weights": {"quantizer": "codeq"}}, False),
+    ],
+)
+def test_settings_whose_size_nothing_learns_need_widths(
+    given: dict[str, typing.Any], needed: bool
+) -> None:
+    """However they were given: by the method's name, in a file or in Python."""
+    assert not needs_widths(parse_config(given))
+    assert needed == needs_widths(parse_config(given | {"budgets": {"weights": "5K"}}))
 
 
 def test_without_a_budget_no_width_is_chosen(network: nn.Module) -> None:

@@ -15,7 +15,8 @@ import pytest
 from optuna.trial import TrialState
 
 from codeq_compile.errors import DoesNotFit, InputError
-from codeq_train.config import QuantConfig
+from codeq_train.config import BudgetConfig, QuantConfig
+from codeq_train.methods import needs_widths
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.recipe import Recipe, Trained
 from codeq_train.sweep import (
@@ -119,7 +120,16 @@ def test_a_run_gets_its_method_and_its_budget() -> None:
     assert recipe.quantized_lr == plain.quantized_lr
     assert (5, 0.01) == (searched.config.weights.bits, searched.config.budgets.rate)
     assert searched.quantized_lr == 2 * recipe.quantized_lr
-    assert configured(recipe, Point(method="lsq", weights=1, seed=0), {}).choose_widths
+
+
+def test_a_runs_budget_is_counted_as_the_recipes() -> None:
+    """One limit takes the place of all; the board and the packing stay."""
+    budgets = BudgetConfig(ram="64K", packing="small", target="host")
+    recipe = replace(tiny(), config=QuantConfig(budgets=budgets))
+    made = configured(recipe, Point(method="lsq", weights=2048, seed=1), {}).config
+
+    assert made.budgets == BudgetConfig(weights=2048, packing="small", target="host")
+    assert needs_widths(made)
 
 
 def test_means_are_over_the_seeds_of_one_method_and_budget() -> None:

@@ -144,6 +144,39 @@ def test_several_budgets_share_one_float_network(short: Recipe, tmp_path: Path) 
         recipes.train(other, seed=3, on_progress=seen.append, run=Run(teacher=tmp_path / "x.pt"))
 
 
+def test_another_runs_float_network_is_not_trained_on(short: Recipe, tmp_path: Path) -> None:
+    """It may still be running, and its file is its own."""
+    path = tmp_path / "a" / "float.pt"
+
+    def fail(progress: Progress) -> None:
+        raise PowerFailure
+
+    with pytest.raises(PowerFailure):
+        recipes.train_float(short, seed=3, on_progress=fail, run=Run(directory=path.parent))
+    before = path.read_bytes()
+
+    with pytest.raises(InputError, match=r"stopped after 1 of 4 epochs.*--resume"):
+        recipes.train(short, seed=3, on_progress=lambda _: None, run=Run(teacher=path))
+    assert before == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (QuantConfig(layers={"conv9": {"bits": 4}}), 'pattern "conv9" matches no layer'),
+        (QuantConfig(budgets=BudgetConfig(instructions="1M", target="host")), "no.*host"),
+    ],
+)
+def test_what_cannot_be_prepared_is_refused_before_training(
+    short: Recipe, config: QuantConfig, message: str
+) -> None:
+    """An hour in float would be lost."""
+    seen: list[Progress] = []
+    with pytest.raises(InputError, match=message):
+        recipes.train(replace(short, config=config), seed=3, on_progress=seen.append)
+    assert not seen
+
+
 def test_the_devices_integers_are_the_recordings_counts(short: Recipe, trained: Trained) -> None:
     """A watch feeds the counts as they are: no conversion may be needed before the model."""
     (name,) = trained.graph.inputs
