@@ -6,6 +6,7 @@ had in a loop of your own: docs/examples/ shows three.
 """
 
 import gc
+import itertools
 import os
 import random
 import sys
@@ -45,7 +46,7 @@ from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups
 from codeq_train.oscillation import Oscillation
-from codeq_train.prepare import freeze
+from codeq_train.prepare import freeze, reestimate_batchnorm
 from codeq_train.regularizer import regularizer
 
 if TYPE_CHECKING:  # its import takes seconds, which `codeq --help` shall not
@@ -197,6 +198,7 @@ def fit(
     validation: tuple[Tensor, Tensor] | Data | None = None,
     measure: Measure = accuracy,
     freeze_epochs: int = 0,
+    reestimate_batches: int = 0,
     keep_best: bool = False,
     augment: Callable[[Tensor], Tensor] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
@@ -240,6 +242,9 @@ def fit(
     freeze_epochs : int
         Length of the last phase, in which zeros, widths and BatchNorm are fixed.  It computes in
         float32 whatever the precision, so that what is selected is exact.
+    reestimate_batches : int
+        Of all processes, over which the statistics of BatchNorm are estimated anew when the last
+        phase begins; 0 leaves them as training made them.
     keep_best : bool
         Return with the state of the best epoch, by the mean of the figures: of a prepared model
         that epoch of the last phase whose exported integers are best, of others by their outputs.
@@ -318,6 +323,7 @@ def fit(
         "network": _fingerprint(model),
         "epochs": epochs,
         "freeze_epochs": freeze_epochs,
+        **({"reestimate_batches": reestimate_batches} if reestimate_batches else {}),
         "batch_size": batch_size,
         "batches": len(batches),
         "optimizer": type(made).__name__,
@@ -348,6 +354,7 @@ def fit(
     for number in range(done + 1, epochs + 1):
         if number == learning + 1:
             trainer.freeze()
+            trainer.reestimate(reestimate_batches)
         mean_loss, share = trainer.epoch()
         if trainer.frozen and isinstance(model, QuantizedModel):
             land(model)  # what is judged and kept is inside the budgets
@@ -416,6 +423,13 @@ class _Trainer:
         self.frozen = True
         self._network = None  # wrapped anew: what stopped learning has no gradient to wait for
         gc.collect()
+
+    def reestimate(self, batches: int) -> None:
+        """Estimate the statistics of BatchNorm anew, over the first batches of an epoch."""
+        assert isinstance(self.model, QuantizedModel)
+        first = itertools.islice(self.batches, batches)
+        reestimate_batchnorm(self.model, (self._placed(inputs) for inputs, _ in first))
+        self._average_statistics()
 
     def epoch(self) -> tuple[float, float]:
         """Train on all batches; (mean loss, share of samples that were right)."""

@@ -132,7 +132,7 @@ class WeightQuantizer(nn.Module, ABC):
         return self.bits
 
     def settle(self, bits: int | None = None) -> None:
-        """Keep this width from now on, where it is learned; by default the present one.
+        """Keep this width from now on, by default the present one; some learn it until `freeze`.
 
         Called when the last aim is reached.  A width is whole: one that wavers between two values
         makes the size jump.

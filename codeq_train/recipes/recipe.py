@@ -58,6 +58,8 @@ class Recipe:
     float_epochs, quantized_epochs : int
     frozen_epochs : int
         How many of the last `quantized_epochs` keep zeros and widths as they are.
+    reestimate_batches : int
+        Over which BatchNorm's statistics are estimated anew before those epochs.
     batch_size : int
     float_lr, quantized_lr : float
         At the start; both fall to 0 along a cosine.
@@ -86,6 +88,7 @@ class Recipe:
     weight_decay: float
     optimizer: Literal["adamw", "sgd"] = "adamw"
     clip_norm: float | None = None
+    reestimate_batches: int = 0
     channels_last: bool = False
     class_weighting: float = 0.0
 
@@ -184,6 +187,7 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None
         epochs=recipe.quantized_epochs,
         lr=recipe.quantized_lr,
         freeze_epochs=recipe.frozen_epochs,
+        reestimate_batches=recipe.reestimate_batches,
         keep_best=True,
         teacher=network,
         checkpoint=_file(run, "quantized.pt"),

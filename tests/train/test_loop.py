@@ -25,6 +25,7 @@ from codeq_train import (
     predict,
     prepare,
     projected_bytes,
+    reestimate_batchnorm,
 )
 from codeq_train.layers import Conv
 from tests.train import runs
@@ -263,6 +264,28 @@ def test_settings_that_would_mean_something_else_are_refused(
     ours = prepare(Rows(), task[0])
     with pytest.raises(InputError, match=message):
         fit(ours, *task, epochs=2, **settings)
+
+
+def test_statistics_can_be_estimated_anew_for_the_last_phase(task: tuple[Tensor, Tensor]) -> None:
+    """Those of training follow the last ten batches or so, of weights that have changed since."""
+    means = []
+    for batches in (0, 6):
+        torch.manual_seed(0)
+        ours = prepare(Rows(), task[0])
+        sizes = {"epochs": 2, "freeze_epochs": 1, "batch_size": 30}
+        fit(ours, *task, **sizes, optimizer=still, reestimate_batches=batches)
+        norm = next(ours.weighted()).norm
+        assert norm is not None
+        means.append(norm.mean.clone())
+    reestimate_batchnorm(ours, task[0].split(30))  # weights that stand still have one right answer
+
+    assert torch.allclose(norm.mean, means[1], atol=1e-5)
+    assert not torch.allclose(norm.mean, means[0], atol=1e-2)
+
+
+def still(model: nn.Module) -> torch.optim.Optimizer:
+    """An optimizer that changes nothing."""
+    return torch.optim.SGD(model.parameters(), lr=0.0)
 
 
 def test_a_student_follows_its_teacher_alone_if_told_so(task: tuple[Tensor, Tensor]) -> None:
