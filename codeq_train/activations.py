@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Grid
 from codeq_compile.numerics import round_half_away
-from codeq_train.autograd import quantize_activation
+from codeq_train.autograd import bounded_ste, quantize_activation
 
 Limits = tuple[float, float]
 """Real limits of a fused activation; infinite where there is none."""
@@ -81,8 +81,8 @@ class ActivationQuantizer(nn.Module):
         return self.log_scale.exp()
 
     def zero_point(self) -> Tensor:
-        """Zero point in steps, not yet rounded: 0-d tensor."""
-        return (self.zero * self._zero_unit).clamp(self.low, self.high)
+        """Zero point in steps, not yet rounded: 0-d tensor; beyond a limit it can still return."""
+        return bounded_ste(self.zero * self._zero_unit, self.low, self.high)
 
     def grid(self) -> Grid:
         """The grid that export stores."""

@@ -141,6 +141,20 @@ def test_a_narrow_grid_learns_at_the_pace_of_its_levels(normal: Tensor) -> None:
     assert torch.isclose(ratio, torch.tensor((127 / 7) ** 0.5))
 
 
+@pytest.mark.parametrize(("beyond", "inward"), [(140.0, 1.0), (-140.0, -1.0)])
+def test_a_zero_point_beyond_its_limit_can_return(beyond: float, inward: float) -> None:
+    """One step too far must not stop it from learning for ever; further out it must not go."""
+    for push in (inward, -inward):
+        quantizer = ActivationQuantizer()
+        torch.nn.init.constant_(quantizer.zero, beyond / 32)  # learned in eighths of 256 steps
+        zero_point = quantizer.zero_point()
+        zero_point.backward(torch.tensor(push))
+
+        assert float(np.clip(beyond, -128, 127)) == float(zero_point.detach())
+        # gradient descent moves it against the gradient
+        assert (32 * push if push == inward else 0.0) == float(quantizer.zero.grad)
+
+
 class Everything(nn.Module):
     """All ways in which a tensor gets a grid: its own, its input's, shared, dictated."""
 
