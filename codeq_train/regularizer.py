@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The penalty that makes a model small: density and width per layer, or one target in bytes."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from codeq_train.layers import Conv
 from codeq_train.limits import exact, land, spend, weighted_costs
 from codeq_train.model import QuantizedModel
 from codeq_train.oscillation import damping
+from codeq_train.quantizers import WeightQuantizer
 
 _LINK_EVERY = 10 * MEASURE_EVERY
 
@@ -61,17 +64,21 @@ def _budget_penalty(model: QuantizedModel, budget: Budget) -> Tensor:
         budget.correct(sizes, work)
     amounts = budget.amounts(sizes, work)
     if counts:
-        for layer in model.weighted():
-            assert layer.quantizer is not None
-            layer.quantizer.steer(budget.excess(amounts))
+        for quantizer in _quantizers(model):
+            quantizer.steer(budget.excess(amounts))
     if model.training:
         if budget.is_ramp_over:
-            for layer in model.weighted():
-                assert layer.quantizer is not None
-                layer.quantizer.settle()
+            for quantizer in _quantizers(model):
+                quantizer.settle()
             spend(model)
         budget.step(amounts)
     return budget.penalty(amounts)
+
+
+def _quantizers(model: QuantizedModel) -> Iterable[WeightQuantizer]:
+    """All weight quantizers; one that layers share, as they share its weight, once."""
+    found = (layer.quantizer for layer in model.weighted())
+    return dict.fromkeys(each for each in found if each is not None)
 
 
 def _measure(model: QuantizedModel, budget: Budget) -> None:

@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from codeq_train import (
     BudgetConfig,
@@ -105,6 +106,20 @@ def test_quantizers_with_a_strength_are_steered() -> None:
 
     assert 2 * 4 == len(told)
     assert pytest.approx(exact(ours).amounts["weights"] / 199 - 1, rel=1e-3) == told[-1]
+
+
+def test_a_quantizer_of_two_layers_is_steered_once() -> None:
+    """Tied weights would otherwise take double steps towards the budget, and overshoot."""
+    shared = nn.Linear(8, 8)
+    config = QuantConfig(budgets=BudgetConfig(weights=40), weights=LayerConfig(quantizer="ecq"))
+    ours = prepare(nn.Sequential(shared, nn.ReLU(), shared), images(16, 8), config)
+    first, second = ours.weighted()
+    told: list[float] = []
+    first.quantizer.steer = told.append
+    regularizer(ours)
+
+    assert first.quantizer is second.quantizer
+    assert 1 == len(told)
 
 
 def test_evaluating_the_penalty_does_not_move_the_budget() -> None:
