@@ -182,6 +182,7 @@ def reestimate_batchnorm(
 ) -> None:
     """Replace BatchNorm's running statistics by the mean over `batches`, with quantized weights.
 
+    The weights are those of evaluation, and nothing is dropped out.
     Weights that flip between two levels late in training leave stale statistics behind.
     Source: Nagel et al., arXiv:2203.11086, section 4.
     """
@@ -189,7 +190,9 @@ def reestimate_batchnorm(
     momenta = [layer.norm.momentum for layer in layers if layer.norm is not None]
     frozen = [layer.use_running_statistics for layer in layers]
     was_training = model.training
-    model.train()
+    model.eval()  # dropout and DiffQ's noise are no part of the network that is exported
+    for layer in layers:
+        layer.training = True
     for number, batch in enumerate(batches):
         for layer in layers:
             layer.use_running_statistics = False

@@ -231,6 +231,22 @@ def test_reestimated_statistics_are_the_mean_over_the_batches() -> None:
     assert not stem.use_running_statistics
 
 
+def test_statistics_are_reestimated_with_the_weights_that_are_exported() -> None:
+    """DiffQ's noise and dropout, which training adds, would make their variance too large."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 5), nn.BatchNorm1d(5))
+    x = images(64, 6)
+    ours = prepare(net, x, QuantConfig(weights=LayerConfig(quantizer="diffq", bits=2)))
+    (layer,) = ours.weighted()
+    y = layer.linear(ours.inputs[0](x), layer.levels().dequantize(), layer.bias).detach()
+
+    reestimate_batchnorm(ours, [x])
+
+    assert torch.allclose(y.mean(0), layer.norm.mean, atol=1e-6)
+    assert torch.allclose(y.var(0), layer.norm.variance, atol=1e-6)
+    assert all(module.training for module in ours.modules())
+
+
 def test_a_prepared_model_is_not_prepared_again() -> None:
     """torch's own words for it blame a line of codeq, and the control flow of the user's model."""
     ours = convnet()
