@@ -51,7 +51,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds : float
         Both trainings, in this process.
     float_accuracy, accuracy : float
-        On the test set, of the float and of the quantized network.
+        On the test set, of the float and of the quantized network; that of the real levels with
+        which it was trained, as in the paper, and not of int8 levels near them.
     delta : float
         Their difference, in points.
     density : float
@@ -98,6 +99,17 @@ def quantize_weights(network: nn.Module, config: LayerConfig) -> list[WeightQuan
             parametrize.register_parametrization(layer, "weight", quantizer)
             quantizers.append(quantizer)
     return quantizers
+
+
+def keep_real_levels(network: nn.Module) -> None:
+    """Put the quantized weights that training uses in the place of weights and quantizers.
+
+    In evaluation a quantizer gives the int8 levels that would be exported.
+    """
+    network.train()
+    for layer in list(network.modules()):
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
 def optimizer(network: nn.Module, *, epochs: int = EPOCHS) -> Optimizer:
@@ -175,10 +187,10 @@ def run(
             seed=seed,
             fabric=launch(accelerator=device),
         )
-    baseline.cpu().eval()
-    network.cpu().eval()
+    baseline.cpu()
+    layers = network_ops(network.cpu(), dataset.test.x[:1])
+    keep_real_levels(network)
     reached = [evaluate(each, dataset.test.x, dataset.test.y) for each in (baseline, network)]
-    layers = network_ops(network, dataset.test.x[:1])
     weights = sum(layer.weights for layer in layers)
     result = Result(
         widths="mixed 2-8" if mixed else "fixed 4",

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from codeq_train.quantizers import WeightQuantizer
 from codeq_train.recipes import models, paper_codeq
+from codeq_train.recipes.datasets import cifar10
 from tests.train.recipes.pictures import write_binary
 
 
@@ -24,6 +25,34 @@ def test_every_weight_is_quantized_and_no_batchnorm_is() -> None:
     assert {4} == {quantizer.bits for quantizer in quantizers}
     parametrized = {type(m).__name__ for m in network.modules() if hasattr(m, "parametrizations")}
     assert {"ParametrizedConv2d", "ParametrizedLinear"} == parametrized
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_is_judged_has_the_real_levels_of_its_training(
+    mixed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The paper's accuracy is that of its own levels, not of int8 levels near them."""
+    weights: dict[str, Tensor] = {}
+
+    def remember(what: str, network: nn.Module) -> None:
+        first = next(each for each in network.modules() if isinstance(each, nn.Conv2d))
+        weights[what] = first.weight.detach().clone()
+
+    def fit(network: nn.Module, *_: object, **__: object) -> None:
+        remember("int8", network.eval())
+        remember("trained", network.train())
+
+    def evaluate(network: nn.Module, *_: object) -> float:
+        remember("judged", network.eval())
+        return 0.0
+
+    monkeypatch.setattr(paper_codeq, "fit", fit)
+    monkeypatch.setattr(paper_codeq, "evaluate", evaluate)
+    write_binary(tmp_path, 1)
+    paper_codeq.run(cifar10.load(tmp_path), tmp_path, mixed=mixed, epochs=1, seed=0)
+
+    assert torch.equal(weights["trained"], weights["judged"])
+    assert not torch.equal(weights["int8"], weights["judged"])
 
 
 def test_without_a_task_the_dead_zone_opens_as_in_the_papers_figure() -> None:
