@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from codeq_train import (
@@ -29,6 +30,10 @@ from codeq_train.config import BudgetConfig
 from tests.train.nets import images
 
 EPOCHS, FROZEN, BATCH, SAMPLES = 5, 2, 32, 96
+METHODS = {
+    "codeq": LayerConfig(bits=4),
+    "ecq": LayerConfig(quantizer="ecq", bits=4, relevance="fisher"),
+}
 
 
 def task() -> tuple[Tensor, Tensor]:
@@ -52,9 +57,9 @@ class Rows(nn.Module):
         return self.head(self.dropout(torch.relu(self.norm(self.conv(x))).flatten(1)))
 
 
-def prepared() -> QuantizedModel:
+def prepared(method: str = "codeq") -> QuantizedModel:
     torch.manual_seed(0)
-    config = QuantConfig(weights=LayerConfig(bits=4), budgets=BudgetConfig(weights=260))
+    config = QuantConfig(weights=METHODS[method], budgets=BudgetConfig(weights=260))
     return prepare(Rows(), task()[0], config)
 
 
@@ -62,9 +67,9 @@ def noisy(x: Tensor) -> Tensor:
     return x + 0.01 * torch.randn_like(x)
 
 
-def learn(**options: Any) -> QuantizedModel:
+def learn(method: str = "codeq", **options: Any) -> QuantizedModel:
     """The same few epochs each time, unless `options` of `fit` say otherwise."""
-    model, data = prepared(), task()
+    model, data = prepared(method), task()
     usual: dict[str, Any] = {
         "epochs": EPOCHS,
         "batch_size": BATCH,
@@ -107,21 +112,26 @@ class Count(Callback):
 
 def _share(directory: Path) -> None:
     fabric = launch(accelerator="cpu")
+    left = {method: _left(method, fabric, directory) for method in METHODS}
+    torch.save(left, directory / f"rank{fabric.global_rank}.pt")
+
+
+def _left(method: str, fabric: Fabric, directory: Path) -> dict[str, Any]:
     seen: list[Tensor] = []
 
     def watched(x: Tensor) -> Tensor:
         seen.append(x)
         return noisy(x)
 
-    model = learn(fabric=fabric, augment=watched, checkpoint=directory / "shared.pt")
+    checkpoint = directory / f"{method}.pt"
+    model = learn(method, fabric=fabric, augment=watched, checkpoint=checkpoint)
     graph = export(model.eval())
     codes = {
         node.name: torch.from_numpy(node.weights.codes)
         for node in graph.nodes
         if node.weights is not None
     }
-    left = {"state": model.state_dict(), "codes": codes, "first": seen[0], "steps": len(seen)}
-    torch.save(left, directory / f"rank{fabric.global_rank}.pt")
+    return {"state": model.state_dict(), "codes": codes, "first": seen[0], "steps": len(seen)}
 
 
 if __name__ == "__main__":
