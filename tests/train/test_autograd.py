@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from codeq_train.autograd import (
+    at_least,
     bounded_round_ste,
     quantize_activation,
     quantize_weight,
@@ -148,3 +149,30 @@ def test_a_bounded_value_can_only_move_inward() -> None:
 
     assert [8.0, 8.0, 2.0, 2.0, 5.0] == rounded.tolist()
     assert [1.0, 0.0, 0.0, -1.0, 1.0] == x.grad.tolist()
+
+
+def test_at_least_moves_what_it_holds_up_only_away_from_its_limit() -> None:
+    """A step below the smallest that integers have may grow again, and must not shrink further."""
+    x = torch.tensor([3.0, 3.0, 1.0, 1.0, 2.0, 2.0], requires_grad=True)
+    low = torch.full((6,), 2.0, requires_grad=True)
+
+    held = at_least(x, low)
+    held.backward(torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0]))
+
+    assert [3.0, 3.0, 2.0, 2.0, 2.0, 2.0] == held.tolist()
+    assert [1.0, -1.0, 0.0, -1.0, 0.0, -1.0] == x.grad.tolist()
+    assert low.grad is None
+
+
+def test_at_least_is_autograds_maximum_where_it_does_not_hold(rng: np.random.Generator) -> None:
+    """Everywhere else training must notice nothing of it."""
+    x = weights(rng, 50).requires_grad_()
+    low, grad = weights(rng, 50), weights(rng, 50)
+    (expected,) = torch.autograd.grad(torch.maximum(x, low), x, grad)
+
+    (actual,) = torch.autograd.grad(at_least(x, low), x, grad)
+
+    inside = (x > low).detach()
+    assert torch.equal(torch.maximum(x, low), at_least(x, low))
+    assert torch.equal(expected[inside], actual[inside])
+    assert torch.equal(grad.clamp(max=0.0)[~inside], actual[~inside])

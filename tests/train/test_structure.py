@@ -19,6 +19,7 @@ from codeq_train import (
 from codeq_train.config import BudgetConfig
 from codeq_train.cost import estimate
 from codeq_train.quantizers import make_quantizer
+from codeq_train.quantizers.base import soft_density
 from codeq_train.structure import BLOCK, Structure
 from tests.train.nets import ConvNet, images, prepared
 
@@ -110,6 +111,72 @@ def test_a_wider_zone_prunes_more_and_its_gradient_says_so() -> None:
 
     assert sorted(densities, reverse=True) == densities
     assert densities[0] - densities[-1] > 0.2
+
+
+@pytest.mark.parametrize(("kind", "groups"), [("channel", 6), ("1x16", 18)])
+def test_the_thresholds_gradient_is_that_of_the_soft_edge(kind: str, groups: int) -> None:
+    """``alive = sigmoid(z)``, ``z = (rms - 0.1 · softplus(phi) · reach) / (0.05 · reach)``.
+
+    Forward it is a step, so that only the formula says what the threshold learns from.
+    """
+    weight = (0.1 * weights(6, 48).double()).requires_grad_()
+    structure = Structure(kind, learn=True).double()
+    torch.nn.init.constant_(structure.phi, 0.4)
+    reach, grad = 1.7, weights(6, 48).double()
+    alive = structure.alive(weight, torch.tensor(reach, dtype=torch.double))
+    by_phi, by_weight = torch.autograd.grad(alive, [structure.phi, weight], grad)
+
+    w, g = (each.detach().numpy().reshape(groups, -1) for each in (weight, grad))
+    rms = np.sqrt((w**2).mean(1, keepdims=True))
+    threshold = 0.1 * np.log1p(np.exp(0.4)) * reach
+    soft = 1 / (1 + np.exp(-(rms - threshold) / (0.05 * reach)))
+    by_rms = g.sum(1, keepdims=True) * soft * (1 - soft) / (0.05 * reach)
+    by_threshold = -by_rms.sum() * 0.1 * reach / (1 + np.exp(-0.4))
+
+    assert np.array_equal(
+        np.broadcast_to(rms > threshold, w.shape), alive.detach().numpy().reshape(groups, -1)
+    )
+    assert np.isclose(by_threshold, float(by_phi))
+    expected = by_rms * w / (rms * w.shape[1])  # d rms / d w = w / (n · rms)
+    assert np.allclose(expected, by_weight.numpy().reshape(groups, -1))
+
+
+def test_a_groups_gradient_is_straight_through_and_that_of_its_edge() -> None:
+    """``dŵ/dw = 1`` and ``w · d alive``: what pulls a group back or pushes it out."""
+    weight = (0.1 * weights(6, 48).double()).requires_grad_()
+    structure = Structure("channel", learn=True).double()
+    reach, grad = torch.tensor(1.7, dtype=torch.double), weights(6, 48).double()
+    found = torch.autograd.grad(structure(weight, reach), [structure.phi, weight], grad)
+    by_edge = torch.autograd.grad(
+        structure.alive(weight, reach), [structure.phi, weight], grad * weight.detach()
+    )
+
+    assert torch.allclose(by_edge[0], found[0])
+    assert torch.allclose(grad + by_edge[1], found[1])
+
+
+def test_the_soft_densitys_gradient_is_the_sigmoids() -> None:
+    """``mean(sigmoid(z) · alive)``, ``z = (|w| - threshold) / (step / 4)``: the bytes' gradient."""
+    weight = weights(5, 7).double().requires_grad_()
+    threshold, step = (torch.tensor(n, dtype=torch.double, requires_grad=True) for n in (0.6, 0.4))
+    alive = weights(7, 5).double().T.abs().requires_grad_()
+    density = soft_density(weight, threshold, step, alive)
+    found = torch.autograd.grad(density, [weight, threshold, step, alive])
+
+    w, a = weight.detach().numpy(), alive.detach().numpy()
+    z = (np.abs(w) - 0.6) / (0.25 * 0.4)
+    soft = 1 / (1 + np.exp(-z))
+    slope = soft * (1 - soft) * a / w.size  # by z
+    expected = [
+        slope * np.sign(w) / (0.25 * 0.4),
+        -slope.sum() / (0.25 * 0.4),
+        -(slope * z).sum() / 0.4,
+        soft / w.size,
+    ]
+
+    assert np.isclose((soft * a).mean(), float(density.detach()))
+    for by_formula, by_torch in zip(expected, found, strict=True):
+        assert np.allclose(by_formula, by_torch.numpy())
 
 
 def test_pruned_weights_keep_their_gradient() -> None:
