@@ -143,6 +143,27 @@ def _store_once(
             del state_dict[name]
 
 
+def check_prepared(model: nn.Module, caller: str) -> None:
+    """Refuse a model that `prepare` did not return.
+
+    Raises
+    ------
+    ModelError
+        Naming the function that was called.
+    """
+    # not by its class: what hands attributes on, as a compiled module does, will do
+    if not isinstance(getattr(model, "config", None), QuantConfig):
+        raise unprepared(model, caller)
+
+
+def unprepared(model: nn.Module, caller: str) -> ModelError:
+    """What to raise where a function met a model that `prepare` did not return."""
+    return ModelError(
+        f"{caller} needs the model that prepare() returned, not a {type(model).__name__}: "
+        "prepare the whole network, with everything that surrounds it"
+    )
+
+
 def check_finite(model: QuantizedModel) -> None:
     """Refuse a model whose training diverged.
 

@@ -29,7 +29,7 @@ from codeq_train.layers import (
     Weighted,
 )
 from codeq_train.limits import check_ram, land
-from codeq_train.model import QuantizedModel
+from codeq_train.model import QuantizedModel, check_prepared
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
 from codeq_train.quantizers.entropy import size_factor
 
@@ -166,9 +166,12 @@ def freeze(model: QuantizedModel) -> None:
 
     Raises
     ------
+    ModelError
+        The model was not prepared.
     DoesNotFit
         The budgets are missed by more than a reasonable cut; the message says what would help.
     """
+    check_prepared(model, "freeze")
     for layer in model.weighted():
         if layer.quantizer is not None:
             layer.quantizer.freeze(layer.weight)

@@ -10,7 +10,7 @@ from codeq_train.budget import MEASURE_EVERY, Budget
 from codeq_train.cost import estimate, instructions
 from codeq_train.layers import Conv
 from codeq_train.limits import exact, land, spend, weighted_costs
-from codeq_train.model import QuantizedModel
+from codeq_train.model import QuantizedModel, check_prepared
 from codeq_train.oscillation import damping
 from codeq_train.quantizers import WeightQuantizer
 
@@ -23,7 +23,13 @@ def regularizer(model: QuantizedModel) -> Tensor:
     ``sum over layers of (weights / all weights) · (lambda_dz · density + lambda_bit · width / 8)``
     unless the quantizer has a `penalty` of its own, and with `budgets` in the configuration the
     budget's pressure.  Once the model is frozen only `oscillation.damping` is left of it.
+
+    Raises
+    ------
+    ModelError
+        The model was not prepared.
     """
+    check_prepared(model, "regularizer")
     layers = [
         layer
         for layer in model.weighted()

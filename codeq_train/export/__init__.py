@@ -24,7 +24,7 @@ from codeq_train import layout as layouts
 from codeq_train.export.inputs import to_graph_inputs
 from codeq_train.export.state import Export
 from codeq_train.layout import Layout
-from codeq_train.model import QuantizedModel, check_finite
+from codeq_train.model import QuantizedModel, check_finite, unprepared
 
 # handlers are discovered, not listed: a new file is enough
 for _module in pkgutil.iter_modules(__path__):
@@ -100,10 +100,7 @@ def convert(
 ) -> tuple[Graph, dict[str, Layout]]:
     """The graph as `export` gives it, and the order in memory of each layer's output, by name."""
     if not isinstance(model, QuantizedModel):
-        raise ModelError(
-            f"export needs the model that prepare() returned, not a {type(model).__name__}: "
-            "prepare the whole network, with everything that surrounds it"
-        )
+        raise unprepared(model, "export")
     if model.training:
         raise ModelError("the model is in training mode: export(model.eval(), …)")
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):

@@ -3,6 +3,7 @@
 
 import copy
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from codeq_compile.errors import InputError, ModelError
-from codeq_train import QuantConfig, freeze, prepare
+from codeq_train import QuantConfig, freeze, prepare, regularizer
 from tests.train.nets import ConvNet, convnet, images, prepared
 
 
@@ -129,3 +130,15 @@ def test_evaluation_frees_tensors_after_their_last_use() -> None:
     freed = [name for names in ours._last_use.values() for name in names]
 
     assert {layer.origin.name for layer in ours.layers} - {*freed} == {*ours.outputs.values()}
+
+
+@pytest.mark.parametrize("function", [regularizer, freeze])
+def test_a_model_that_was_not_prepared_is_refused_by_name(
+    function: Callable[[nn.Module], object],
+) -> None:
+    """An AttributeError says neither what is wrong nor what to do."""
+    message = rf"{function.__name__} needs the model that prepare\(\) returned, not a Linear"
+    with pytest.raises(ModelError, match=message):
+        function(nn.Linear(2, 3))
+
+    function(torch.compile(convnet(), backend="eager"))  # hands attributes on
