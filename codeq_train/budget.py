@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codeq_compile.cost import Price
 
 STEERED = ("weights", "flash", "instructions")
-"""Budgets that training works towards; RAM does not depend on it."""
+"""Budgets that training works towards; they are counted in a plan that keeps RAM's."""
 
 PACKINGS = ("dense", "ternary", "bitmask", "rle", "huffman")
 """Those of which `cost.estimate` knows the size."""

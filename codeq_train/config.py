@@ -199,8 +199,10 @@ class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     flash : int or str, optional
         Of the whole linked image without vector table and start-up.
     ram : int or str, optional
-        Of the arena with scratch, input and output; checked by `prepare`, because training does not
-        change it.
+        Of the arena with scratch, state, input and output.  `prepare` refuses activations that are
+        too large for any training; how much scratch there is depends on how weights are packed, so
+        that `freeze` looks again.  Where RAM is short the compiler takes packings and kernels that
+        need less of it: the other amounts are counted with these.
     instructions : int or str, optional
         Of one inference on the target, as the compiler predicts them; K and M count by 1000.
     target : str

@@ -10,14 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import codeq_compile
 from codeq_compile import passes
 from codeq_compile import target as targets
+from codeq_compile.build import firmware, tools
+from codeq_compile.emit import write
 from codeq_compile.errors import InputError, ToolError
 from codeq_compile.ir import Graph
 from codeq_compile.plan import Plan, plan
 from codeq_train.activations import ActivationQuantizer
 from codeq_train.budget import PACKINGS
+from codeq_train.config import BudgetConfig
 from codeq_train.export import convert
 from codeq_train.layers import Conv, Weighted
 from codeq_train.model import QuantizedModel
@@ -74,6 +76,22 @@ def snapshot(model: QuantizedModel) -> Graph:
     with _deployed(model):
         graph, _ = convert(model)
     return graph
+
+
+def planned(lowered: Graph, limits: BudgetConfig) -> Plan:
+    """The plan that `codeq_compile.compile` makes within budgets, where weights are inside theirs.
+
+    Weights above their limit keep their packings here, so that it shows by how much they are above
+    it: the compiler would turn to slower ones first.
+    """
+    target = targets.load(limits.target)
+    free = plan(lowered, target, limits.packing)
+    ram, weights = limits.limit("ram"), limits.limit("weights")
+    if ram is None:
+        return free
+    if weights is not None:
+        weights = max(weights, free.weights_bytes + free.tables_bytes)
+    return plan(lowered, target, limits.packing, weights=weights, ram=ram)
 
 
 def layer_costs(model: QuantizedModel) -> list[LayerCost]:
@@ -144,10 +162,14 @@ def _deployed(model: QuantizedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def linked_code(graph: Graph, target: str, packing: str = "auto") -> int:
-    """Bytes of code and constants of the linked library, which takes about a second.
+def linked_code(decided: Plan, source: Graph) -> int:
+    """Bytes of code and constants of a plan's linked library, which takes about a second.
 
-    `packing` as in `codeq_compile.compile`.
+    Parameters
+    ----------
+    decided : Plan
+    source : Graph
+        What was lowered for it.
 
     Raises
     ------
@@ -156,20 +178,22 @@ def linked_code(graph: Graph, target: str, packing: str = "auto") -> int:
     InputError
         The target has no linked image.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "library"
-        report = codeq_compile.compile(graph, library, target=target, packing=packing).report
-    flash = report.flash
-    if flash.code is None or flash.constants is None:
-        if targets.load(target).is_host:
-            raise InputError(
-                f'a flash budget needs a board, and "{target}" is none: set budgets.target'
-            )
+    board = decided.target
+    if board.is_host:
+        raise InputError(
+            f'a flash budget needs a board, and "{board.name}" is none: set budgets.target'
+        )
+    try:
+        compiler = tools.arm_cc()
+    except ToolError as error:
         raise ToolError(
             "a flash budget counts the linked code, and there is no cross compiler: install "
             "arm-none-eabi-gcc (`codeq doctor`), or give a budget for weights instead"
-        )
-    return flash.code + flash.constants
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        write(decided, Path(folder), source=source, command="")
+        sizes = firmware.build(Path(folder), board, compiler=compiler, app="footprint").sizes
+    return sizes.code_bytes + sizes.constants_bytes
 
 
 # -- Differentiable -------------------------------------------------------------------------------

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds a model to its budgets: RAM before training, everything else from `freeze` on."""
+"""What holds a model to its budgets: RAM before training, and all of them from `freeze` on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import torch
 from torch import Tensor
 
 from codeq_compile import passes
-from codeq_compile import target as targets
 from codeq_compile.cost import Price
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_compile.ir import Graph
-from codeq_compile.plan import Plan, plan
-from codeq_train.budget import MARGIN
-from codeq_train.config import BudgetConfig
-from codeq_train.cost import LayerCost, costs_of, linked_code, snapshot
+from codeq_compile.plan import Plan
+from codeq_train.budget import MARGIN, STEERED
+from codeq_train.config import BUDGETS, BudgetConfig
+from codeq_train.cost import LayerCost, costs_of, linked_code, planned, snapshot
 from codeq_train.layers import Conv, Weighted
 from codeq_train.model import QuantizedModel
 
@@ -27,8 +27,12 @@ LARGEST = 5
 _WHAT = {
     "weights": "weights and tables",
     "flash": "flash",
+    "ram": "RAM",
     "instructions": "instructions, predicted",
 }
+_SMALLER_TENSORS = (
+    "give these layers fewer channels, reduce the resolution earlier, or take smaller inputs"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,11 @@ class Exact:
     Parameters
     ----------
     amounts : dict of str to int
-        By budget: those of `budget.STEERED` that have a limit.
+        By budget: those that have a limit.
+    plan : Plan
+        What is compiled, if the weights are inside their limit.
+    without_ram_limit : dict of str to int
+        RAM, weights and instructions if RAM were not limited; empty where it is not.
     costs : list of LayerCost
     tables : int
         Bytes of all tables, with what aligns them and the weights in a linked image.
@@ -50,6 +58,8 @@ class Exact:
     """
 
     amounts: dict[str, int]
+    plan: Plan = field(repr=False)
+    without_ram_limit: dict[str, int]
     costs: list[LayerCost] = field(repr=False)
     tables: int
     code: int
@@ -73,30 +83,46 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     InputError
         Instructions are limited, and the compiler cannot predict those of a layer on the target.
     """
-    budget, limits = model.budget, model.config.budgets
-    assert budget is not None
+    limits = model.config.budgets
     graph = snapshot(model)
-    decided = plan(passes.run(graph), targets.load(limits.target), limits.packing)
+    lowered = passes.run(graph)
+    decided = free = planned(lowered, limits)
+    if limits.ram is not None:
+        free = planned(lowered, msgspec.structs.replace(limits, ram=None))
     code = 0
     if limits.flash is not None:
+        budget = model.budget
+        assert budget is not None
         kernels = tuple(sorted({layer.kernel.symbol for layer in decided.layers}))
         if kernels not in budget.known_code and (link or not budget.known_code):
-            budget.known_code[kernels] = linked_code(graph, limits.target, limits.packing)
+            budget.known_code[kernels] = linked_code(decided, graph)
         code = budget.known_code.get(kernels, int(budget.code))
-    tables = decided.tables_bytes + decided.padding_bytes
-    weights = decided.weights_bytes + tables
-    every = {"weights": weights, "flash": weights + code}
+    every = _amounts(decided, limits)
+    without_ram_limit = _amounts(free, limits) if limits.ram is not None else {}
+    every["flash"] = every["weights"] + code
+    # the compiler packs weights that are above their limit anew before it looks at RAM
+    every["weights"] = max(every["weights"], without_ram_limit.get("weights", 0))
     prices = {}
     if limits.instructions is not None:
-        every["instructions"] = _instructions(decided)
         prices = {layer.node.name: decided.prices(layer) for layer in decided.layers}
     return Exact(
-        amounts={name: every[name] for name in budget.limits},
+        amounts={name: every[name] for name in BUDGETS if limits.limit(name) is not None},
+        plan=decided,
+        without_ram_limit=without_ram_limit,
         costs=costs_of(decided),
-        tables=tables,
+        tables=decided.tables_bytes + decided.padding_bytes,
         code=code,
         prices=prices,
     )
+
+
+def _amounts(decided: Plan, limits: BudgetConfig) -> dict[str, int]:
+    """What is known of a plan before it is linked."""
+    weights = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
+    amounts = {"weights": weights, "ram": decided.ram_bytes}
+    if limits.instructions is not None:
+        amounts["instructions"] = _instructions(decided)
+    return amounts
 
 
 def _instructions(decided: Plan) -> int:
@@ -113,11 +139,25 @@ def _instructions(decided: Plan) -> int:
     return found
 
 
+def check_instructions(decided: Plan, limits: BudgetConfig) -> None:
+    """Refuse a plan of more instructions than its budget, which the compiler does not know.
+
+    Raises
+    ------
+    DoesNotFit
+    """
+    limit, needed = limits.limit("instructions"), decided.instructions
+    if limit is not None and needed is not None and needed > limit:
+        raise DoesNotFit(
+            f"{_WHAT['instructions']}: {needed}, {needed - limit} more than the budget of {limit}"
+        )
+
+
 # -- RAM ------------------------------------------------------------------------------------------
 
 
 def check_ram(graph: Graph, limits: BudgetConfig) -> None:
-    """Refuse a model whose activations do not fit, before hours of training.
+    """Refuse a model whose activations fit in no plan, before hours of training.
 
     Raises
     ------
@@ -127,29 +167,40 @@ def check_ram(graph: Graph, limits: BudgetConfig) -> None:
     limit = limits.limit("ram")
     if limit is None:
         return
-    decided = plan(passes.run(graph), targets.load(limits.target), limits.packing)
+    # channels that are dead now may live later: a layer that lost some cannot take the place of one
+    # that did not
+    flows = (passes.flow_for(lossless=lossless) for lossless in (True, False))
+    plans = (planned(passes.run(graph, flow), limits) for flow in flows)
+    decided = min(plans, key=lambda each: each.ram_bytes)
     if decided.ram_bytes <= limit:
         return
+    lines = [
+        f"RAM: {decided.ram_bytes} bytes needed, {limit} allowed: "
+        f"{decided.arena_bytes} for the arena, {decided.input_bytes} for inputs, "
+        f"{decided.output_bytes} for outputs",
+        *_fullest(decided),
+        "training does not change this: neither zeros nor bits make activations smaller; "
+        + _SMALLER_TENSORS,
+    ]
+    raise DoesNotFit("\n".join(lines), in_ram=True)
+
+
+def _fullest(decided: Plan) -> list[str]:
+    """Lines that name the layer at which the arena is fullest, and what is there at that time."""
     memory = decided.memory
     at = decided.graph.nodes[memory.peak].name
     live = sorted(
         (buffer for buffer in memory.buffers if buffer.first <= memory.peak <= buffer.last),
         key=lambda buffer: -buffer.bytes,
     )[:LARGEST]
-    lines = [
-        f"RAM: {decided.ram_bytes} bytes needed, {limit} allowed: "
-        f"{decided.arena_bytes} for the arena, {decided.input_bytes} for inputs, "
-        f"{decided.output_bytes} for outputs",
+    return [
         f'the arena is fullest at layer "{at}":',
         *(
             f"  {buffer.bytes} bytes: "
             + (f'scratch of "{buffer.name}"' if buffer.is_scratch else f'"{buffer.name}"')
             for buffer in live
         ),
-        "training does not change this: neither zeros nor bits make activations smaller; give "
-        "these layers fewer channels, reduce the resolution earlier, or take smaller inputs",
     ]
-    raise DoesNotFit("\n".join(lines))
 
 
 # -- Landing --------------------------------------------------------------------------------------
@@ -184,7 +235,7 @@ def land(model: QuantizedModel) -> Landing | None:
     Returns
     -------
     Landing or None
-        None without budgets that training can move.
+        None without budgets.
 
     Raises
     ------
@@ -192,8 +243,7 @@ def land(model: QuantizedModel) -> Landing | None:
         The budgets cannot be met by a reasonable cut; the message says by how much they are missed,
         what takes the bytes, and what would help.  The model is as it was.
     """
-    budget = model.budget
-    if budget is None:
+    if model.config.budgets.is_empty:
         return None
     first = exact(model)
     if not _exceeded(model, first):
@@ -201,6 +251,8 @@ def land(model: QuantizedModel) -> Landing | None:
     layers = _prunable(model)
     masks = [_nonzero(layer) for layer in layers]
     scores = [_importance(layer, mask) for layer, mask in zip(layers, masks, strict=True)]
+    if not layers:
+        raise DoesNotFit(_missed(model, first, first))
     order = torch.cat([score[mask] for score, mask in zip(scores, masks, strict=True)]).sort()[0]
 
     def cut(count: int) -> Exact:
@@ -284,7 +336,7 @@ def check_budgets(model: QuantizedModel) -> None:
     DoesNotFit
         The message says by how much each is missed, what takes the bytes, and what would help.
     """
-    if model.budget is None:
+    if model.config.budgets.is_empty:
         return
     now = exact(model)
     if _exceeded(model, now):
@@ -292,10 +344,13 @@ def check_budgets(model: QuantizedModel) -> None:
 
 
 def _exceeded(model: QuantizedModel, found: Exact, *, margin: float = 0.0) -> list[str]:
+    """Budgets that are missed; `margin` is kept where training moves the amount."""
     limits = model.config.budgets
-    share = 1.0 - margin
+    shares = {name: 1.0 - margin * (name in STEERED) for name in found.amounts}
     return [
-        name for name, amount in found.amounts.items() if amount > share * (limits.limit(name) or 0)
+        name
+        for name, amount in found.amounts.items()
+        if amount > shares[name] * (limits.limit(name) or 0)
     ]
 
 
@@ -334,7 +389,11 @@ def _missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
         line = f"{_WHAT[name]}: {amount}, {amount - limit} more than the budget of {limit}"
         if least.amounts[name] < amount:
             line += f"; cutting {MOST_CUT:.0%} of what is left would give {least.amounts[name]}"
+        free = now.without_ram_limit
+        if free.get(name, amount) < amount:
+            line += f"; {free[name]} if layers had {free['ram']} bytes of RAM"
         lines.append(line)
+        lines += _fullest(now.plan) if name == "ram" else []
     weights = sum(cost.weight_bytes for cost in now.costs)
     parts = [f"weights {weights}", f"tables {now.tables}"]
     if now.code:
@@ -355,7 +414,20 @@ def _advice(model: QuantizedModel, now: Exact) -> list[str]:
     limits = model.config.budgets
     configured = [model.config.layer(layer.origin.name) for layer in model.weighted()]
     smallest = limits.limit("weights")
-    advice = ["more epochs before the last phase"]
+    exceeded = _exceeded(model, now)
+    advice = []
+    if "ram" in exceeded:
+        advice += ["weights of more bits where channels died beside others", _SMALLER_TENSORS]
+    if {"ram"} == set(exceeded):
+        return [*advice, "a larger budget"]
+    ram, free = limits.limit("ram"), now.without_ram_limit
+    if ram is not None and any(free.get(n, now.amounts[n]) < now.amounts[n] for n in exceeded):
+        advice.append(
+            f"{free['ram'] - ram} bytes more RAM: for want of it layers have packings and kernels "
+            "that are longer or slower"
+        )
+    if configured:
+        advice.append("more epochs before the last phase")
     if any(chosen.min_bits > 2 for chosen in configured):
         advice.append("min_bits: 2")
     if any(not chosen.learn_bits or not chosen.learn_dead_zone for chosen in configured):

@@ -321,5 +321,5 @@ def _check(model: QuantizedModel) -> None:
             )
     budgets = model.config.budgets
     for name in ("flash", "instructions"):
-        if budgets.limit(name) is not None:  # RAM has been checked: rounding does not change it
+        if budgets.limit(name) is not None:  # RAM is the compiler's to meet
             raise InputError(f"only training follows a budget for {name}: give one for weights")

@@ -24,7 +24,7 @@ from codeq_train import methods
 from codeq_train.config import InputConfig, QuantConfig
 from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
-from codeq_train.limits import exact
+from codeq_train.limits import check_instructions, exact
 from codeq_train.loop import Callback, Epoch, Precision, fit, seed_everything
 from codeq_train.model import QuantizedModel
 from codeq_train.prepare import prepare
@@ -388,7 +388,7 @@ def deliver(
     test, limits = recipe.dataset.test, recipe.config.budgets
     inputs = to_graph_inputs(trained.graph, test.x)
     graph = replace(trained.graph, provenance={**trained.graph.provenance, "training": command})
-    codeq_compile.compile(
+    compiled = codeq_compile.compile(
         graph,
         directory,
         target=target,
@@ -398,6 +398,7 @@ def deliver(
         ram=limits.limit("ram"),
         samples=_chosen(inputs, 2),
     )
+    check_instructions(compiled.plan, limits)
     codeq_compile.check(directory, [HOST], inputs)
     codeq_compile.check(directory, [target], _chosen(inputs, board_samples))
     report = collect.add_accuracy(directory, stages(trained, test))

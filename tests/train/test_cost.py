@@ -101,9 +101,10 @@ def test_the_linked_image_is_inside_what_the_budget_counts(tmp_path: Path) -> No
 def test_a_flash_budget_needs_a_linker() -> None:
     """Else it would be a budget of something else."""
     graph = export(prepared(nn.Linear(4, 3), images(16, 4)))
+    decided = plan(passes.run(graph), targets.load("host"))
 
     with pytest.raises(InputError, match="needs a board"):
-        linked_code(graph, "host")
+        linked_code(decided, graph)
 
 
 def test_costs_can_be_counted_at_any_time() -> None:

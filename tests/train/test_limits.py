@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from codeq_compile import compile
+from codeq_compile import compile, load, passes
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_train import (
     BudgetConfig,
@@ -23,8 +23,12 @@ from codeq_train import (
     regularizer,
 )
 from codeq_train.budget import MARGIN
-from codeq_train.limits import _gain_of_a_bit, check_budgets, exact, land, spend
+from codeq_train.cost import planned, snapshot
+from codeq_train.limits import _gain_of_a_bit, check_budgets, check_ram, exact, land, spend
+from codeq_train.recipes import models
 from tests.train.nets import ConvNet, images, prepared
+
+KWS = Path(__file__).parents[1] / "golden/models/kws.cq"
 
 
 def net(**limits: object) -> QuantizedModel:
@@ -202,7 +206,109 @@ def test_the_last_phase_stays_inside_when_tables_grow() -> None:
 
 def test_activations_that_do_not_fit_are_refused_before_training() -> None:
     """Hours of training would not change them."""
-    with pytest.raises(DoesNotFit, match=r'(?s)RAM: \d+ bytes needed, 100 allowed.*"stem"'):
+    with pytest.raises(DoesNotFit, match=r'(?s)RAM: \d+ bytes needed, 100 allowed.*"pw"'):
         net(ram=100)
 
     net(ram="16K")
+
+
+def test_ram_that_leaner_kernels_bring_is_not_asked_for() -> None:
+    """The library would have been compiled with them: nobody has to change the network."""
+    graph = snapshot(prepare(models.resnet8(), images(4, 3, 32, 32)))
+    usual = planned(passes.run(graph), BudgetConfig()).ram_bytes
+
+    check_ram(graph, BudgetConfig(ram=usual - 1))
+    least = planned(passes.run(graph), BudgetConfig(ram=usual - 1)).ram_bytes
+    assert least < usual
+    with pytest.raises(DoesNotFit, match=f"RAM: {least} bytes needed, {least - 1} allowed"):
+        check_ram(graph, BudgetConfig(ram=least - 1))
+
+
+@pytest.mark.parametrize(
+    "limits", [{"weights": 7168}, {"ram": 11_500}, {"weights": 8000, "ram": 11_500}]
+)
+def test_what_is_counted_is_what_is_compiled(limits: dict[str, int], tmp_path: Path) -> None:
+    """Sparse weights need scratch: within less RAM they are longer, and take more instructions."""
+    counted = planned(passes.run(load(KWS)), BudgetConfig(**limits))
+    compiled = compile(KWS, tmp_path / "kws", target="mps2_an386", **limits).plan
+
+    assert compiled.weights_bytes + compiled.tables_bytes == (
+        counted.weights_bytes + counted.tables_bytes
+    )
+    assert compiled.ram_bytes == counted.ram_bytes
+    assert compiled.instructions == counted.instructions
+
+
+def sparse(**limits: int) -> QuantizedModel:
+    """The keyword spotter, three weights of four 0, before the last phase."""
+    torch.manual_seed(0)
+    config = QuantConfig(
+        weights=LayerConfig(bits=3, structure="1:4"),
+        layers={"*dw*": {"bits": 8, "structure": "none"}},
+        tables="compact",
+        budgets=BudgetConfig(**limits),
+    )
+    return prepare(models.ds_cnn(), images(4, 1, 49, 10), config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["weights", "instructions"])
+def test_what_the_ram_leaves_no_room_for_is_refused_at_the_last_phase(name: str) -> None:
+    """After it the library would not fit, or would be slower than was asked for."""
+    ram, generous = 11_500, {"weights": 100_000, "instructions": 100_000_000}
+    ours = exact(sparse(**generous, ram=ram))
+    free = exact(sparse(**generous))
+    assert free.plan.ram_bytes > ram
+    limit = free.amounts[name] + 100
+
+    freeze(sparse(**{name: limit}))
+    with pytest.raises(DoesNotFit) as caught:
+        freeze(sparse(**{name: limit}, ram=ram))
+    message = str(caught.value)
+
+    assert f"{ours.amounts[name]}, {ours.amounts[name] - limit} more than the budget of" in message
+    assert f"; {free.amounts[name]} if layers had {free.plan.ram_bytes} bytes of RAM" in message
+    assert f"{free.plan.ram_bytes - ram} bytes more RAM" in message
+
+
+def test_channels_that_die_may_cost_ram() -> None:
+    """A layer cannot take the place of an input with other channels: no library would fit."""
+    torch.manual_seed(0)
+    config = QuantConfig(weights=LayerConfig(bits=2), budgets=BudgetConfig(ram=11_500))
+    ours = prepare(models.ds_cnn(), images(4, 1, 49, 10), config)
+    needed = exact(ours).amounts["ram"]
+
+    with pytest.raises(DoesNotFit) as caught:
+        freeze(ours)
+    message = str(caught.value)
+
+    assert f"RAM: {needed}, {needed - 11_500} more than the budget of 11500" in message
+    assert "the arena is fullest at layer" in message
+    assert "more epochs" not in message
+
+
+def test_ram_that_is_used_up_leaves_the_other_budgets_to_be_spent() -> None:
+    """Only what training moves keeps a margin."""
+    ram = exact(net(weights=10_000)).plan.ram_bytes
+    ours = net(weights=10_000, ram=ram)
+    assert ram == exact(ours).amounts["ram"]
+    ours_layers = [layer.quantizer for layer in ours.weighted()]
+    for quantizer in ours_layers:
+        quantizer.settle(7)
+
+    assert len(ours_layers) == spend(ours)
+
+
+@pytest.mark.parametrize(
+    "model", [nn.Sequential(nn.AvgPool2d(2), nn.Tanh()), nn.Conv2d(4, 4, 3, groups=4)]
+)
+def test_a_network_with_nothing_to_cut_is_inside_or_refused(model: nn.Module) -> None:
+    """Its tables are all there is, or weights whose zeros save nothing."""
+    x = images(8, 4, 8, 8)
+    inside = prepare(model, x, QuantConfig(budgets=BudgetConfig(weights="1K")))
+    freeze(inside)
+    assert 0.0 == float(regularizer(inside))
+
+    outside = prepare(model, x, QuantConfig(budgets=BudgetConfig(weights=10)))
+    with pytest.raises(DoesNotFit, match="more than the budget of 10"):
+        freeze(outside)

@@ -202,16 +202,19 @@ def test_delivery_writes_library_report_and_table(
     assert (tmp_path / "watch" / "watch.cq").exists()
 
 
+@pytest.mark.parametrize(
+    ("limits", "target"), [({"weights": 1000}, "host"), ({"instructions": 1000}, "mps2_an386")]
+)
 def test_a_library_above_the_limit_is_refused(
-    short: Recipe, trained: Trained, tmp_path: Path
+    short: Recipe, trained: Trained, limits: dict[str, int], target: str, tmp_path: Path
 ) -> None:
-    """The promise of at most so many bytes is kept or broken loudly."""
+    """The promise of at most so many bytes and instructions is kept or broken loudly."""
     with pytest.raises(DoesNotFit):
         recipes.deliver(
-            replace(short, config=QuantConfig(budgets=BudgetConfig(weights=1000))),
+            replace(short, config=QuantConfig(budgets=BudgetConfig(**limits))),
             trained,
             tmp_path / "watch",
-            target="host",
+            target=target,
             board_samples=1,
             command="codeq demo",
         )
