@@ -130,7 +130,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         float_epochs_option,
         budget("--weights", "weights and tables"),
         budget("--flash", "the whole linked image without vector table and start-up"),
-        budget("--ram", "the arena with scratch, input and output; checked before training"),
+        budget("--ram", "the arena with scratch, input and output; checked before training too"),
         click.option(
             "--instructions",
             type=count,

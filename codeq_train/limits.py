@@ -46,7 +46,7 @@ class Exact:
     plan : Plan
         What is compiled, if the weights are inside their limit.
     without_ram_limit : dict of str to int
-        RAM, weights and instructions if RAM were not limited; empty where it is not.
+        RAM, weights and instructions if RAM were not limited; empty where that much is allowed.
     costs : list of LayerCost
     tables : int
         Bytes of all tables, with what aligns them and the weights in a linked image.
@@ -87,7 +87,8 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     graph = snapshot(model)
     lowered = passes.run(graph)
     decided = free = planned(lowered, limits)
-    if limits.ram is not None:
+    ram = limits.limit("ram")
+    if ram is not None:
         free = planned(lowered, msgspec.structs.replace(limits, ram=None))
     code = 0
     if limits.flash is not None:
@@ -97,18 +98,17 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         if kernels not in budget.known_code and (link or not budget.known_code):
             budget.known_code[kernels] = linked_code(decided, graph)
         code = budget.known_code.get(kernels, int(budget.code))
-    every = _amounts(decided, limits)
-    without_ram_limit = _amounts(free, limits) if limits.ram is not None else {}
+    every, otherwise = _amounts(decided, limits), _amounts(free, limits)
     every["flash"] = every["weights"] + code
     # the compiler packs weights that are above their limit anew before it looks at RAM
-    every["weights"] = max(every["weights"], without_ram_limit.get("weights", 0))
+    every["weights"] = max(every["weights"], otherwise["weights"])
     prices = {}
     if limits.instructions is not None:
         prices = {layer.node.name: decided.prices(layer) for layer in decided.layers}
     return Exact(
         amounts={name: every[name] for name in BUDGETS if limits.limit(name) is not None},
         plan=decided,
-        without_ram_limit=without_ram_limit,
+        without_ram_limit=otherwise if ram is not None and free.ram_bytes > ram else {},
         costs=costs_of(decided),
         tables=decided.tables_bytes + decided.padding_bytes,
         code=code,
@@ -394,20 +394,28 @@ def _missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
             line += f"; {free[name]} if layers had {free['ram']} bytes of RAM"
         lines.append(line)
         lines += _fullest(now.plan) if name == "ram" else []
+    if {"ram"} != set(_exceeded(model, now)):
+        lines += _flash(now)
+    lines.append("what would help: " + "; ".join(_advice(model, now)))
+    return "\n".join(lines)
+
+
+def _flash(now: Exact) -> list[str]:
+    """Lines that say what takes flash."""
     weights = sum(cost.weight_bytes for cost in now.costs)
     parts = [f"weights {weights}", f"tables {now.tables}"]
     if now.code:
         parts.append(f"code and constants {now.code}")
-    lines.append(f"bytes now: {', '.join(parts)}; the largest layers:")
     largest = sorted(now.costs, key=lambda cost: -cost.weight_bytes - cost.table_bytes)[:LARGEST]
-    lines += [
-        f"  {cost.weight_bytes} + {cost.table_bytes} bytes: {cost.name} "
-        f"({cost.weights} weights, {cost.bits} bits, {cost.sparsity:.0%} zeros, {cost.packing})"
-        for cost in largest
-        if cost.weights
+    return [
+        f"bytes now: {', '.join(parts)}; the largest layers:",
+        *(
+            f"  {cost.weight_bytes} + {cost.table_bytes} bytes: {cost.name} "
+            f"({cost.weights} weights, {cost.bits} bits, {cost.sparsity:.0%} zeros, {cost.packing})"
+            for cost in largest
+            if cost.weights
+        ),
     ]
-    lines.append("what would help: " + "; ".join(_advice(model, now)))
-    return "\n".join(lines)
 
 
 def _advice(model: QuantizedModel, now: Exact) -> list[str]:

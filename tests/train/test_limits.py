@@ -285,6 +285,7 @@ def test_channels_that_die_may_cost_ram() -> None:
     assert f"RAM: {needed}, {needed - 11_500} more than the budget of 11500" in message
     assert "the arena is fullest at layer" in message
     assert "more epochs" not in message
+    assert "bytes now" not in message
 
 
 def test_ram_that_is_used_up_leaves_the_other_budgets_to_be_spent() -> None:
