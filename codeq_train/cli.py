@@ -50,7 +50,8 @@ def target_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., 
         default=default,
         show_default=True,
         metavar="T",
-        help="Board to compile for and to check on; see `codeq targets`.",
+        help="Board to compile for and to check on, unless a settings file names one; see "
+        "`codeq targets`.",
     )
 
 

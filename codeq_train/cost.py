@@ -78,14 +78,15 @@ def snapshot(model: QuantizedModel) -> Graph:
     return graph
 
 
-def planned(lowered: Graph, limits: BudgetConfig) -> Plan:
+def planned(lowered: Graph, limits: BudgetConfig, free: Plan | None = None) -> Plan:
     """The plan that `codeq_compile.compile` makes within budgets, where weights are inside theirs.
 
     Weights above their limit keep their packings here, so that it shows by how much they are above
-    it: the compiler would turn to slower ones first.
+    it: the compiler would turn to slower ones first.  `free` is the plan without a limit of RAM, if
+    it is known.
     """
     target = targets.load(limits.target)
-    free = plan(lowered, target, limits.packing)
+    free = free or plan(lowered, target, limits.packing)
     ram, weights = limits.limit("ram"), limits.limit("weights")
     if ram is None:
         return free

@@ -86,10 +86,9 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     limits = model.config.budgets
     graph = snapshot(model)
     lowered = passes.run(graph)
-    decided = free = planned(lowered, limits)
     ram = limits.limit("ram")
-    if ram is not None:
-        free = planned(lowered, msgspec.structs.replace(limits, ram=None))
+    free = planned(lowered, msgspec.structs.replace(limits, ram=None))
+    decided = free if ram is None else planned(lowered, limits, free)
     code = 0
     if limits.flash is not None:
         budget = model.budget
@@ -264,12 +263,20 @@ def land(model: QuantizedModel) -> Landing | None:
 
     previous = [layer.quantizer.mask for layer in layers if layer.quantizer is not None]
     low, high = 0, int(MOST_CUT * len(order))
-    least = cut(high) if high else first
+    most = least = cut(high) if high else first
+    if {"ram"} == set(_exceeded(model, least)) - set(_exceeded(model, first)):
+        # it may rise where channels die: the largest cut within it decides
+        above, high = high, low
+        while above - high > 1:
+            middle = (high + above) // 2
+            is_inside = "ram" not in _exceeded(model, cut(middle))
+            high, above = (middle, above) if is_inside else (high, middle)
+        least = cut(high)
     if _exceeded(model, least):
         for layer, mask in zip(layers, previous, strict=True):
             assert layer.quantizer is not None
             layer.quantizer.mask = mask
-        raise DoesNotFit(_missed(model, first, least))
+        raise DoesNotFit(_missed(model, first, most))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _exceeded(model, cut(middle)) else (low, middle)
@@ -394,6 +401,10 @@ def _missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
             line += f"; {free[name]} if layers had {free['ram']} bytes of RAM"
         lines.append(line)
         lines += _fullest(now.plan) if name == "ram" else []
+    for name in _exceeded(model, least):
+        if name not in _exceeded(model, now):
+            needed = f"{least.amounts[name]} of {limits.limit(name)}"
+            lines.append(f"{_WHAT[name]}: that cut would take {needed}")
     if {"ram"} != set(_exceeded(model, now)):
         lines += _flash(now)
     lines.append("what would help: " + "; ".join(_advice(model, now)))
@@ -425,7 +436,11 @@ def _advice(model: QuantizedModel, now: Exact) -> list[str]:
     exceeded = _exceeded(model, now)
     advice = []
     if "ram" in exceeded:
-        advice += ["weights of more bits where channels died beside others", _SMALLER_TENSORS]
+        advice += [
+            "weights of more bits: channels whose weights are all 0 keep layers from working in "
+            "place",
+            _SMALLER_TENSORS,
+        ]
     if {"ram"} == set(exceeded):
         return [*advice, "a larger budget"]
     ram, free = limits.limit("ram"), now.without_ram_limit

@@ -243,8 +243,8 @@ def fit(
         Length of the last phase, in which zeros, widths and BatchNorm are fixed.  It computes in
         float32 whatever the precision, so that what is selected is exact.
     reestimate_batches : int
-        Of all processes, over which the statistics of BatchNorm are estimated anew when the last
-        phase begins; 0 leaves them as training made them.
+        How many, at most an epoch's, give BatchNorm its statistics anew when the last phase begins;
+        with 0 they stay as training made them.
     keep_best : bool
         Return with the state of the best epoch, by the mean of the figures: of a prepared model
         that epoch of the last phase whose exported integers are best, of others by their outputs.
@@ -311,6 +311,8 @@ def fit(
         channels_last=channels_last,
         callbacks=callbacks,
     )
+    if reestimate_batches < 0:
+        raise InputError(f"reestimate_batches is {reestimate_batches}: there are no such batches")
     if freeze_epochs > epochs:
         raise InputError(f"freeze_epochs is {freeze_epochs}: there are {epochs} epochs in all")
     if keep_best and isinstance(model, QuantizedModel) and freeze_epochs < 1:

@@ -131,15 +131,14 @@ def configured(config: QuantConfig, name: str, **fields: Any) -> QuantConfig:
 
 
 def needs_widths(config: QuantConfig) -> bool:
-    """Whether a budget of weights can act by `with_widths` only: nothing else leads to it."""
+    """Whether a budget of weights acts by `with_widths`: nothing else leads layers to it.
+
+    The default of all layers decides.
+    """
     allocated = {
         each.fields["quantizer"] for each in METHODS.values() if each.carrier == "allocation"
     }
-    quantizers = {
-        config.weights.quantizer,
-        *(each.get("quantizer") for each in config.layers.values()),
-    }
-    return config.budgets.weights is not None and quantizers - {None} <= allocated
+    return config.budgets.weights is not None and config.weights.quantizer in allocated
 
 
 def with_widths(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import codeq_compile
+from codeq_compile import passes
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Graph
 from codeq_compile.report import collect, table
@@ -22,6 +23,7 @@ from codeq_compile.report.collect import Report
 from codeq_train import checkpoint as checkpoints
 from codeq_train import methods
 from codeq_train.config import InputConfig, QuantConfig
+from codeq_train.cost import planned
 from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
 from codeq_train.limits import check_instructions, exact
@@ -172,7 +174,9 @@ def train(recipe: Recipe, *, seed: int, on_progress: OnProgress, run: Run | None
     ------
     InputError
         A checkpoint that is to be continued is of another recipe or seed; the teacher is not there
-        or not finished; the network or the settings cannot be prepared.
+        or not finished.
+    CodeqError
+        The network or the settings cannot be prepared, or are above a budget: as `prepare` has it.
     """
     run = run or Run()
     network = train_float(recipe, seed=seed, on_progress=on_progress, run=run)
@@ -314,10 +318,7 @@ def with_method(recipe: Recipe, name: str, **fields: Any) -> Recipe:
     **fields
         Of `LayerConfig`, in place of the method's.
     """
-    return replace(
-        recipe,
-        config=methods.configured(recipe.config, name, **fields),
-    )
+    return replace(recipe, config=methods.configured(recipe.config, name, **fields))
 
 
 def _batches(samples: Samples) -> list[tuple[Tensor, Tensor]]:
@@ -388,7 +389,8 @@ def deliver(
     test, limits = recipe.dataset.test, recipe.config.budgets
     inputs = to_graph_inputs(trained.graph, test.x)
     graph = replace(trained.graph, provenance={**trained.graph.provenance, "training": command})
-    compiled = codeq_compile.compile(
+    check_instructions(planned(passes.run(graph), limits), limits)
+    codeq_compile.compile(
         graph,
         directory,
         target=target,
@@ -398,7 +400,6 @@ def deliver(
         ram=limits.limit("ram"),
         samples=_chosen(inputs, 2),
     )
-    check_instructions(compiled.plan, limits)
     codeq_compile.check(directory, [HOST], inputs)
     codeq_compile.check(directory, [target], _chosen(inputs, board_samples))
     report = collect.add_accuracy(directory, stages(trained, test))

@@ -72,6 +72,40 @@ def test_bytes_are_counted_in_the_packing_that_was_asked_for(tmp_path: Path) -> 
     assert counted["small"] < 0.95 * counted["auto"]
 
 
+def sparse_clips_net(**limits: int) -> QuantizedModel:
+    """The keyword network in the last phase, with 1:4 zeros and small channels in two layers."""
+    torch.manual_seed(0)
+    network = models.ds_cnn()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() == 4 and parameter.shape[2:] == (1, 1):
+                parameter[:6] *= 0.15
+    config = QuantConfig(
+        weights=LayerConfig(bits=4, learn_bits=False),
+        layers={f"block{n}.pw*": {"structure": "1:4"} for n in (3, 4)},
+        budgets=BudgetConfig(**limits),
+    )
+    ours = prepared(network, images(4, 1, 49, 10), config=config)
+    for layer in ours.weighted():
+        layer.quantizer.freeze(layer.weight)
+        layer.use_running_statistics = True
+    return ours
+
+
+@pytest.mark.slow
+def test_a_small_cut_is_found_where_a_large_one_needs_more_ram() -> None:
+    """Channels that die keep layers from working in place."""
+    free = exact(sparse_clips_net(weights=100_000, ram=15_000)).amounts
+    ours = sparse_clips_net(weights=free["weights"] - 12, ram=15_000)
+
+    done = land(ours)
+
+    assert done is not None
+    assert 0 < done.cut
+    assert done.after["weights"] <= free["weights"] - 12
+    assert done.after["ram"] <= 15_000
+
+
 @pytest.mark.slow
 def test_a_budget_in_bytes_is_met_and_used() -> None:
     """The user's flash budget is the one number that has to be given."""

@@ -253,6 +253,7 @@ def test_keeping_the_best_epoch_needs_something_to_judge_by(task: tuple[Tensor, 
     ("settings", "message"),
     [
         ({"freeze_epochs": 3}, "freeze_epochs is 3: there are 2"),
+        ({"reestimate_batches": -1}, "reestimate_batches is -1"),
         ({"optimizer": "adam"}, 'optimizer "adam" is none of adamw, sgd'),
         ({"precision": "fp16"}, 'precision "fp16" is none of 32-true, bf16-mixed'),
     ],

@@ -121,7 +121,7 @@ def test_widths_are_chosen_in_the_packing_of_the_budget() -> None:
     [
         ({"weights": {"quantizer": "lsq"}}, True),
         ({"weights": {"quantizer": "lsq"}, "layers": {"0": {"range": "absmax"}}}, True),
-        ({"weights": {"quantizer": "lsq"}, "layers": {"0": {"quantizer": "ecq"}}}, False),
+        ({"weights": {"quantizer": "lsq"}, "layers": {"0": {"quantizer": "ecq"}}}, True),
         ({"weights": {"quantizer": "codeq"}}, False),
     ],
 )
