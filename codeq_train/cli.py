@@ -50,8 +50,7 @@ def target_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., 
         default=default,
         show_default=True,
         metavar="T",
-        help="Board to compile for and to check on, unless a settings file names one; see "
-        "`codeq targets`.",
+        help="Board to compile for and to check on; see `codeq targets`.",
     )
 
 
@@ -119,7 +118,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             "settings_file",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Quantization settings (YAML) in place of the recipe's.",
+            help="Quantization settings (YAML) in place of the recipe's; their board, too.",
         ),
         click.option(
             "--method",
