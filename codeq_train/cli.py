@@ -323,7 +323,7 @@ def _limited(recipe: Recipe, given: Mapping[str, int], packing: str | None, targ
     """The recipe with the budgets that were given, if any, for the board that was chosen."""
     budgets = recipe.config.budgets
     if given:
-        budgets = budgets.only(**given)
+        budgets = budgets.only(given)
     if budgets.flash is not None and targets.load(target).is_host:
         raise InputError(f'"{target}" has no linked image: a flash budget needs a board')
     packing = packing or budgets.packing

@@ -232,9 +232,9 @@ class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
             if given is not None and given < 1:
                 raise InputError(f"a budget of {given} for {name} leaves nothing")
 
-    def only(self, **limits: int) -> "BudgetConfig":
-        """The same with these limits and no others."""
-        return msgspec.structs.replace(self, **(dict.fromkeys(BUDGETS) | limits))
+    def only(self, limits: Mapping[str, int]) -> "BudgetConfig":
+        """The same with these of `BUDGETS` and no other limits."""
+        return msgspec.structs.replace(self, **{name: limits.get(name) for name in BUDGETS})
 
     def limit(self, name: str) -> int | None:
         """The number behind one of `BUDGETS`."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds a model to its budgets: RAM before training, and all of them from `freeze` on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -262,25 +262,31 @@ def land(model: QuantizedModel) -> Landing | None:
         return exact(model)
 
     previous = [layer.quantizer.mask for layer in layers if layer.quantizer is not None]
-    low, high = 0, int(MOST_CUT * len(order))
-    most = least = cut(high) if high else first
+    count = int(MOST_CUT * len(order))
+    most = least = cut(count) if count else first
     if {"ram"} == set(_exceeded(model, least)) - set(_exceeded(model, first)):
         # it may rise where channels die: the largest cut within it decides
-        above, high = high, low
-        while above - high > 1:
-            middle = (high + above) // 2
-            is_inside = "ram" not in _exceeded(model, cut(middle))
-            high, above = (middle, above) if is_inside else (high, middle)
-        least = cut(high)
+        count, _ = _step(count, lambda n: "ram" in _exceeded(model, cut(n)))
+        least = cut(count)
     if _exceeded(model, least):
         for layer, mask in zip(layers, previous, strict=True):
             assert layer.quantizer is not None
             layer.quantizer.mask = mask
         raise DoesNotFit(_missed(model, first, most))
+    _, count = _step(count, lambda n: not _exceeded(model, cut(n)))
+    return Landing(before=first.amounts, after=cut(count).amounts, cut=count)
+
+
+def _step(end: int, holds: Callable[[int], bool]) -> tuple[int, int]:
+    """Neighbours in 0 .. `end` of which the second is the first for which something holds.
+
+    It is known to hold for `end` and not for 0, and may begin to hold once.
+    """
+    low, high = 0, end
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _exceeded(model, cut(middle)) else (low, middle)
-    return Landing(before=first.amounts, after=cut(high).amounts, cut=high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return low, high
 
 
 @torch.no_grad()
@@ -388,24 +394,23 @@ def _importance(layer: Weighted, mask: Tensor) -> Tensor:
 
 def _missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
     """By how much, where the bytes are, and what would help."""
-    limits = model.config.budgets
-    lines = []
-    for name in _exceeded(model, now):
+    limits, free = model.config.budgets, now.without_ram_limit
+    exceeded, lines = _exceeded(model, now), []
+    for name in exceeded:
         limit, amount = limits.limit(name), now.amounts[name]
         assert limit is not None
         line = f"{_WHAT[name]}: {amount}, {amount - limit} more than the budget of {limit}"
         if least.amounts[name] < amount:
             line += f"; cutting {MOST_CUT:.0%} of what is left would give {least.amounts[name]}"
-        free = now.without_ram_limit
         if free.get(name, amount) < amount:
             line += f"; {free[name]} if layers had {free['ram']} bytes of RAM"
         lines.append(line)
         lines += _fullest(now.plan) if name == "ram" else []
     for name in _exceeded(model, least):
-        if name not in _exceeded(model, now):
+        if name not in exceeded:
             needed = f"{least.amounts[name]} of {limits.limit(name)}"
             lines.append(f"{_WHAT[name]}: that cut would take {needed}")
-    if {"ram"} != set(_exceeded(model, now)):
+    if exceeded != ["ram"]:
         lines += _flash(now)
     lines.append("what would help: " + "; ".join(_advice(model, now)))
     return "\n".join(lines)
@@ -441,7 +446,7 @@ def _advice(model: QuantizedModel, now: Exact) -> list[str]:
             "place",
             _SMALLER_TENSORS,
         ]
-    if {"ram"} == set(exceeded):
+    if exceeded == ["ram"]:
         return [*advice, "a larger budget"]
     ram, free = limits.limit("ram"), now.without_ram_limit
     if ram is not None and any(free.get(n, now.amounts[n]) < now.amounts[n] for n in exceeded):

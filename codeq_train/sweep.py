@@ -632,7 +632,7 @@ def configured(recipe: Recipe, point: Point, settings: Mapping[str, float]) -> R
     recipe = recipes.with_method(recipe, point.method, **own)
     given = recipe.config.budgets
     # as on the command line, one budget stands in place of all those of the recipe
-    budgets = given.only(weights=point.weights)
+    budgets = given.only({"weights": point.weights})
     budgets = msgspec.structs.replace(budgets, rate=settings.get("rate", given.rate))
     return replace(
         recipe,
