@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codeq_compile.cost import Price
 
 STEERED = ("weights", "flash", "instructions")
-"""Budgets that training works towards; they are counted in a plan that keeps RAM's."""
+"""Budgets that a pressure works towards; they are counted in a plan that keeps RAM's."""
 
 PACKINGS = ("dense", "ternary", "bitmask", "rle", "huffman")
 """Those of which `cost.estimate` knows the size."""
@@ -95,11 +95,18 @@ class Budget(nn.Module):
         Of the pressures, per step.
     layers : int
         Layers with weights.
+    ram : int, optional
+        Bytes, where channels can leave for it.
     """
 
-    def __init__(self, limits: Mapping[str, int], rate: float, layers: int) -> None:
+    def __init__(
+        self, limits: Mapping[str, int], rate: float, layers: int, *, ram: int | None = None
+    ) -> None:
         super().__init__()
         self.limits = nn.ModuleDict({name: Limit(limit, rate) for name, limit in limits.items()})
+        self.ram = ram
+        self.first_ram: Tensor
+        self.register_buffer("first_ram", torch.zeros((), dtype=torch.int64))
         self.known_code: dict[tuple[str, ...], int] = {}
         """Bytes of code and constants by the kernels that are linked."""
         self.corrections: Tensor
@@ -134,6 +141,17 @@ class Budget(nn.Module):
         """Share of the ramp that is over, up to 1."""
         ramp = int(self.ramp)
         return min(int(self.steps) / ramp, 1.0) if ramp else 1.0
+
+    def ram_aim(self, now: int) -> int:
+        """Bytes of RAM that a model may take at this step, `now` being what it takes.
+
+        They fall as the aims of all limits do.
+        """
+        assert self.ram is not None
+        if not self.first_ram:
+            self.first_ram.fill_(now)
+        above = max(int(self.first_ram) - self.ram, 0)
+        return self.ram + int(above * (1.0 - self.done) ** 3)
 
     @property
     def is_ramp_over(self) -> bool:
@@ -224,7 +242,8 @@ class Budget(nn.Module):
 
     def excess(self, amounts: Mapping[str, Tensor]) -> float:
         """The largest distance from an aim, relative to it."""
-        return max(float(self._limit(n).excess(a.detach(), self.done)) for n, a in amounts.items())
+        every = (self._limit(n).excess(a.detach(), self.done) for n, a in amounts.items())
+        return max(map(float, every), default=0.0)
 
     def step(self, amounts: Mapping[str, Tensor]) -> None:
         """Adjust all pressures, once a training step."""
@@ -234,8 +253,8 @@ class Budget(nn.Module):
 
     def penalty(self, amounts: Mapping[str, Tensor]) -> Tensor:
         """Sum over the limits: 0-d tensor, differentiable."""
-        every = [self._limit(name).penalty(a, self.done) for name, a in amounts.items()]
-        return torch.stack(every).sum()
+        every = (self._limit(name).penalty(a, self.done) for name, a in amounts.items())
+        return sum(every, start=self.tables.new_zeros(()))
 
     def _limit(self, name: str) -> Limit:
         limit = self.limits[name]

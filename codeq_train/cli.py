@@ -126,6 +126,11 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             metavar="M",
             help=f"In place of the recipe's: {', '.join(METHODS)}; see docs/METHODS.md.",
         ),
+        click.option(
+            "--structure",
+            metavar="S",
+            help="Weights that become 0 together: channel (for --ram), 1x16, or 2:4 and the like.",
+        ),
         epochs_option,
         float_epochs_option,
         budget("--weights", "weights and tables"),
@@ -236,6 +241,7 @@ def _run(
     samples: int,
     settings_file: Path | None,
     method: str | None,
+    structure: str | None,
     epochs: int | None,
     float_epochs: int | None,
     packing: str | None,
@@ -265,6 +271,9 @@ def _run(
     if method is not None:
         recipe = recipes.with_method(recipe, method)
         command += f" --method {method}"
+    if structure is not None:
+        recipe = recipes.with_structure(recipe, structure)
+        command += f" --structure {structure}"
     given = {name: limit for name, limit in limits.items() if limit is not None}
     recipe = _limited(recipe, given, packing, target_name)
     command += as_typed(**given, packing=packing)

@@ -186,6 +186,8 @@ class Weighted(Layer):
     """
 
     fuses_limits = True
+    channel_axis: ClassVar[int] = -1
+    """Of the output."""
 
     def __init__(self, origin: Origin, *, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__(origin)
@@ -227,10 +229,22 @@ class Weighted(Layer):
     def folded(self) -> tuple[Tensor, Tensor]:
         """(gain, bias) per channel with the running statistics, each of shape (channels,)."""
         own = self.bias if self.bias is not None else self.weight.new_zeros(self.channels)
-        if self.norm is None:
-            return torch.ones_like(own), own
-        gain = self.norm.gain()
-        return gain, self.norm.beta + (own - self.norm.mean) * gain
+        gain = torch.ones_like(own)
+        if self.norm is not None:
+            gain = self.norm.gain()
+            own = self.norm.beta + (own - self.norm.mean) * gain
+        alive = self._alive_channels()
+        return gain, own if alive is None else own * alive
+
+    def _alive_channels(self) -> Tensor | None:
+        """Of `WeightQuantizer.alive_channels`: a pruned channel is 0, and not its bias.
+
+        A constant would have to be stored: where a convolution pads what it reads, only a channel
+        of zeros can leave the network.
+        """
+        if self.quantizer is None or not self.enabled:
+            return None
+        return self.quantizer.alive_channels(self.weight)
 
     def stored_gain(self, gain: Tensor) -> Tensor:
         """`gain` with the factors that the tables can hold, straight-through; shape (channels,)."""
@@ -273,11 +287,17 @@ class Weighted(Layer):
         return (self.input_grid.scale() * scale * gain.abs()).detach()
 
     def compute(self, *inputs: Tensor) -> Tensor:
-        (x,) = inputs
+        y = self._product(*inputs)
+        pruning = None if self.quantizer is None else self.quantizer.channels
+        return pruning.watch(y, self.channel_axis) if pruning is not None and self.training else y
+
+    def _product(self, x: Tensor) -> Tensor:
         quantize = self.enabled and self.quantizer is not None
         weight = self.quantizer(self.weight) if quantize and self.quantizer else self.weight
         if self.norm is not None and self.training and not self.use_running_statistics:
-            return self.norm.normalize(self.linear(x, weight, self.bias))
+            y = self.norm.normalize(self.linear(x, weight, self.bias))
+            alive = self._alive_channels()
+            return y if alive is None else y * alive.reshape(-1, *[1] * (weight.dim() - 2))
         if self.norm is None and self.bias is None and not (quantize and self._is_compact):
             return self.linear(x, weight, None)
         gain, bias = self.folded()
@@ -303,6 +323,8 @@ class Weighted(Layer):
 
 class Conv(Weighted):
     """1-D or 2-D convolution with groups."""
+
+    channel_axis = 1
 
     def __init__(
         self, origin: Origin, *, weight: Tensor, bias: Tensor | None, window: Window, groups: int

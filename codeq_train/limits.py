@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds a model to its budgets: RAM before training, and all of them from `freeze` on."""
+"""What a model takes of its budgets, as it is compiled; what is said where they are missed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import torch
-from torch import Tensor
 
 from codeq_compile import passes
 from codeq_compile.cost import Price
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_compile.ir import Graph
 from codeq_compile.plan import Plan
-from codeq_train.budget import MARGIN, STEERED
+from codeq_train.budget import STEERED
+from codeq_train.channels import fewest_channels, pruning_layers
 from codeq_train.config import BUDGETS, BudgetConfig
 from codeq_train.cost import LayerCost, costs_of, linked_code, planned, snapshot
-from codeq_train.layers import Conv, Weighted
+from codeq_train.layers import Conv
 from codeq_train.model import QuantizedModel
 
 MOST_CUT = 0.5
@@ -33,6 +32,7 @@ _WHAT = {
 _SMALLER_TENSORS = (
     "give these layers fewer channels, reduce the resolution earlier, or take smaller inputs"
 )
+_LET_CHANNELS_GO = 'structure: "channel" (--structure channel), with which whole channels leave'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,8 @@ class Exact:
     ----------
     amounts : dict of str to int
         By budget: those that have a limit.
+    source : Graph
+        The integers, before any pass.
     plan : Plan
         What is compiled, if the weights are inside their limit.
     without_ram_limit : dict of str to int
@@ -58,6 +60,7 @@ class Exact:
     """
 
     amounts: dict[str, int]
+    source: Graph = field(repr=False)
     plan: Plan = field(repr=False)
     without_ram_limit: dict[str, int]
     costs: list[LayerCost] = field(repr=False)
@@ -106,6 +109,7 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         prices = {layer.node.name: decided.prices(layer) for layer in decided.layers}
     return Exact(
         amounts={name: every[name] for name in BUDGETS if limits.limit(name) is not None},
+        source=graph,
         plan=decided,
         without_ram_limit=otherwise if ram is not None and free.ram_bytes > ram else {},
         costs=costs_of(decided),
@@ -155,7 +159,7 @@ def check_instructions(decided: Plan, limits: BudgetConfig) -> None:
 # -- RAM ------------------------------------------------------------------------------------------
 
 
-def check_ram(graph: Graph, limits: BudgetConfig) -> None:
+def check_ram(model: QuantizedModel) -> None:
     """Refuse a model whose activations fit in no plan, before hours of training.
 
     Raises
@@ -163,25 +167,41 @@ def check_ram(graph: Graph, limits: BudgetConfig) -> None:
     DoesNotFit
         Naming the layer at which RAM is needed most, and the tensors that are there at that time.
     """
-    limit = limits.limit("ram")
+    limit = model.config.budgets.limit("ram")
     if limit is None:
         return
-    # channels that are dead now may live later: a layer that lost some cannot take the place of one
-    # that did not
-    flows = (passes.flow_for(lossless=lossless) for lossless in (True, False))
-    plans = (planned(passes.run(graph, flow), limits) for flow in flows)
-    decided = min(plans, key=lambda each: each.ram_bytes)
+    decided = _leanest(model)
     if decided.ram_bytes <= limit:
         return
+    why = (
+        "neither zeros nor bits make activations smaller, so that training does not change this "
+        f"but by {_LET_CHANNELS_GO}; or"
+    )
+    if pruning := pruning_layers(model):
+        with fewest_channels(model):
+            decided = _leanest(model)
+        if decided.ram_bytes <= limit:
+            return
+        names = ", ".join(f'"{layer.origin.name}"' for layer in pruning)
+        why = f"this much is left if all channels but one leave each of {names};"
     lines = [
         f"RAM: {decided.ram_bytes} bytes needed, {limit} allowed: "
         f"{decided.arena_bytes} for the arena, {decided.input_bytes} for inputs, "
         f"{decided.output_bytes} for outputs",
         *_fullest(decided),
-        "training does not change this: neither zeros nor bits make activations smaller; "
-        + _SMALLER_TENSORS,
+        f"{why} {_SMALLER_TENSORS}",
     ]
     raise DoesNotFit("\n".join(lines), in_ram=True)
+
+
+def _leanest(model: QuantizedModel) -> Plan:
+    """The plan of least RAM, of a model that has yet to be trained."""
+    # channels that are dead now may live later: a layer that lost some cannot take the place of one
+    # that did not
+    graph = snapshot(model)
+    flows = (passes.flow_for(lossless=lossless) for lossless in (True, False))
+    plans = (planned(passes.run(graph, flow), model.config.budgets) for flow in flows)
+    return min(plans, key=lambda each: each.ram_bytes)
 
 
 def _fullest(decided: Plan) -> list[str]:
@@ -202,143 +222,7 @@ def _fullest(decided: Plan) -> list[str]:
     ]
 
 
-# -- Landing --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landing:
-    """How a model came inside its budgets.
-
-    Parameters
-    ----------
-    before, after : dict of str to int
-        Exact amounts by budget.
-    cut : int
-        Weights that became 0 for it.
-    """
-
-    before: dict[str, int]
-    after: dict[str, int]
-    cut: int
-
-
-@torch.no_grad()
-def land(model: QuantizedModel) -> Landing | None:
-    """Bring a frozen model inside its budgets by cutting the least important weights.
-
-    Importance is LAMP's, a weight's share of the squares of those in its layer that are not
-    smaller, which compares layers of any scale (Lee et al., arXiv:2010.07611).  As few as possible
-    are cut.
-    Nothing happens where the exact amounts are inside; call it as often as you like.
-
-    Returns
-    -------
-    Landing or None
-        None without budgets.
-
-    Raises
-    ------
-    DoesNotFit
-        The budgets cannot be met by a reasonable cut; the message says by how much they are missed,
-        what takes the bytes, and what would help.  The model is as it was.
-    """
-    if model.config.budgets.is_empty:
-        return None
-    first = exact(model)
-    if not _exceeded(model, first):
-        return Landing(before=first.amounts, after=first.amounts, cut=0)
-    layers = _prunable(model)
-    masks = [_nonzero(layer) for layer in layers]
-    scores = [_importance(layer, mask) for layer, mask in zip(layers, masks, strict=True)]
-    if not layers:
-        raise DoesNotFit(_missed(model, first, first))
-    order = torch.cat([score[mask] for score, mask in zip(scores, masks, strict=True)]).sort()[0]
-
-    def cut(count: int) -> Exact:
-        threshold = order[count - 1] if count else order.new_tensor(-1.0)
-        for layer, mask, score in zip(layers, masks, scores, strict=True):
-            assert layer.quantizer is not None
-            layer.quantizer.mask = (mask & (score > threshold)).to(layer.weight.dtype)
-        return exact(model)
-
-    previous = [layer.quantizer.mask for layer in layers if layer.quantizer is not None]
-    count = int(MOST_CUT * len(order))
-    most = least = cut(count) if count else first
-    if {"ram"} == set(_exceeded(model, least)) - set(_exceeded(model, first)):
-        # it may rise where channels die: the largest cut within it decides
-        count, _ = _step(count, lambda n: "ram" in _exceeded(model, cut(n)))
-        least = cut(count)
-    if _exceeded(model, least):
-        for layer, mask in zip(layers, previous, strict=True):
-            assert layer.quantizer is not None
-            layer.quantizer.mask = mask
-        raise DoesNotFit(_missed(model, first, most))
-    _, count = _step(count, lambda n: not _exceeded(model, cut(n)))
-    return Landing(before=first.amounts, after=cut(count).amounts, cut=count)
-
-
-def _step(end: int, holds: Callable[[int], bool]) -> tuple[int, int]:
-    """Neighbours in 0 .. `end` of which the second is the first for which something holds.
-
-    It is known to hold for `end` and not for 0, and may begin to hold once.
-    """
-    low, high = 0, end
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return low, high
-
-
-@torch.no_grad()
-def spend(model: QuantizedModel) -> int:
-    """Give the bytes that are left to the layers whose rounding costs the task most.
-
-    Widths are whole, and one bit of a large layer is a large part of a budget: what its last step
-    down won too much, others can use.  Layers gain a bit one after the other, that one first whose
-    loss falls most for the weights it has; the loss is estimated as the squared error of the
-    weights, times the mean square of their last gradient.
-
-    Returns
-    -------
-    int
-        Bits that were added; 0 where no layer learns its width.
-    """
-    layers = {
-        id(layer.weight): layer
-        for layer in model.weighted()
-        if layer.quantizer is not None and layer.quantizer.bits < layer.quantizer.widest
-    }
-    added = 0
-    while layers:
-        gains = {key: _gain_of_a_bit(layer) for key, layer in layers.items()}
-        key = max(gains, key=lambda each: gains[each])
-        quantizer = layers[key].quantizer
-        assert quantizer is not None
-        bits = quantizer.bits
-        quantizer.settle(bits + 1)
-        if gains[key] > 0.0 and not _exceeded(model, exact(model, link=False), margin=MARGIN):
-            added += 1
-        else:
-            quantizer.settle(bits)
-        if quantizer.bits == bits or quantizer.bits == quantizer.widest:
-            del layers[key]
-    return added
-
-
-@torch.no_grad()
-def _gain_of_a_bit(layer: Weighted) -> float:
-    """What the loss would fall for each weight of a layer, as `spend` estimates it."""
-    quantizer, gradient = layer.quantizer, layer.weight.grad
-    assert quantizer is not None
-    bits = quantizer.bits
-    errors = []
-    for width in (bits, bits + 1):
-        quantizer.settle(width)
-        errors.append(quantizer.levels(layer.weight).dequantize() - layer.weight)
-    quantizer.settle(bits)
-    sensitivity = 1.0 if gradient is None else float(gradient.square().mean())
-    before, after = (float(error.square().mean()) for error in errors)
-    return sensitivity * (before - after)
+# -- What is missed --------------------------------------------------------------------------------
 
 
 def check_budgets(model: QuantizedModel) -> None:
@@ -352,11 +236,11 @@ def check_budgets(model: QuantizedModel) -> None:
     if model.config.budgets.is_empty:
         return
     now = exact(model)
-    if _exceeded(model, now):
-        raise DoesNotFit(_missed(model, now, now))
+    if exceeded(model, now):
+        raise DoesNotFit(missed(model, now, now))
 
 
-def _exceeded(model: QuantizedModel, found: Exact, *, margin: float = 0.0) -> list[str]:
+def exceeded(model: QuantizedModel, found: Exact, *, margin: float = 0.0) -> list[str]:
     """Budgets that are missed; `margin` is kept where training moves the amount."""
     limits = model.config.budgets
     shares = {name: 1.0 - margin * (name in STEERED) for name in found.amounts}
@@ -367,36 +251,11 @@ def _exceeded(model: QuantizedModel, found: Exact, *, margin: float = 0.0) -> li
     ]
 
 
-def _prunable(model: QuantizedModel) -> list[Weighted]:
-    """Layers whose zeros save bytes; those that share a weight once."""
-    found: dict[int, Weighted] = {}
-    for layer in model.weighted():
-        is_dense = isinstance(layer, Conv) and layer.is_depthwise
-        if layer.quantizer is not None and not is_dense:
-            found.setdefault(id(layer.weight), layer)
-    return list(found.values())
-
-
-def _nonzero(layer: Weighted) -> Tensor:
-    return layer.levels().values() != 0
-
-
-def _importance(layer: Weighted, mask: Tensor) -> Tensor:
-    """LAMP scores in (0, 1] of the weights under `mask`, of the weight's shape."""
-    square = layer.weight.double().square() * mask
-    ascending, order = square.flatten().sort()
-    # sums over a weight and all that are not smaller
-    remaining = ascending.flip(0).cumsum(0).flip(0).clamp(min=torch.finfo(torch.double).tiny)
-    scores = torch.empty_like(ascending)
-    scores[order] = ascending / remaining
-    return scores.reshape(square.shape)
-
-
-def _missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
+def missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
     """By how much, where the bytes are, and what would help."""
     limits, free = model.config.budgets, now.without_ram_limit
-    exceeded, lines = _exceeded(model, now), []
-    for name in exceeded:
+    over, lines = exceeded(model, now), []
+    for name in over:
         limit, amount = limits.limit(name), now.amounts[name]
         assert limit is not None
         line = f"{_WHAT[name]}: {amount}, {amount - limit} more than the budget of {limit}"
@@ -406,11 +265,11 @@ def _missed(model: QuantizedModel, now: Exact, least: Exact) -> str:
             line += f"; {free[name]} if layers had {free['ram']} bytes of RAM"
         lines.append(line)
         lines += _fullest(now.plan) if name == "ram" else []
-    for name in _exceeded(model, least):
-        if name not in exceeded:
+    for name in exceeded(model, least):
+        if name not in over:
             needed = f"{least.amounts[name]} of {limits.limit(name)}"
             lines.append(f"{_WHAT[name]}: that cut would take {needed}")
-    if exceeded != ["ram"]:
+    if over != ["ram"]:
         lines += _flash(now)
     lines.append("what would help: " + "; ".join(_advice(model, now)))
     return "\n".join(lines)
@@ -438,18 +297,18 @@ def _advice(model: QuantizedModel, now: Exact) -> list[str]:
     limits = model.config.budgets
     configured = [model.config.layer(layer.origin.name) for layer in model.weighted()]
     smallest = limits.limit("weights")
-    exceeded = _exceeded(model, now)
+    over = exceeded(model, now)
     advice = []
-    if "ram" in exceeded:
+    if "ram" in over:
         advice += [
             "weights of more bits: channels whose weights are all 0 keep layers from working in "
             "place",
-            _SMALLER_TENSORS,
+            _SMALLER_TENSORS if pruning_layers(model) else _LET_CHANNELS_GO,
         ]
-    if exceeded == ["ram"]:
+    if over == ["ram"]:
         return [*advice, "a larger budget"]
     ram, free = limits.limit("ram"), now.without_ram_limit
-    if ram is not None and any(free.get(n, now.amounts[n]) < now.amounts[n] for n in exceeded):
+    if ram is not None and any(free.get(n, now.amounts[n]) < now.amounts[n] for n in over):
         advice.append(
             f"{free['ram'] - ram} bytes more RAM: for want of it layers have packings and kernels "
             "that are longer or slower"

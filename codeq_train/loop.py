@@ -41,7 +41,7 @@ from codeq_train.evaluate import (
     predict,
 )
 from codeq_train.export import convert
-from codeq_train.limits import land
+from codeq_train.landing import land
 from codeq_train.lrp import update_relevance
 from codeq_train.model import QuantizedModel
 from codeq_train.optim import parameter_groups

@@ -43,9 +43,11 @@ class QuantizedModel(nn.Module):
         self.budget: Budget | None = None
         limits = {name: config.budgets.limit(name) for name in STEERED}
         given = {name: limit for name, limit in limits.items() if limit is not None}
-        if given:
-            count = sum(isinstance(layer, Weighted) for layer in layers)
-            self.budget = Budget(given, config.budgets.rate, count)
+        quantizers = [layer.quantizer for layer in layers if isinstance(layer, Weighted)]
+        prunes = any(each is not None and each.channels is not None for each in quantizers)
+        ram = config.budgets.limit("ram") if prunes else None
+        if given or ram is not None:
+            self.budget = Budget(given, config.budgets.rate, len(quantizers), ram=ram)
         self.body = nn.Module()
         self.layers = tuple(layers)
         for layer in layers:

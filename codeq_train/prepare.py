@@ -14,8 +14,10 @@ from codeq_compile.errors import InputError, ModelError
 from codeq_compile.ir import Grid
 from codeq_train.activations import ActivationQuantizer, Ranges
 from codeq_train.capture import capture
+from codeq_train.channels import keep_outputs
 from codeq_train.config import ActivationConfig, LayerConfig, QuantConfig, parse_config
 from codeq_train.export import convert
+from codeq_train.landing import land
 from codeq_train.layers import (
     Concat,
     Conv,
@@ -28,7 +30,7 @@ from codeq_train.layers import (
     Unary,
     Weighted,
 )
-from codeq_train.limits import check_ram, land
+from codeq_train.limits import check_ram
 from codeq_train.model import QuantizedModel, check_prepared
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
 from codeq_train.quantizers.entropy import size_factor
@@ -85,7 +87,9 @@ def prepare(
     _check_statistics(prepared, samples=len(example[0]))
     calibrate(prepared, [example])
     # now, and not after hours of training, is the time to learn that a layer cannot be exported
-    check_ram(convert(prepared.eval())[0], config.budgets)
+    graph, _ = convert(prepared.eval())
+    keep_outputs(prepared, graph)
+    check_ram(prepared)
     return prepared.train()
 
 

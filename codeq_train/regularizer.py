@@ -8,8 +8,9 @@ from torch import Tensor
 
 from codeq_train.budget import MEASURE_EVERY, Budget
 from codeq_train.cost import estimate, instructions
+from codeq_train.landing import land, prune_channels, spend
 from codeq_train.layers import Conv
-from codeq_train.limits import exact, land, spend, weighted_costs
+from codeq_train.limits import exact, weighted_costs
 from codeq_train.model import QuantizedModel, check_prepared
 from codeq_train.oscillation import damping
 from codeq_train.quantizers import WeightQuantizer
@@ -90,6 +91,8 @@ def _quantizers(model: QuantizedModel) -> Iterable[WeightQuantizer]:
 def _measure(model: QuantizedModel, budget: Budget) -> None:
     # kernels change often while widths are learned, and linking takes a second
     now = exact(model, link=int(budget.steps) % _LINK_EVERY == 0)
+    if budget.ram is not None:
+        now = prune_channels(model, now, ram=budget.ram_aim(now.amounts["ram"]))
     costs = weighted_costs(model, now)
     budget.measure(
         weights=[cost.weight_bytes for cost in costs],

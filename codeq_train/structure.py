@@ -43,6 +43,7 @@ class Structure(nn.Module):
         super().__init__()
         self.kept, self.of = (int(n) for n in kind.split(":")) if ":" in kind else (0, 0)
         self.is_block = kind == f"1x{BLOCK}"
+        self.is_channel = kind == "channel"
         self.phi: nn.Parameter | None = None
         if learn and not self.of:
             self.phi = nn.Parameter(torch.tensor(math.log(math.expm1(_INITIAL))))

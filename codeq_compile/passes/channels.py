@@ -136,6 +136,27 @@ def _weights(weights: Weights, output: Mask, inputs: Mask | None) -> Weights:
     return replace(weights, codes=codes if inputs is None else codes[..., inputs], scale=scale)
 
 
+def numbered(graph: Graph) -> dict[str, Int64Array]:
+    """The channels of every tensor by the set with which they stand and fall: as `tied` does."""
+    return tied(
+        {name: kind.shape[-1] for name, kind in graph.tensors.items()},
+        [
+            (name, node.output, link)
+            for node in graph.nodes
+            for name, link in zip(node.inputs, links(graph, node) or (), strict=False)
+        ],
+    )
+
+
+def whole(graph: Graph) -> set[str]:
+    """Tensors no channel of which can leave: inputs and outputs, and those of ops without links."""
+    names = {*graph.inputs, *graph.outputs}
+    for node in graph.nodes:
+        if links(graph, node) is None:
+            names.update(node.inputs, [node.output])
+    return names
+
+
 def tied(
     counts: Mapping[str, int], pairs: Sequence[tuple[str, str, Link]]
 ) -> dict[str, Int64Array]:

@@ -13,7 +13,7 @@ from codeq_compile.numerics import INT32_MAX, Int8Array, Int64Array
 from codeq_compile.ops.base import taps_inside
 from codeq_compile.ops.bounds import accumulators
 from codeq_compile.ops.conv2d import Conv2D
-from codeq_compile.passes.channels import Mask, links, mixes, restricted, tied
+from codeq_compile.passes.channels import Mask, mixes, numbered, restricted, whole
 from codeq_compile.passes.lower import lower
 
 
@@ -134,21 +134,9 @@ def _kept(
     graph: Graph, known: Mapping[str, Range], mixers: Mapping[str, _Mixer]
 ) -> dict[str, Mask]:
     """By tensor the channels that stay: those the outputs need, and one where none is needed."""
-    linked = {node.name: links(graph, node) for node in graph.nodes}
-    numbers = tied(
-        {name: kind.shape[-1] for name, kind in graph.tensors.items()},
-        [
-            (name, node.output, link)
-            for node in graph.nodes
-            for name, link in zip(node.inputs, linked[node.name] or (), strict=False)
-        ],
-    )
+    numbers = numbered(graph)
     needed = np.zeros(1 + max(int(ids.max()) for ids in numbers.values()), bool)
-    whole = {*graph.inputs, *graph.outputs}
-    for node in graph.nodes:
-        if linked[node.name] is None:
-            whole.update(node.inputs, [node.output])
-    for name in whole:
+    for name in whole(graph):
         needed[numbers[name]] = True
     _spread(graph, mixers, numbers, needed)
     for name in reversed(list(graph.tensors)):

@@ -2,7 +2,7 @@
 """What every weight quantizer answers: fake-quantized weights, and exactly what export stores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from codeq_train.config import LayerConfig
+from codeq_train.quantizers.pruning import ChannelPruning
 
 _THRESHOLD_WIDTH = 0.25
 """Softness of the counted zeros' edge, in steps."""
@@ -60,6 +61,8 @@ class WeightQuantizer(nn.Module, ABC):
     ----------
     mask : float tensor of the weights' shape or None
         1 for weights that must not become 0 any more, 0 for those that stay 0.
+    channels : ChannelPruning or None
+        None where output channels cannot leave as a whole.
     learned : mapping of str to str
         Group of `parameter_groups` that a parameter belongs to: "dead_zone", "bits"; "ranges" is
         understood.
@@ -81,6 +84,7 @@ class WeightQuantizer(nn.Module, ABC):
         self.range_shape = (len(weight), *ones) if config.per_channel else (1,)
         self.mask: Tensor | None
         self.register_buffer("mask", None)
+        self.channels: ChannelPruning | None = None
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
@@ -100,6 +104,24 @@ class WeightQuantizer(nn.Module, ABC):
     @abstractmethod
     def rate(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Differentiable (width, density) of `weight`: 0-d tensors, for the penalty."""
+
+    def alive_channels(self, weight: Tensor) -> Tensor | None:
+        """1 for output channels that stay and 0 for those that are pruned: of shape (channels,).
+
+        Differentiable where that is learned; None where `channels` is.
+        """
+        return None
+
+    def prune_channels(self, channels: Iterable[int]) -> None:
+        """Take output channels out for good; where `channels` is not None."""
+        assert self.channels is not None
+        self.channels.prune(list(channels))
+        if self.mask is not None:
+            self.mask = self.mask * self.channels.shaped(self.mask)
+
+    def keep_channels(self) -> None:
+        """Prune no output channel as a whole, whatever the settings say."""
+        self.channels = None
 
     @property
     @abstractmethod

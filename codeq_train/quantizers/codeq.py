@@ -80,9 +80,7 @@ class CoDeQ(GridQuantizer):
         gap = F.softplus(self.phi).clamp(max=MAX_LEVEL - float(top.detach()))
         step = self.top_value(weight).detach() / (top + gap)
         threshold = (gap + 0.5) * step
-        if self.structure is None:
-            return width, soft_density(weight, threshold, step)
-        alive = self.structure.alive(weight, self._reach(weight))
+        alive = None if self.structure is None else self.alive(weight)
         return width, soft_density(weight, threshold, step, alive)
 
     @property

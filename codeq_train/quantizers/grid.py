@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from codeq_train.autograd import quantize_weight, weight_index, weight_step
 from codeq_train.config import LayerConfig
 from codeq_train.quantizers.base import Levels, WeightQuantizer
+from codeq_train.quantizers.pruning import ChannelPruning
 from codeq_train.structure import Structure
 
 _CANDIDATES = 24
@@ -33,6 +34,7 @@ class GridQuantizer(WeightQuantizer):
         if is_grouped:
             learn = self.learns_size and config.learn_dead_zone
             self.structure = Structure(config.structure, learn=learn)
+            self.channels = ChannelPruning(weight) if self.structure.is_channel else None
 
     @abstractmethod
     def top(self) -> Tensor:
@@ -55,7 +57,25 @@ class GridQuantizer(WeightQuantizer):
         if self.structure is None or self.mask is not None:
             return weight
         pruned: Tensor = self.structure(weight, self._reach(weight))
-        return pruned
+        return pruned if self.channels is None else pruned * self.channels.shaped(weight)
+
+    def alive_channels(self, weight: Tensor) -> Tensor | None:
+        if self.channels is None:
+            return None
+        alive = self.alive(weight) if self.mask is None else self.mask
+        # a channel has one value before the zeros are fixed, and is what is left of it afterwards
+        return alive.flatten(1).amax(1)
+
+    def alive(self, weight: Tensor) -> Tensor:
+        """1 for weights whose group stays, else 0, of the weight's shape; differentiable."""
+        if self.structure is None:
+            return torch.ones_like(weight)
+        alive: Tensor = self.structure.alive(weight, self._reach(weight))
+        return alive if self.channels is None else alive * self.channels.shaped(weight)
+
+    def keep_channels(self) -> None:
+        super().keep_channels()
+        self.structure = None
 
     def _reach(self, weight: Tensor) -> Tensor:
         # one for all channels: with ranges of their own, all would be alike

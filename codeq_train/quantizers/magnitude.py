@@ -54,6 +54,12 @@ class Magnitude(LSQ):
     def levels(self, weight: Tensor) -> Levels:
         return super().levels(self._prune(weight))
 
+    def alive_channels(self, weight: Tensor) -> Tensor | None:
+        alive = super().alive_channels(weight)
+        if alive is None:
+            return None
+        return alive * (self._prune(weight.detach()) != 0).flatten(1).any(1)
+
     def steer(self, excess: float) -> None:
         """Shrink or grow the density in proportion to the distance from the budget.
 

@@ -22,7 +22,7 @@ from codeq_compile.report import collect, table
 from codeq_compile.report.collect import Report
 from codeq_train import checkpoint as checkpoints
 from codeq_train import methods
-from codeq_train.config import InputConfig, QuantConfig
+from codeq_train.config import InputConfig, QuantConfig, parse_config
 from codeq_train.cost import planned
 from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
@@ -305,6 +305,25 @@ def _with_input(recipe: Recipe) -> QuantConfig:
     grid = recipe.dataset.grid
     given = {"input": InputConfig(scale=grid.scale, zero_point=grid.zero_point)}
     return msgspec.structs.replace(recipe.config, inputs=given)
+
+
+def with_structure(recipe: Recipe, structure: str) -> Recipe:
+    """`recipe` with weights that become 0 together; overrides of single layers stay.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    structure : str
+        Of `LayerConfig`.
+
+    Raises
+    ------
+    InputError
+        There is no such structure, or the method has no groups.
+    """
+    settings = msgspec.to_builtins(recipe.config)
+    settings["weights"]["structure"] = structure
+    return replace(recipe, config=parse_config(settings, source="--structure"))
 
 
 def with_method(recipe: Recipe, name: str, **fields: Any) -> Recipe:

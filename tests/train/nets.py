@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from codeq_train import LayerConfig, QuantConfig, QuantizedModel, prepare
+from codeq_train import BudgetConfig, LayerConfig, QuantConfig, QuantizedModel, prepare
 
 FOUR_BITS = QuantConfig(weights=LayerConfig(bits=4))
 
@@ -61,6 +61,24 @@ class Residual(nn.Module):
         z += y
         z = F.max_pool2d(F.relu_(z), 2)
         return self.head(z.flatten(1))
+
+
+class Branches(nn.Module):
+    """A residual sum, and two branches that are joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 8, 3, padding=1)
+        self.middle = nn.Conv2d(8, 24, 3, padding=1)
+        self.back = nn.Conv2d(24, 8, 3, padding=1)
+        self.left, self.right = nn.Conv2d(8, 3, 1), nn.Conv2d(8, 5, 1)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(x + self.back(F.relu(self.middle(x))))
+        x = torch.cat([self.left(x), self.right(x)], 1)
+        return self.head(F.relu(x).mean((2, 3)))
 
 
 class Rows(nn.Module):
@@ -125,3 +143,23 @@ def prepared(
 def images(*shape: int, seed: int = 0) -> Tensor:
     """Random inputs of a fixed seed."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def limited(**limits: object) -> QuantizedModel:
+    """`ConvNet` with budgets."""
+    torch.manual_seed(0)
+    config = QuantConfig(budgets=BudgetConfig(rate=0.05, **limits))
+    return prepare(ConvNet(), images(16, 2, 9, 9), config)
+
+
+def branches(
+    ram: int | str | None = "3K", weights: int | None = None, **layers: object
+) -> QuantizedModel:
+    """`Branches`, whose channels may leave for RAM; by default there is less than it needs."""
+    torch.manual_seed(0)
+    config = QuantConfig(
+        weights=LayerConfig(bits=4, structure="channel"),
+        layers=layers,
+        budgets=BudgetConfig(ram=ram, weights=weights),
+    )
+    return prepare(Branches(), images(8, 2, 12, 12), config)

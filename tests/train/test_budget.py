@@ -101,6 +101,24 @@ def amounts(budget: Budget, *estimates: float) -> dict[str, Tensor]:
     return budget.amounts(torch.tensor(estimates), torch.tensor([4000.0, 4000.0]))
 
 
+def test_ram_falls_to_its_limit_as_other_aims_do() -> None:
+    """Channels leave one after the other, and the others learn to be without them."""
+    budget = Budget({}, 0.1, 1, ram=1000)
+    budget.schedule(100)
+    aims = []
+    for _ in range(0, 80, 10):
+        aims.append(budget.ram_aim(3000))
+        budget.steps += 10
+
+    assert 3000 == aims[0]
+    assert sorted(aims, reverse=True) == aims
+    assert [1000, 1000] == aims[-2:]
+    assert 1000 + int(2000 * (1 - 30 / 60) ** 3) == aims[3]
+    assert 1000 == Budget({}, 0.1, 1, ram=1000).ram_aim(3000)
+    assert 0.0 == float(budget.penalty({}))
+    assert 0.0 == budget.excess({})
+
+
 def test_an_exact_count_sets_each_layers_estimate_right() -> None:
     """One factor for all layers would hide one layer's error behind another's."""
     found = amounts(filled(weights=1, flash=1, instructions=1), 500.0, 200.0)

@@ -206,7 +206,30 @@ def test_activations_that_do_not_fit_are_refused_before_training(clips: Path) ->
 
     assert 3 == result.exit_code
     assert "8192 allowed" in result.stderr
+    assert "--structure channel" in result.stderr
     assert "epoch" not in result.stderr
+
+
+@pytest.mark.slow
+def test_channels_leave_for_a_budget_of_ram(clips: Path) -> None:
+    """The same command with one more word: what was refused is met, and compiled so."""
+    out = clips / "kws"
+    options = ["-o", out, "--target", "host", "--samples", 1, "--ram", "8K"]
+
+    assert 0 == codeq("train", "kws", "--data", clips, *options, "--structure", "channel").exit_code
+
+    report = json.loads((out / "report.json").read_text())
+    assert report["ram"]["total"] <= 8192
+    assert "--structure channel" in report["command"]
+
+
+def test_a_structure_that_no_method_has_is_refused(clips: Path) -> None:
+    """Before anything is trained."""
+    for structure, message in (("1x8", "structure"), ("4:2", "removes nothing")):
+        result = codeq("train", "kws", "--data", clips, "--structure", structure)
+
+        assert 2 == result.exit_code
+        assert message in result.stderr
 
 
 @pytest.mark.slow

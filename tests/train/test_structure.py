@@ -6,16 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from codeq_compile import passes
 from codeq_compile.errors import InputError
 from codeq_train import (
     LayerConfig,
     QuantConfig,
+    export,
     freeze,
     integer_distance,
     parameter_groups,
     parse_config,
     regularizer,
 )
+from codeq_train.channels import pruning_layers
 from codeq_train.config import BudgetConfig
 from codeq_train.cost import estimate
 from codeq_train.quantizers import make_quantizer
@@ -196,27 +199,38 @@ def test_the_threshold_has_a_group_of_its_own() -> None:
     config = QuantConfig(weights=LayerConfig(bits=4, structure="channel"))
     ours = prepared(ConvNet(), images(16, 2, 9, 9), config=config)
     groups = {group["name"]: group for group in parameter_groups(ours)}
-    phis = [layer.quantizer.structure.phi for layer in ours.weighted()]
+    phis = [layer.quantizer.structure.phi for layer in pruning_layers(ours)]
 
+    assert 3 == len(phis)
     assert {id(phi) for phi in phis} <= {id(p) for p in groups["dead_zone"]["params"]}
     assert 0.0 == groups["dead_zone"]["weight_decay"]
 
 
-def test_a_dead_channel_is_its_bias_alone() -> None:
-    """In the integers too; it costs a few run fields and, one day, nothing."""
-    model = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 9, 3))
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_dead_channel_is_zero_and_leaves_the_network(norm: bool) -> None:
+    """Its bias would stand at the borders of what reads it, and had to be stored for that."""
+    torch.manual_seed(0)
+    middle = nn.BatchNorm2d(8) if norm else nn.Identity()
+    model = nn.Sequential(nn.Conv2d(2, 8, 3), middle, nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
     config = QuantConfig(weights=LayerConfig(bits=4), layers={"0": {"structure": "channel"}})
     x = images(16, 2, 5, 5)
     with torch.no_grad():
         model[0].weight[2:5] *= 0.05
+        (middle if norm else model[0]).bias[:] = 0.5
+        model.train()(x)
     ours = prepared(model, x, config=config)
     conv = next(ours.weighted())
     torch.nn.init.constant_(conv.quantizer.structure.phi, 1.0)
     zeros = (conv.levels().codes == 0).flatten(1).all(1)
+    trained = conv.train().compute(x)
 
     assert {2, 3, 4} <= set(torch.nonzero(zeros).flatten().tolist())
     assert not zeros.all()
+    assert (trained[:, zeros] == 0).all()
+    assert (trained[:, ~zeros] != 0).any()
     freeze(ours)
+    lowered = passes.run(export(ours.eval()))
+    assert 8 - int(zeros.sum()) == lowered.tensors[lowered.nodes[0].output].shape[-1]
     assert all(d.steps <= 1 for d in integer_distance(ours, x))
 
 
