@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import codeq_compile.ops  # noqa: F401  # registers the ops
-from codeq_compile import budgets, manifest, passes
+from codeq_compile import arrays, budgets, manifest, passes
 from codeq_compile import place as places
 from codeq_compile.budgets import Budgets
 from codeq_compile.build import firmware, tools
@@ -272,6 +272,7 @@ def to_onnx(model: Path | str | Graph, path: Path | str, *, kernels: str = Kerne
     model : Path, str or Graph
         A model file, the folder of an emitted library, or a quantized graph.
     path : Path or str
+        It ends in ``.onnx``, and is not the file that `model` is read from.
     kernels : str
         As for `load`.
 
@@ -282,11 +283,12 @@ def to_onnx(model: Path | str | Graph, path: Path | str, *, kernels: str = Kerne
     ModelError
         The model is damaged or breaks a rule.
     InputError
-        The file cannot be written.
+        `path` is no such file, or cannot be written.
     """
-    if not isinstance(model, Graph):
-        model = load(model, kernels=kernels)
-    onnx_file.save(model, Path(path))
+    read = None if isinstance(model, Graph) else manifest.model_file(Path(model))
+    path = arrays.writable(Path(path), [".onnx"], read)
+    graph = model if isinstance(model, Graph) else load(model, kernels=kernels)
+    onnx_file.save(graph, path)
 
 
 def check(

@@ -167,6 +167,19 @@ def test_simulate_takes_a_file_or_a_graph_in_any_stage(
     assert all(np.array_equal(outputs[0], other) for other in outputs)
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_no_model_is_exported_over_itself(kind: type, tmp_path: Path) -> None:
+    """The one copy of a model that another tool made would be gone."""
+    codeq_compile.to_onnx(small_conv(), tmp_path / "model.onnx")
+    before = (tmp_path / "model.onnx").stat().st_mtime_ns
+    (tmp_path / "same.onnx").symlink_to("model.onnx")
+
+    with pytest.raises(InputError, match="would be overwritten"):
+        codeq_compile.to_onnx(kind(tmp_path / "model.onnx"), kind(tmp_path / "same.onnx"))
+
+    assert before == (tmp_path / "model.onnx").stat().st_mtime_ns
+
+
 def test_another_name_is_the_prefix_of_everything(tmp_path: Path) -> None:
     """Two trainings of one network must fit into one image."""
     compiled = codeq_compile.compile(small_conv(), tmp_path / "out", target="host", name="ears")
