@@ -27,6 +27,7 @@ from codeq_train import (
     prepare,
 )
 from codeq_train.config import BudgetConfig
+from codeq_train.quantizers.relevance import Relevance
 from tests.train.nets import images
 
 EPOCHS, FROZEN, BATCH, SAMPLES = 5, 2, 32, 96
@@ -110,6 +111,16 @@ class Count(Callback):
         self.steps = state["steps"]
 
 
+class Relevances(Callback):
+    """Keeps the relevances after each step, before the next one hands out those of process 0."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def on_step(self, model: nn.Module, step: Step) -> None:
+        self.seen += [each.mean.clone() for each in model.modules() if isinstance(each, Relevance)]
+
+
 def _share(directory: Path) -> None:
     fabric = launch(accelerator="cpu")
     left = {method: _left(method, fabric, directory) for method in METHODS}
@@ -124,14 +135,22 @@ def _left(method: str, fabric: Fabric, directory: Path) -> dict[str, Any]:
         return noisy(x)
 
     checkpoint = directory / f"{method}.pt"
-    model = learn(method, fabric=fabric, augment=watched, checkpoint=checkpoint)
+    relevances = Relevances()
+    options: dict[str, Any] = {"augment": watched, "callbacks": [relevances]}
+    model = learn(method, fabric=fabric, checkpoint=checkpoint, **options)
     graph = export(model.eval())
     codes = {
         node.name: torch.from_numpy(node.weights.codes)
         for node in graph.nodes
         if node.weights is not None
     }
-    return {"state": model.state_dict(), "codes": codes, "first": seen[0], "steps": len(seen)}
+    return {
+        "state": model.state_dict(),
+        "codes": codes,
+        "first": seen[0],
+        "steps": len(seen),
+        "relevances": relevances.seen,
+    }
 
 
 if __name__ == "__main__":

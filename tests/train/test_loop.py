@@ -315,6 +315,11 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def left_by_both(directory: Path, method: str) -> list[dict[str, Any]]:
+    paths = [directory / f"rank{rank}.pt" for rank in range(2)]
+    return [torch.load(path, weights_only=True)[method] for path in paths]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", list(runs.METHODS))
 def test_two_processes_end_with_the_same_weights_and_integers(
@@ -324,8 +329,7 @@ def test_two_processes_end_with_the_same_weights_and_integers(
 
     ECQ chooses levels by strengths and relevance, which no averaging of gradients keeps equal.
     """
-    left = [torch.load(two_processes / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
-    first, second = (each[method] for each in left)
+    first, second = left_by_both(two_processes, method)
 
     assert list(first["state"]) == list(second["state"])
     for name, value in first["state"].items():
@@ -337,3 +341,14 @@ def test_two_processes_end_with_the_same_weights_and_integers(
     both = torch.cat([first["first"], second["first"]])
     assert runs.BATCH == len(torch.unique(both.flatten(1), dim=0))
     assert (two_processes / f"{method}.pt").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_weigh_relevance_by_the_whole_batch(two_processes: Path) -> None:
+    """Weights would be pruned by the samples of process 0 alone: its buffers are everyone's in the
+    next step, so that all processes agree all the same.
+    """
+    first, second = (left["relevances"] for left in left_by_both(two_processes, "ecq"))
+
+    assert first[0].any()
+    assert all(map(torch.equal, first, second))
