@@ -368,19 +368,21 @@ def _fitting(graph: Graph, plain: Plan, stream: Streaming, ram: int, *, is_short
     def rank(plan: Plan) -> tuple[int, float]:
         return max(plan.ram_bytes, ram), plan.instructions or math.inf
 
-    if plain.ram_bytes <= ram:
-        return plain
-    best = plain
-    for may_grow in (False, True) if is_short else (True,):
-        best = min(best, _within(graph, plain, ram, may_grow=may_grow), key=rank)
+    def least(*, may_grow: bool) -> Plan:
+        best = min(plain, _within(graph, plain, ram, may_grow=may_grow), key=rank)
         # one with streams may be faster
         for streamed in _streamings(graph, plain, ram, may_grow) if stream == "auto" else ():
             best = min(best, _within(graph, streamed, ram, may_grow=may_grow), key=rank)
             if best.ram_bytes <= ram:
                 break
-        if best.ram_bytes <= ram:
-            break
-    return best
+        return best
+
+    if plain.ram_bytes <= ram:
+        return plain
+    best = least(may_grow=not is_short)
+    if best.ram_bytes <= ram or not is_short:
+        return best
+    return min(best, least(may_grow=True), key=rank)
 
 
 def _streamings(graph: Graph, plain: Plan, ram: int, may_grow: bool) -> Iterator[Plan]:
