@@ -42,7 +42,7 @@ def export(
 ) -> Graph:
     """The integers of a trained model as a graph, written to a `.cq` file if `path` is given.
 
-    Warns where its weights are above their budget, which `freeze` would have met.
+    Warns where weights or RAM are above their budget, which `freeze` would have met.
 
     Parameters
     ----------
@@ -73,24 +73,33 @@ def export(
     """
     graph, _ = convert(model, name=name, labels=labels)
     assert isinstance(model, QuantizedModel)
-    _warn_of_weights(model, graph)
+    _warn_of_budgets(model, graph)
     if path is not None:
         save(graph, Path(path))
     return graph
 
 
-def _warn_of_weights(model: QuantizedModel, graph: Graph) -> None:
+def _warn_of_budgets(model: QuantizedModel, graph: Graph) -> None:
     """Training only comes near a budget: say so where nothing cut the rest."""
     limits = model.config.budgets
-    limit = limits.limit("weights")
-    if limit is None:
+    weights, ram = limits.limit("weights"), limits.limit("ram")
+    if weights is None and ram is None:
         return
-    decided = plan(passes.run(graph), targets.load(limits.target), limits.packing)
-    needed = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
-    if needed > limit:
+    lowered, target = passes.run(graph), targets.load(limits.target)
+    decided = plan(lowered, target, limits.packing)
+    flash = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
+    needed = [("weights and tables", flash, weights)]
+    if ram is not None:
+        needed.append(("RAM", plan(lowered, target, limits.packing, ram=ram).ram_bytes, ram))
+    missed = [
+        f"{what}: {amount} bytes, {amount - limit} more than the budget of {limit}"
+        for what, amount, limit in needed
+        if limit is not None and amount > limit
+    ]
+    if missed:
         warnings.warn(
-            f"weights and tables: {needed} bytes, {needed - limit} more than the budget of {limit}"
-            ": call freeze(model) for the last quarter of the training, which cuts what is missing",
+            f"{'; '.join(missed)}: call freeze(model) for the last quarter of the training, which "
+            "cuts what is missing",
             stacklevel=3,
         )
 

@@ -65,6 +65,19 @@ def test_who_never_freezes_is_told_that_the_budget_is_missed() -> None:
         export(limited(weights=needed).eval())
 
 
+def test_who_never_freezes_is_told_of_ram_too() -> None:
+    """Channels leave as steps are trained: those that are too many stay."""
+    ours = branches(ram=3000, weights=500)
+    amounts = exact(ours).amounts
+
+    with pytest.warns(
+        UserWarning,
+        match=rf"{amounts['weights'] - 500} more than the budget of 500; "
+        rf"RAM: {amounts['ram']} bytes, {amounts['ram'] - 3000} more than the budget of 3000: call",
+    ):
+        export(ours.eval())
+
+
 def test_activations_that_do_not_fit_are_refused_before_training() -> None:
     """Hours of training would not change them."""
     with pytest.raises(DoesNotFit, match=r'(?s)RAM: \d+ bytes needed, 100 allowed.*"pw"'):
