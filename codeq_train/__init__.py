@@ -21,6 +21,7 @@ from codeq_train.evaluate import (
     predict,
 )
 from codeq_train.export import export, to_graph_inputs
+from codeq_train.landing import land
 from codeq_train.limits import check_budgets
 from codeq_train.loop import Callback, Epoch, Step, fit, launch, seed_everything
 from codeq_train.lrp import update_relevance
@@ -60,6 +61,7 @@ __all__ = [
     "integer_accuracy",
     "integer_distance",
     "integer_outputs",
+    "land",
     "launch",
     "layer_costs",
     "load_config",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from codeq_compile import passes
@@ -27,6 +28,8 @@ from codeq_train.quantizers import Levels
 
 _HOST = "host"
 _RUN_BITS = torch.arange(1.0, 9.0)
+_ROOM = 1 << 27
+"""Bytes of flash and RAM in which code is measured: more than any model has before training."""
 _SOFTNESS = 0.03
 """Formats within this share of the smallest have a say in the gradient."""
 
@@ -191,6 +194,10 @@ def linked_code(decided: Plan, source: Graph) -> int:
             "a flash budget counts the linked code, and there is no cross compiler: install "
             "arm-none-eabi-gcc (`codeq doctor`), or give a budget for weights instead"
         ) from error
+    # what training has yet to make smaller may be larger than the board
+    assert board.memory is not None
+    memory = replace(board.memory, flash_bytes=_ROOM, ram_bytes=_ROOM, regions={})
+    board = replace(board, memory=memory)
     with tempfile.TemporaryDirectory() as folder:
         write(decided, Path(folder), source=source, command="")
         sizes = firmware.build(Path(folder), board, compiler=compiler, app="footprint").sizes

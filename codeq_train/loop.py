@@ -342,8 +342,8 @@ def fit(
         **_described_config(model),
     }
     learning = epochs - freeze_epochs if isinstance(model, QuantizedModel) else epochs
-    if isinstance(model, QuantizedModel) and model.budget is not None:
-        model.budget.schedule(learning * len(batches))
+    if isinstance(model, QuantizedModel):
+        model.schedule(learning * len(batches))
     done = 0
     if resume and checkpoint is not None and checkpoint.exists():
         state = checkpoints.load(checkpoint, agreed)

@@ -71,6 +71,16 @@ class QuantizedModel(nn.Module):
         """Layers with weights, in execution order."""
         return (layer for layer in self.layers if isinstance(layer, Weighted))
 
+    @property
+    def is_frozen(self) -> bool:
+        """The last phase has begun."""
+        return all(layer.use_running_statistics for layer in self.weighted())
+
+    def schedule(self, steps: int) -> None:
+        """Say how many steps come before `freeze`, over which budgets tighten; none: nothing."""
+        if self.budget is not None:
+            self.budget.schedule(steps)
+
     def forward(self, *inputs: Tensor) -> Any:
         """Fake-quantized outputs for a batch, in the shapes and structure of the user's model."""
         values: dict[str, Tensor] = {}

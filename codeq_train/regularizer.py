@@ -40,7 +40,7 @@ def regularizer(model: QuantizedModel) -> Tensor:
     weight = model.config.oscillation.damping
     if weight:
         zero = weight * damping(model)
-    if all(layer.use_running_statistics for layer in model.weighted()):
+    if model.is_frozen:
         if model.budget is not None:
             _stay_inside(model, model.budget)
         return zero

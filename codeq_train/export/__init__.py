@@ -98,8 +98,13 @@ def _warn_of_budgets(model: QuantizedModel, graph: Graph) -> None:
     ]
     if missed:
         warnings.warn(
-            f"{'; '.join(missed)}: call freeze(model) for the last quarter of the training, which "
-            "cuts what is missing",
+            f"{'; '.join(missed)}: "
+            + (
+                "call land(model) after the last step, which cuts what the last ones added"
+                if model.is_frozen
+                else "call freeze(model) for the last quarter of the training, and land(model) "
+                "after the last step, which cut what is missing"
+            ),
             stacklevel=3,
         )
 

@@ -23,6 +23,7 @@ from codeq_train import (
     export,
     freeze,
     integer_accuracy,
+    land,
     parameter_groups,
     prepare,
     regularizer,
@@ -101,6 +102,7 @@ def main(directory: Path, *, epochs: int = 16) -> float:
         callbacks=[LastPhase(at=epochs - epochs // 4)],
     ).train()
 
+    land(model)  # what the last steps left above the budget is cut
     graph = export(model.eval(), name="watch", labels=data.labels)
     return integer_accuracy(graph, data.test.x, data.test.y)
 

@@ -21,6 +21,7 @@ from codeq_train import (
     export,
     freeze,
     integer_accuracy,
+    land,
     parameter_groups,
     prepare,
     regularizer,
@@ -67,6 +68,7 @@ def main(*, epochs: int = 16, **trainer: Any) -> float:
     classifier = Classifier(model, freeze_at=epochs - epochs // 4)
     lightning.Trainer(max_epochs=epochs, accelerator="cpu", **trainer).fit(classifier, batches)
 
+    land(model)  # what the last steps left above the budget is cut
     graph = export(model.eval(), name="watch", labels=data.labels)
     return integer_accuracy(graph, data.test.x, data.test.y)
 

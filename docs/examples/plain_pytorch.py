@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""codeq in a plain PyTorch loop: four calls beside what you have already.
+"""codeq in a plain PyTorch loop: five calls beside what you have already.
 
 python docs/examples/plain_pytorch.py build/watch
 """
@@ -19,6 +19,7 @@ from codeq_train import (
     export,
     freeze,
     integer_accuracy,
+    land,
     parameter_groups,
     prepare,
     regularizer,
@@ -48,8 +49,10 @@ def main(directory: Path, *, float_epochs: int = 15, epochs: int = 15) -> float:
     # 2. Quantizers have their own learning rates and never decay
     optimizer = torch.optim.AdamW(parameter_groups(model, lr=2e-3, weight_decay=0.02))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(batches))
+    last = epochs // 4
+    model.schedule((epochs - last) * len(batches))  # so many steps in which the size comes down
     for epoch in range(epochs):
-        if epoch == epochs - epochs // 4:
+        if epoch == epochs - last:
             freeze(model)  # 4. The last quarter: zeros and widths are fixed, BatchNorm is folded
         for x, y in batches:
             optimizer.zero_grad()
@@ -58,6 +61,7 @@ def main(directory: Path, *, float_epochs: int = 15, epochs: int = 15) -> float:
             optimizer.step()
             schedule.step()
 
+    land(model)  # 5. What the last steps left above the budget is cut
     graph = export(model.eval(), name="watch", labels=data.labels)
     codeq_compile.compile(graph, directory, target="host")
     return integer_accuracy(graph, data.test.x, data.test.y)

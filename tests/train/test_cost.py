@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from codeq_compile import compile, passes
@@ -96,6 +97,21 @@ def test_the_linked_image_is_inside_what_the_budget_counts(tmp_path: Path) -> No
     # nothing has to be aligned behind the last array
     assert 0 <= counted["weights"] - flash.weights - flash.tables < 4
     assert 0 <= counted["flash"] - flash.total < 4
+
+
+@pytest.mark.parametrize("name", ["microbit", "mps3_an547"])
+def test_code_is_measured_of_a_model_that_is_larger_than_the_board(name: str) -> None:
+    """Before training it may be: the budget is what will make it small enough."""
+    try:
+        tools.arm_cc()
+    except ToolError as error:
+        pytest.skip(str(error))  # it names the compiler and how to install it
+    graph, board = snapshot(prepared(nn.Linear(64, 64), images(2, 64))), targets.load(name)
+    small = replace(board, memory=replace(board.memory, flash_bytes=1024, regions={}))
+    fits, does_not = (plan(passes.run(graph), each) for each in (board, small))
+
+    assert does_not.weights_bytes > 1024
+    assert 0 < linked_code(fits, graph) == linked_code(does_not, graph)
 
 
 def test_a_flash_budget_needs_a_linker() -> None:

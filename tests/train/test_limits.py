@@ -18,8 +18,10 @@ from codeq_train import (
     export,
     freeze,
     prepare,
+    projected_bytes,
 )
 from codeq_train.cost import planned, snapshot
+from codeq_train.landing import land
 from codeq_train.limits import exact
 from codeq_train.recipes import models
 from tests.train.nets import branches, images, limited, prepared
@@ -63,6 +65,21 @@ def test_who_never_freezes_is_told_that_the_budget_is_missed() -> None:
     with warnings.catch_warnings(action="error"):
         export(frozen.eval())
         export(limited(weights=needed).eval())
+
+
+def test_who_trained_on_after_freezing_is_told_what_to_call() -> None:
+    """Between two counts some bytes may be added; to freeze is not the way out any more."""
+    ours = limited(weights=projected_bytes(limited()) + 20)
+    freeze(ours)
+    with torch.no_grad():
+        for layer in ours.weighted():
+            # larger ones would make constants of channels, which leave
+            layer.bias.mul_(3.0) if layer.bias is not None else None
+    with pytest.warns(UserWarning, match=r"more than the budget of \d+: call land\(model\)"):
+        export(ours.eval())
+    land(ours)
+    with warnings.catch_warnings(action="error"):
+        export(ours)
 
 
 def test_who_never_freezes_is_told_of_ram_too() -> None:
