@@ -204,6 +204,35 @@ def _leanest(model: QuantizedModel) -> Plan:
     return min(plans, key=lambda each: each.ram_bytes)
 
 
+def check_floor(model: QuantizedModel) -> None:
+    """Refuse budgets of flash that the tables alone exceed, before hours of training.
+
+    Nothing is known where channels can leave, with their tables.
+
+    Raises
+    ------
+    DoesNotFit
+        Of all such budgets, with what takes the bytes.
+    ToolError, InputError
+        As `exact` has them.
+    """
+    limits = model.config.budgets
+    if not any(limits.limit(name) for name in STEERED) or pruning_layers(model):
+        return
+    now = exact(model)
+    missed = [
+        f"{_WHAT[name]}: the tables alone are {now.tables} bytes, the budget is {limit}"
+        for name in ("weights", "flash")
+        if (limit := limits.limit(name)) is not None and now.tables > limit
+    ]
+    if missed:
+        way_out = (
+            "training does not make tables smaller; what does is "
+            f"tables: compact, {_LET_CHANNELS_GO}, or a network with fewer channels"
+        )
+        raise DoesNotFit("\n".join([*missed, *_flash(now), way_out]))
+
+
 def _fullest(decided: Plan) -> list[str]:
     """Lines that name the layer at which the arena is fullest, and what is there at that time."""
     memory = decided.memory

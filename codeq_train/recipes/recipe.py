@@ -26,7 +26,7 @@ from codeq_train.config import InputConfig, QuantConfig, parse_config
 from codeq_train.cost import planned
 from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
-from codeq_train.limits import check_instructions, exact
+from codeq_train.limits import check_floor, check_instructions
 from codeq_train.loop import Callback, Epoch, Precision, fit, seed_everything
 from codeq_train.model import QuantizedModel
 from codeq_train.prepare import prepare
@@ -291,8 +291,7 @@ def _check_finished(teacher: Path) -> None:
 def _check(recipe: Recipe, network: nn.Module) -> None:
     """What cannot be prepared, or does not fit whatever is learned, is refused before training."""
     model = prepare(network, _some(recipe.dataset.train, CALIBRATION), _with_input(recipe))
-    if recipe.config.budgets.instructions is not None:
-        exact(model)  # there may be no predictions for the target
+    check_floor(model)
 
 
 def _class_weights(y: Tensor, exponent: float) -> Tensor:

@@ -22,7 +22,7 @@ from codeq_train import (
 )
 from codeq_train.cost import planned, snapshot
 from codeq_train.landing import land
-from codeq_train.limits import exact
+from codeq_train.limits import check_floor, exact
 from codeq_train.recipes import models
 from tests.train.nets import branches, images, limited, prepared
 
@@ -101,6 +101,16 @@ def test_activations_that_do_not_fit_are_refused_before_training() -> None:
         limited(ram=100)
 
     limited(ram="16K")
+
+
+def test_a_budget_that_tables_exceed_is_refused_before_training() -> None:
+    """They stay as they are: 500 for 500K would cost hours."""
+    tables = exact(limited(weights="1M")).tables
+    check_floor(limited(weights=tables))
+
+    with pytest.raises(DoesNotFit, match=f"alone are {tables} bytes, the budget is {tables - 1}"):
+        check_floor(limited(weights=tables - 1))
+    check_floor(branches(ram="3K", weights=1))
 
 
 def test_ram_that_channels_can_free_is_left_to_training() -> None:
