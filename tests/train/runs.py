@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from codeq_compile import passes
 from codeq_train import (
     Callback,
     LayerConfig,
@@ -27,6 +28,7 @@ from codeq_train import (
     prepare,
 )
 from codeq_train.config import BudgetConfig
+from codeq_train.cost import planned, snapshot
 from codeq_train.quantizers.relevance import Relevance
 from tests.train.nets import images
 
@@ -34,6 +36,7 @@ EPOCHS, FROZEN, BATCH, SAMPLES = 5, 2, 32, 96
 METHODS = {
     "codeq": LayerConfig(bits=4),
     "ecq": LayerConfig(quantizer="ecq", bits=4, relevance="fisher"),
+    "channels": LayerConfig(bits=4, structure="channel"),
 }
 
 
@@ -59,9 +62,19 @@ class Rows(nn.Module):
 
 
 def prepared(method: str = "codeq") -> QuantizedModel:
+    return within(METHODS[method], ram=_too_little() if method == "channels" else None)
+
+
+def within(weights: LayerConfig, *, ram: int | None = None) -> QuantizedModel:
     torch.manual_seed(0)
-    config = QuantConfig(weights=METHODS[method], budgets=BudgetConfig(weights=260))
+    config = QuantConfig(weights=weights, budgets=BudgetConfig(weights=260, ram=ram))
     return prepare(Rows(), task()[0], config)
+
+
+def _too_little() -> int:
+    """Bytes of RAM for which a channel has to leave."""
+    lowered = passes.run(snapshot(within(LayerConfig(bits=4))))
+    return planned(lowered, BudgetConfig(ram=1)).ram_bytes - 4
 
 
 def noisy(x: Tensor) -> Tensor:

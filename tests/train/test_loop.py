@@ -344,6 +344,17 @@ def test_two_processes_end_with_the_same_weights_and_integers(
 
 
 @pytest.mark.slow
+def test_two_processes_prune_the_same_channels(two_processes: Path) -> None:
+    """Each has seen its own half of what the loss feels of them."""
+    first, second = (left["state"] for left in left_by_both(two_processes, "channels"))
+    kept = [name for name in first if name.endswith("channels.kept")]
+
+    assert kept
+    assert any((first[name] == 0).any() for name in kept)
+    assert all(torch.equal(first[name], second[name]) for name in kept)
+
+
+@pytest.mark.slow
 def test_two_processes_weigh_relevance_by_the_whole_batch(two_processes: Path) -> None:
     """Weights would be pruned by the samples of process 0 alone: its buffers are everyone's in the
     next step, so that all processes agree all the same.
