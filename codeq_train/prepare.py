@@ -79,6 +79,7 @@ def prepare(
     example = example_input if isinstance(example_input, tuple) else (example_input,)
     _check_unprepared(model)
     captured = capture(model, example)
+    _check_values(captured.layers, example)
     layers = _separate_fixed_grids(captured.layers)
     grids = _attach_grids(layers, config, outputs=set(captured.outputs.values()))
     _attach_quantizers(layers, grids, config)
@@ -91,6 +92,27 @@ def prepare(
     keep_outputs(prepared, graph)
     check_ram(prepared)
     return prepared.train()
+
+
+def _check_values(layers: Sequence[Layer], example: Sequence[Tensor]) -> None:
+    """Tell weights from data: calibration meets only what both have led to."""
+    names = [
+        f'"{layer.origin.name}"'
+        for layer in layers
+        if not all(bool(x.isfinite().all()) for x in (*layer.parameters(), *layer.buffers()))
+    ]
+    if names:
+        raise InputError(
+            f"weights or statistics of {', '.join(names)} are not finite numbers: the training in "
+            "float diverged, or its file is damaged; go back to an earlier checkpoint"
+        )
+    inputs = (layer.origin.name for layer in layers if isinstance(layer, Input))
+    for name, x in zip(inputs, example, strict=True):
+        if not x.isfinite().all():
+            raise InputError(
+                f'the example for input "{name}" holds values that are not finite numbers: leave '
+                "such samples out, here and in training"
+            )
 
 
 def _check_unprepared(model: nn.Module) -> None:

@@ -126,6 +126,28 @@ def test_one_sample_is_too_few_for_a_fresh_batchnorm() -> None:
         prepare(model, images(1, 4))
 
 
+@pytest.mark.parametrize("quantizer", ["codeq", "codeq_offset"])
+def test_weights_that_are_not_finite_are_told_by_their_layers(quantizer: str) -> None:
+    """Who reads "check data and weights" looks through the data first, for hours."""
+    model = ConvNet()
+    with torch.no_grad():
+        model.stem.weight[0, 0, 0, 0] = torch.nan
+        model.dw_norm.running_var[1] = torch.inf
+    config = QuantConfig(weights=LayerConfig(quantizer=quantizer))
+
+    with pytest.raises(InputError, match='weights or statistics of "stem", "dw" are not finite'):
+        prepare(model, images(4, 2, 9, 9), config)
+
+
+def test_an_example_that_is_not_finite_is_told_by_its_input() -> None:
+    """Of several inputs one sensor may be broken; the weights are not to blame."""
+    broken = images(4, 3)
+    broken[2, 1] = torch.nan
+
+    with pytest.raises(InputError, match='for input "inputs_1" holds values that are not finite'):
+        prepared(lambda left, right: left + right, images(4, 3), broken)
+
+
 def test_overrides_reach_their_layers() -> None:
     """The first and the last layer usually keep more bits."""
     config = QuantConfig(
