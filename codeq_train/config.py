@@ -4,9 +4,9 @@
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 import yaml
@@ -16,6 +16,14 @@ from codeq_compile.errors import InputError
 
 Bits = Annotated[int, msgspec.Meta(ge=2, le=8)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+def _check_type(place: str, value: object, kind: Any) -> None:
+    """For what msgspec does not look at: fields of a struct that Python code makes."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{place}: {error}") from error
 
 
 class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -102,6 +110,9 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     scaled_gradient: bool = False
 
     def __post_init__(self) -> None:
+        _check_type("bits", self.bits, int)
+        _check_type("min_bits", self.min_bits, int)
+        _check_type("structure", self.structure, str)
         if self.min_bits > self.bits:
             raise ValueError(f"min_bits {self.min_bits} is above bits {self.bits}")
         if self.structure == "none":
@@ -226,11 +237,16 @@ class BudgetConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     def __post_init__(self) -> None:
         for name in BUDGETS:
             given = getattr(self, name)
+            _check_type(f"budgets.{name}", given, Limit | None)
             if isinstance(given, str):
-                given = parse_count(given) if name == "instructions" else parse_size(given)
+                parse = parse_count if name == "instructions" else parse_size
+                try:
+                    given = parse(given)
+                except InputError as error:
+                    raise InputError(f"budgets.{name}: {error}") from error
                 msgspec.structs.force_setattr(self, name, given)
             if given is not None and given < 1:
-                raise InputError(f"a budget of {given} for {name} leaves nothing")
+                raise InputError(f"budgets.{name}: a budget of {given} leaves nothing")
 
     def only(self, limits: Mapping[str, int]) -> "BudgetConfig":
         """The same with these of `BUDGETS` and no other limits."""
@@ -358,6 +374,7 @@ class QuantConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     def _override(self, base: LayerConfig, pattern: str) -> LayerConfig:
         fields = self.layers[pattern]
         path = f"layers.{pattern}"
+        _check_type(path, fields, dict[str, Any])
         _refuse_unknown(fields, LayerConfig, path)
         return _convert(msgspec.to_builtins(base) | fields, LayerConfig, path)
 
@@ -399,24 +416,39 @@ _S = TypeVar("_S", bound=msgspec.Struct)
 def _convert(data: object, kind: type[_S], source: str) -> _S:
     try:
         return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, InputError) as error:
         raise InputError(f"{source}: {error}") from error
 
 
-def _refuse_unknown(data: Mapping[Any, Any], kind: type[msgspec.Struct], path: str) -> None:
+def _refuse_unknown(
+    data: Mapping[Any, Any], kind: type[msgspec.Struct], source: str, *path: str
+) -> None:
     """Unknown keys at every level, before msgspec sees them, so that the error can suggest one."""
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in data.items():
         if key not in fields:
             known = list(fields)
             raise InputError(
-                f'{path}: unknown key "{key}"{_suggestion(str(key), known)}; '
+                f'{_place(source, path)}: unknown key "{key}"{_suggestion(str(key), known)}; '
                 f"known keys are {', '.join(known)}"
             )
-        nested = fields[key]
-        is_struct = isinstance(nested, type) and issubclass(nested, msgspec.Struct)
-        if is_struct and isinstance(value, Mapping):
-            _refuse_unknown(value, nested, f"{path}.{key}")
+        _look_inside(value, fields[key], source, *path, key)
+
+
+def _look_inside(value: object, kind: Any, source: str, *path: str) -> None:
+    """Unknown keys of a struct; of a mapping the values, as msgspec does not tell whose it is."""
+    if not isinstance(value, Mapping):
+        return
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        _refuse_unknown(value, kind, source, *path)
+    elif get_origin(kind) is dict:
+        for name, each in value.items():
+            _look_inside(each, get_args(kind)[1], source, *path, str(name))
+            _check_type(_place(source, (*path, str(name))), each, get_args(kind)[1])
+
+
+def _place(source: str, path: Sequence[str]) -> str:
+    return f"{source}: {'.'.join(path)}" if path else source
 
 
 def _check_patterns(path: str, patterns: Iterable[str], known: list[str], what: str) -> None:

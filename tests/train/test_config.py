@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: read from YAML, overridden by pattern, wrong ones refused with a suggestion."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,46 @@ def test_a_value_out_of_range_is_refused(data: object) -> None:
     """The error must come before training, not as a strange grid after it."""
     with pytest.raises(InputError):
         parse_config(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budgets: {weights: lots}", r": budgets\.weights: 'lots' is not a size"),
+        ("budgets: {ram: 0}", r": budgets\.ram: a budget of 0"),
+        ("budgets: {wieghts: 1}", r': budgets: unknown key "wieghts"'),
+        ("layers: {conv1*: 4}", r": layers\.conv1\*: .*got `int`"),
+        ("layers: {conv1*: {bits: four}}", r": layers\.conv1\*: .*got `str` - at `\$\.bits`"),
+        ("activations: {layers: {conv1*: 9}}", r": activations\.layers\.conv1\*: .*<= 8"),
+        ("inputs: {x: {scale: 0}}", r": inputs\.x: .*> 0\.0 - at `\$\.scale`"),
+    ],
+)
+def test_an_error_of_a_file_names_the_file_and_the_key(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    """With several files and dozens of patterns a bare value is not found again."""
+    path = tmp_path / "quant.yaml"
+    path.write_text(text)
+
+    with pytest.raises(InputError, match=r"quant\.yaml" + message):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (LayerConfig, {"bits": "4"}, "bits: Expected `int`, got `str`"),
+        (LayerConfig, {"structure": None}, "structure: Expected `str`, got `null`"),
+        (BudgetConfig, {"weights": [6144]}, r"budgets\.weights: .*got `array`"),
+        (QuantConfig, {"layers": {"stem": 4}}, r"layers\.stem: .*got `int`"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_in_python_too(
+    kind: Callable[..., object], fields: dict[str, object], message: str
+) -> None:
+    """Python's own error, "'>' not supported between 'int' and 'str'", names no setting."""
+    with pytest.raises(InputError, match=message):
+        kind(**fields)
 
 
 def test_a_pattern_without_a_layer_is_refused_with_the_layers_names() -> None:
