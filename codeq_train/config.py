@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 import msgspec
 import yaml
 
+from codeq_compile import target as targets
 from codeq_compile.budgets import parse_count, parse_size
 from codeq_compile.errors import InputError
 
@@ -407,7 +408,22 @@ def parse_config(data: object, *, source: str = "config") -> QuantConfig:
     if not isinstance(data, Mapping):
         raise InputError(f"{source}: expected keys and values, not {type(data).__name__}")
     _refuse_unknown(data, QuantConfig, source)
-    return _convert(dict(data), QuantConfig, source)
+    config = _convert(dict(data), QuantConfig, source)
+    _check_board(config.budgets, source)
+    return config
+
+
+def _check_board(budgets: BudgetConfig, source: str) -> None:
+    """Refuse a target where nothing can be counted: else the first step of training would."""
+    try:
+        board = targets.load(budgets.target)
+    except InputError as error:
+        raise InputError(f"{source}: budgets.target: {error}") from error
+    if board.is_host and budgets.flash is not None:
+        raise InputError(
+            f'{source}: a flash budget needs a board, and "{board.name}" is none: '
+            "set budgets.target"
+        )
 
 
 _S = TypeVar("_S", bound=msgspec.Struct)

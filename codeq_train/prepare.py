@@ -30,7 +30,7 @@ from codeq_train.layers import (
     Unary,
     Weighted,
 )
-from codeq_train.limits import check_ram
+from codeq_train.limits import check_ram, exact
 from codeq_train.model import QuantizedModel, check_prepared
 from codeq_train.quantizers import WeightQuantizer, make_quantizer
 from codeq_train.quantizers.entropy import size_factor
@@ -70,8 +70,8 @@ def prepare(
     ModelError
         torch cannot trace the model, or it is, or holds, one that is already prepared.
     InputError
-        The configuration is wrong, values are not finite, or one sample is too few for the
-        statistics of a BatchNorm.
+        The configuration is wrong, its target cannot count what is limited, values are not finite,
+        or one sample is too few for the statistics of a BatchNorm.
     DoesNotFit
         The activations need more RAM than the budget has.
     """
@@ -91,6 +91,8 @@ def prepare(
     graph, _ = convert(prepared.eval())
     keep_outputs(prepared, graph)
     check_ram(prepared)
+    if config.budgets.instructions is not None:
+        exact(prepared)  # there may be no predictions for the target
     return prepared.train()
 
 

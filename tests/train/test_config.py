@@ -89,6 +89,7 @@ def test_a_value_out_of_range_is_refused(data: object) -> None:
         ("layers: {conv1*: 4}", r": layers\.conv1\*: .*got `int`"),
         ("layers: {conv1*: {bits: four}}", r": layers\.conv1\*: .*got `str` - at `\$\.bits`"),
         ("activations: {layers: {conv1*: 9}}", r": activations\.layers\.conv1\*: .*<= 8"),
+        ("budgets: {target: foo}", r': budgets\.target: there is no target "foo"'),
         ("inputs: {x: {scale: 0}}", r": inputs\.x: .*> 0\.0 - at `\$\.scale`"),
     ],
 )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from codeq_compile.errors import InputError, ModelError, UnsupportedOp
 from codeq_compile.ir import Grid
 from codeq_train import (
+    BudgetConfig,
     InputConfig,
     LayerConfig,
     QuantConfig,
@@ -162,6 +163,22 @@ def test_overrides_reach_their_layers() -> None:
         prepare(ConvNet(), images(4, 2, 9, 9), QuantConfig(layers={"block*": {"bits": 8}}))
     with pytest.raises(InputError, match="bits"):
         prepare(ConvNet(), images(4, 2, 9, 9), QuantConfig(weights=LayerConfig(bits=11)))
+
+
+@pytest.mark.parametrize(
+    ("budgets", "message"),
+    [
+        (BudgetConfig(target="foo"), 'no target "foo": there are host'),
+        (BudgetConfig(target="host", flash="20K"), '"host" is none: set budgets.target'),
+        (BudgetConfig(target="host", instructions="1M"), "none on host .* for cq_"),
+    ],
+)
+def test_a_board_that_cannot_count_is_refused_before_training(
+    budgets: BudgetConfig, message: str
+) -> None:
+    """The first step of training, after all the data were read, is a late place to learn it."""
+    with pytest.raises(InputError, match=message):
+        prepare(ConvNet(), images(4, 2, 9, 9), QuantConfig(budgets=budgets))
 
 
 def test_an_inputs_grid_is_the_one_that_the_sensor_delivers() -> None:
