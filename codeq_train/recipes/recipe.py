@@ -56,7 +56,7 @@ class Recipe:
     network : callable
         Makes the float network, untrained.
     config : QuantConfig
-        The input's grid is taken from `dataset`; the library is held to the budgets too.
+        Without `inputs`: the grid is that of `dataset`.  The library is held to the budgets too.
     float_epochs, quantized_epochs : int
     frozen_epochs : int
         How many of the last `quantized_epochs` keep zeros and widths as they are.
@@ -301,6 +301,11 @@ def _class_weights(y: Tensor, exponent: float) -> Tensor:
 
 
 def _with_input(recipe: Recipe) -> QuantConfig:
+    if recipe.config.inputs:
+        raise InputError(
+            f"inputs: the data of {recipe.name} are on the grid that its device delivers; leave "
+            "inputs out of the settings"
+        )
     grid = recipe.dataset.grid
     given = {"input": InputConfig(scale=grid.scale, zero_point=grid.zero_point)}
     return msgspec.structs.replace(recipe.config, inputs=given)

@@ -10,7 +10,7 @@ import torch
 
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_train import LayerConfig, layer_costs
-from codeq_train.config import BudgetConfig, QuantConfig
+from codeq_train.config import BudgetConfig, InputConfig, QuantConfig
 from codeq_train.recipes import recipe as recipes
 from codeq_train.recipes.demo import demo
 from codeq_train.recipes.recipe import Progress, Recipe, Run, Trained
@@ -165,6 +165,7 @@ def test_another_runs_float_network_is_not_trained_on(short: Recipe, tmp_path: P
     [
         (QuantConfig(layers={"conv9": {"bits": 4}}), 'pattern "conv9" matches no layer'),
         (QuantConfig(budgets=BudgetConfig(instructions="1M", target="host")), "no.*host"),
+        (QuantConfig(inputs={"input": InputConfig(scale=3.0)}), "leave inputs out"),
     ],
 )
 def test_what_cannot_be_prepared_is_refused_before_training(
