@@ -73,10 +73,12 @@ def source_line(node: fx.Node) -> str:
     return f"{file}:{line}: {text.strip()}"
 
 
+INSTEAD_OF_RECURRENT = "use convolutions over time; recurrent layers are not supported yet"
+
 _INSTEAD = {
-    "gru": "use convolutions over time; recurrent layers are not supported yet",
-    "lstm": "use convolutions over time; recurrent layers are not supported yet",
-    "rnn_tanh": "use convolutions over time; recurrent layers are not supported yet",
+    "gru": INSTEAD_OF_RECURRENT,
+    "lstm": INSTEAD_OF_RECURRENT,
+    "rnn_tanh": INSTEAD_OF_RECURRENT,
     "layer_norm": "use BatchNorm, which folds into the layer before it",
     "group_norm": "use BatchNorm, which folds into the layer before it",
     "instance_norm": "use BatchNorm, which folds into the layer before it",

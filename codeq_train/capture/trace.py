@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from codeq_compile.errors import ModelError
+from codeq_compile.errors import ModelError, UnsupportedOp
+from codeq_train.capture.nodes import INSTEAD_OF_RECURRENT
 
 
 def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
@@ -22,6 +23,8 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
     ------
     ModelError
         torch cannot trace it; the message names the line and the way out.
+    UnsupportedOp
+        Neither can it, and there are recurrent layers.
     """
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise ModelError(
@@ -52,7 +55,17 @@ def trace(model: nn.Module, example: tuple[Tensor, ...]) -> torch.export.Exporte
         with _silence():
             return torch.export.export(model, pair, dynamic_shapes=dynamic, strict=False)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        # with time in front torch complains of the batch, and nothing else is told of the layer
+        if recurrent := list(_recurrent(model)):
+            raise UnsupportedOp(recurrent) from error
         raise ModelError(_explain(error)) from error
+
+
+def _recurrent(model: nn.Module) -> Iterator[str]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.RNNBase):
+            kind = type(module).__name__
+            yield f'layer "{name}" ({kind}): no integer form; {INSTEAD_OF_RECURRENT}'
 
 
 @contextlib.contextmanager

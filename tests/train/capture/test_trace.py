@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from codeq_compile.errors import ModelError
+from codeq_compile.errors import ModelError, UnsupportedOp
 from codeq_train.capture import capture
 from tests.train.nets import Function, images
 
@@ -32,6 +32,12 @@ def test_a_fixed_batch_size_is_refused() -> None:
     """The device runs one sample at a time."""
     with pytest.raises(ModelError, match="fixes the batch size"):
         capture(Function(lambda x: torch.relu(x.reshape(2, 4))), (images(2, 4),))
+
+
+def test_a_recurrent_layer_with_time_in_front_is_named() -> None:
+    """torch takes its first axis for the batch: to flatten something would not help."""
+    with pytest.raises(UnsupportedOp, match=r'layer "0" \(LSTM\): .*convolutions over time'):
+        capture(nn.Sequential(nn.LSTM(4, 8)), (images(2, 5, 4),))
 
 
 def test_branches_on_shapes_and_loops_are_unrolled() -> None:
