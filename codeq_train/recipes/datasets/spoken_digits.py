@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from codeq_compile.errors import InputError
 from codeq_compile.ir import Grid
-from codeq_train.recipes import augment, build_kws_data
-from codeq_train.recipes.build_kws_data import Clips
+from codeq_train.recipes import augment, speech
 from codeq_train.recipes.data import Dataset, Samples, read_npz
+from codeq_train.recipes.speech import Clips
 
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-GRID = Grid(scale=float(build_kws_data.SCALE), zero_point=build_kws_data.ZERO_POINT)
+GRID = Grid(scale=float(speech.SCALE), zero_point=speech.ZERO_POINT)
 ARCHIVE = "fsdd.npz"
 RATE = 8_000
 
@@ -88,8 +88,8 @@ def _codes(clips: list[Clips]) -> torch.Tensor:
     bands end.
     """
     batches = [np.stack(clips[i : i + 256]) for i in range(0, len(clips), 256)]
-    features = [build_kws_data.mfcc(np.repeat(batch, 2, axis=1)) for batch in batches]
-    return torch.from_numpy(build_kws_data.quantize(np.concatenate(features)))
+    features = [speech.mfcc(np.repeat(batch, 2, axis=1)) for batch in batches]
+    return torch.from_numpy(speech.quantize(np.concatenate(features)))
 
 
 def _second(clip: Clips, *, start: int = 0) -> Clips:
@@ -126,7 +126,7 @@ def _read(directory: Path) -> Iterator[tuple[int, str, Clips]]:
         )
     for path in paths:
         digit, speaker, _ = path.stem.split("_")
-        yield int(digit), speaker, build_kws_data.read_wave(path, rate=RATE)
+        yield int(digit), speaker, speech.read_wave(path, rate=RATE)
 
 
 def _read_archive(path: Path) -> Iterator[tuple[int, str, Clips]]:

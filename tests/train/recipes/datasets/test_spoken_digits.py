@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from codeq_compile.errors import InputError
-from codeq_train.recipes import build_kws_data
+from codeq_train.recipes import speech
 from codeq_train.recipes.datasets import spoken_digits
 from tests.train.recipes.files import write_digits
 
@@ -19,7 +19,7 @@ def test_files_become_images_of_the_front_end(tmp_path: Path) -> None:
     test = spoken_digits.load(tmp_path).test
     second = np.zeros(8_000, np.int16)
     second[: len(clip)] = clip
-    codes = build_kws_data.quantize(build_kws_data.mfcc(np.repeat(second, 2)[None]))
+    codes = speech.quantize(speech.mfcc(np.repeat(second, 2)[None]))
 
     assert list(range(10)) == test.y.tolist()
     assert np.array_equal(codes[0], spoken_digits.GRID.quantize(test.x[7, 0].numpy()))
