@@ -108,4 +108,6 @@ def main(directory: Path, *, epochs: int = 16) -> float:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     print(f"{main(Path(sys.argv[1])):.2%} in integers")

@@ -68,4 +68,6 @@ def main(directory: Path, *, float_epochs: int = 15, epochs: int = 15) -> float:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     print(f"{main(Path(sys.argv[1])):.2%} in integers")

@@ -2,6 +2,8 @@
 """The examples of docs/examples in a short run: codeq works in loops that are not its own."""
 
 import importlib.util
+import runpy
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +35,22 @@ def test_a_plain_loop_trains_and_compiles(tmp_path: Path) -> None:
 
     assert module.main(tmp_path / "watch", float_epochs=3, epochs=5) > 3 * CHANCE
     assert (tmp_path / "watch" / "watch.c").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("plain_pytorch", "torch"), ("hugging_face_trainer", "transformers")],
+)
+def test_an_example_without_its_folder_says_how_to_call_it(
+    name: str, needed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call of a script that somebody found is often a bare one."""
+    pytest.importorskip(needed, reason="an example for users of this package")
+    path = EXAMPLES / f"{name}.py"
+    monkeypatch.setattr(sys, "argv", [str(path)])
+
+    with pytest.raises(SystemExit, match=rf"python docs/examples/{name}\.py build/"):
+        runpy.run_path(str(path), run_name="__main__")
 
 
 def test_lightning_trains_a_prepared_model() -> None:
