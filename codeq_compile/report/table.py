@@ -10,7 +10,7 @@ import rich.table
 
 from codeq_compile.build.tools import Need
 from codeq_compile.check import TargetCheck
-from codeq_compile.emit.format import clip
+from codeq_compile.emit.format import clip, percent
 from codeq_compile.explain import Explanation
 from codeq_compile.inspection import Inspection
 from codeq_compile.kernels import Kernel
@@ -430,7 +430,7 @@ def _layers(layers: Iterable[LayerReport]) -> Table:
                 layer.output,
                 _optional(layer.bits),
                 _optional(layer.gap),
-                "-" if layer.zeros is None else f"{layer.zeros:.0%}",
+                "-" if layer.zeros is None else percent(layer.zeros).replace(" ", ""),
                 layer.packing or "-",
                 _count(layer.weights_bytes),
                 _count(layer.entropy_bytes) if layer.bits else "-",

@@ -113,6 +113,17 @@ def test_a_layer_is_told_with_its_bits_gap_zeros_packing_and_cost(report: Report
     assert [str(layer.macs), str(layer.macs - layer.macs_done), "-"] == row.split()[11:]
 
 
+@pytest.mark.parametrize(("zeros", "text"), [(0.006, "<1%"), (0.997, ">99%")])
+def test_nearly_none_and_nearly_all_zeros_are_told_as_in_the_c(
+    report: Report, zeros: float, text: str
+) -> None:
+    """With "<1 % zero" in a comment and 1% in the report, one of the two looks wrong."""
+    layers = tuple(msgspec.structs.replace(each, zeros=zeros) for each in report.layers)
+    told = texts(msgspec.structs.replace(report, layers=layers))["Layers"]
+
+    assert text == told.splitlines()[-1].split()[6]
+
+
 def test_removed_channels_are_told_where_there_are_any(report: Report) -> None:
     """Who wonders where half of the MACs went finds them; who lost none is not bothered."""
     removed = RemovedReport(channels=2, weights=46, weights_bytes=28, macs=1840)
