@@ -115,17 +115,17 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
         _check_type("min_bits", self.min_bits, int)
         _check_type("structure", self.structure, str)
         if self.min_bits > self.bits:
-            raise ValueError(f"min_bits {self.min_bits} is above bits {self.bits}")
+            raise InputError(f"min_bits {self.min_bits} is above bits {self.bits}")
         if self.structure == "none":
             return
         able = ["codeq", "magnitude"]
         if ":" in self.structure:
             kept, of = (int(n) for n in self.structure.split(":"))
             if kept >= of:
-                raise ValueError(f"structure {self.structure} removes nothing: N must be below M")
+                raise InputError(f"structure {self.structure} removes nothing: N must be below M")
             able.append("lsq")
         if self.quantizer not in able:
-            raise ValueError(
+            raise InputError(
                 f"structure {self.structure} needs one of the quantizers {', '.join(able)}, "
                 f"not {self.quantizer}"
             )

@@ -16,6 +16,7 @@ from codeq_train import (
     integer_distance,
     parameter_groups,
     parse_config,
+    prepare,
     regularizer,
 )
 from codeq_train.channels import pruning_layers
@@ -268,3 +269,6 @@ def test_a_structure_that_cannot_be_is_refused(fields: dict[str, str], message: 
     """Not after training."""
     with pytest.raises(InputError, match=message):
         parse_config({"weights": fields})
+    with pytest.raises(InputError, match=message) as caught:
+        prepare(ConvNet(), images(16, 2, 9, 9), QuantConfig(weights=LayerConfig(**fields)))
+    assert "\n" not in str(caught.value)
