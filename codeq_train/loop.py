@@ -152,11 +152,21 @@ def launch(*, accelerator: str = "auto", devices: int | list[int] = 1) -> "Fabri
     devices : int or list of int
         How many or which, where torchrun did not decide: with more than one, the command starts
         itself once for each.
+
+    Raises
+    ------
+    InputError
+        There is no GPU, and one was asked for.
     """
     from lightning_fabric import Fabric
 
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "torch finds no GPU for --device cuda: give --device cpu, or auto for a GPU where "
+            "there is one"
+        )
     nodes = 1
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 import codeq_train.cli
@@ -130,6 +131,19 @@ def test_nothing_to_resume_is_said(clips: Path, monkeypatch: pytest.MonkeyPatch)
     assert "nothing to resume" not in codeq(*arguments).stderr
     said = codeq(*arguments, "--resume").stderr
     assert f"nothing to resume in {clips / 'kws.training'}: starting anew" in said
+
+
+def test_a_gpu_that_is_not_there_is_told_in_a_line(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning's traceback names neither the option nor the way out."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folder = ("--data", clips, "-o", clips / "out", "--target", "host")
+    for command in (("train", "kws"), ("sweep", "kws", "--weights", "6K")):
+        result = codeq(*command, *folder, "--device", "cuda")
+
+        assert 2 == result.exit_code
+        assert "no GPU for --device cuda: give --device cpu, or auto" in result.stderr
 
 
 @pytest.mark.parametrize("name", RECIPES)
