@@ -152,7 +152,7 @@ def options(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         click.option(
             "--resume",
             is_flag=True,
-            help="Continue a run that was killed; its checkpoints are in OUTPUT.training.",
+            help="Continue a run that was stopped; its checkpoints are in OUTPUT.training.",
         ),
         click.option(
             "--teacher",
@@ -277,9 +277,12 @@ def _run(
     given = {name: limit for name, limit in limits.items() if limit is not None}
     recipe = _limited(recipe, given, packing, target_name)
     command += as_typed(**given, packing=packing)
+    checkpoints = output.with_name(f"{output.name}.training")
+    if not resume:
+        _spare(checkpoints)
     fabric = launch(accelerator=device, devices=devices)
     run = Run(
-        directory=output.with_name(f"{output.name}.training"),
+        directory=checkpoints,
         resume=resume,
         teacher=teacher,
         log=log,
@@ -322,6 +325,16 @@ def _stoppable(run: Run) -> Iterator[None]:
                 f"stopped: --resume goes on from the last epoch in {run.directory}", err=True
             )
         raise
+
+
+def _spare(checkpoints: Path) -> None:
+    """A forgotten option must not write over hours of training."""
+    where = recipes.unfinished(checkpoints)
+    if where is not None:
+        raise InputError(
+            f"{checkpoints} holds an unfinished run ({where}): --resume goes on with it; remove "
+            "the folder, or give another -o, to start anew"
+        )
 
 
 def _has_checkpoint(run: Run) -> bool:

@@ -42,6 +42,8 @@ CALIBRATION = 512
 CURVATURE_BATCH = 128
 LABEL_SMOOTHING = 0.1
 TABLE_NAME = "report.txt"
+PHASES = ("float", "quantized")
+"""Each has a checkpoint of its name in a run's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -235,6 +237,27 @@ def train_float(
     return network.cpu().eval()
 
 
+def unfinished(directory: Path) -> str | None:
+    """Where the run whose checkpoints are in `directory` was interrupted; None if nowhere.
+
+    Returns
+    -------
+    str, optional
+        Such as "float epoch 12 of 400".
+
+    Raises
+    ------
+    InputError
+        A file with a checkpoint's name is none.
+    """
+    present = [phase for phase in PHASES if (directory / f"{phase}.pt").exists()]
+    for phase in present:
+        done, epochs = _reached(directory / f"{phase}.pt")
+        if done < epochs or present == ["float"]:
+            return f"{phase} epoch {done} of {epochs}"
+    return None
+
+
 def _shared(recipe: Recipe, run: Run) -> dict[str, Any]:
     """What both phases give to `fit`."""
     data = recipe.dataset
@@ -280,12 +303,17 @@ def _check_finished(teacher: Path) -> None:
     """Another run's file is not trained on: it may still be running."""
     if not teacher.is_file():
         raise InputError(f"{teacher}: there is no float network to reuse")
-    state = checkpoints.read(teacher)
-    done, epochs = state["epoch"], state["settings"]["epochs"]
+    done, epochs = _reached(teacher)
     if done < epochs:
         raise InputError(
             f"{teacher} was stopped after {done} of {epochs} epochs: finish that run with --resume"
         )
+
+
+def _reached(path: Path) -> tuple[int, int]:
+    """The last epoch in a checkpoint, and the number of all."""
+    state = checkpoints.read(path)
+    return state["epoch"], state["settings"]["epochs"]
 
 
 def _check(recipe: Recipe, network: nn.Module) -> None:

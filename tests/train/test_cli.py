@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import codeq_train.cli
 from codeq_compile.cli import main
 from codeq_compile.ir import load
+from codeq_train import checkpoint as checkpoints
 from codeq_train.cli import _limited
 from codeq_train.config import BudgetConfig, QuantConfig
 from codeq_train.loop import Epoch
@@ -68,21 +69,60 @@ def test_who_stops_a_training_is_told_how_it_goes_on(
     clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hours are lost where nobody knows of the checkpoints."""
-    checkpoints = clips / "kws.training"
+    folder = clips / "kws.training"
 
-    def interrupted(*_: object, **__: object) -> None:
+    def at_once(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(codeq_train.cli.recipes, "train", interrupted)
+    def after_an_epoch(*_: object, **__: object) -> None:
+        folder.mkdir()
+        (folder / "float.pt").touch()
+        raise KeyboardInterrupt
+
     arguments = ("train", "kws", "--data", clips, "-o", clips / "kws", "--target", "host")
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", at_once)
     early = codeq(*arguments)
-    checkpoints.mkdir()
-    (checkpoints / "float.pt").touch()
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", after_an_epoch)
     late = codeq(*arguments)
 
     assert [130, 130] == [early.exit_code, late.exit_code]
     assert "--resume" not in early.stderr
-    assert f"--resume goes on from the last epoch in {checkpoints}" in late.stderr
+    assert f"--resume goes on from the last epoch in {folder}" in late.stderr
+
+
+@pytest.mark.parametrize(
+    ("reached", "where"),
+    [
+        ({"float": (12, 400)}, "float epoch 12 of 400"),
+        ({"float": (12, 400), "quantized": (40, 40)}, "float epoch 12 of 400"),
+        ({"float": (400, 400)}, "float epoch 400 of 400"),
+        ({"float": (400, 400), "quantized": (3, 40)}, "quantized epoch 3 of 40"),
+        ({"quantized": (3, 40)}, "quantized epoch 3 of 40"),
+        ({"float": (400, 400), "quantized": (40, 40)}, None),
+    ],
+)
+def test_an_unfinished_run_is_not_written_over(
+    reached: dict[str, tuple[int, int]],
+    where: str | None,
+    clips: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who forgets --resume must not lose the hours before; a finished run may be run anew."""
+    folder = clips / "kws.training"
+    for phase, (done, epochs) in reached.items():
+        checkpoints.save(folder / f"{phase}.pt", {"epoch": done, "settings": {"epochs": epochs}})
+
+    def begun(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", begun)
+    arguments = ("train", "kws", "--data", clips, "-o", clips / "kws", "--target", "host")
+    result = codeq(*arguments)
+
+    assert 130 == codeq(*arguments, "--resume").exit_code
+    assert (130 if where is None else 2) == result.exit_code
+    if where is not None:
+        assert f"{folder} holds an unfinished run ({where}): --resume goes on" in result.stderr
 
 
 @pytest.mark.slow
