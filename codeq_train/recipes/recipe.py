@@ -223,6 +223,7 @@ def train_float(
     seed_everything(seed)
     network = recipe.network()
     _check(recipe, network)
+    _clear(run)
     fit(
         network,
         **_shared(recipe, run),
@@ -280,6 +281,14 @@ def _shared(recipe: Recipe, run: Run) -> dict[str, Any]:
 
 def _file(run: Run, name: str) -> Path | None:
     return None if run.directory is None else run.directory / name
+
+
+def _clear(run: Run) -> None:
+    """A run that starts anew is never resumed into the last phase of the one before."""
+    if run.directory is None or run.resume:
+        return
+    for phase in PHASES if run.teacher is None else PHASES[1:]:  # float.pt may be the teacher
+        (run.directory / f"{phase}.pt").unlink(missing_ok=True)
 
 
 def _logs(run: Run, phase: str) -> tuple[Callback, ...]:

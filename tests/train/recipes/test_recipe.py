@@ -144,6 +144,20 @@ def test_several_budgets_share_one_float_network(short: Recipe, tmp_path: Path) 
         recipes.train(other, seed=3, on_progress=seen.append, run=Run(teacher=tmp_path / "x.pt"))
 
 
+def test_a_new_run_leaves_no_checkpoint_of_the_last_one(short: Recipe, tmp_path: Path) -> None:
+    """Resumed, it would meet the old integers behind the new float network: hours for a refusal."""
+    run = Run(directory=tmp_path)
+    (tmp_path / "quantized.pt").touch()
+
+    def fail(progress: Progress) -> None:
+        raise PowerFailure
+
+    with pytest.raises(PowerFailure):
+        recipes.train_float(short, seed=3, on_progress=fail, run=run)
+
+    assert [tmp_path / "float.pt"] == list(tmp_path.iterdir())
+
+
 def test_another_runs_float_network_is_not_trained_on(short: Recipe, tmp_path: Path) -> None:
     """It may still be running, and its file is its own."""
     path = tmp_path / "a" / "float.pt"
