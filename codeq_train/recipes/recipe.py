@@ -219,7 +219,7 @@ def train_float(
     """
     run = run or Run()
     if run.teacher is not None:
-        _check_finished(run.teacher)
+        _check_teacher(run.teacher, recipe)
     seed_everything(seed)
     network = recipe.network()
     _check(recipe, network)
@@ -308,7 +308,7 @@ def _loss(class_weights: Tensor, outputs: Tensor, y: Tensor) -> Tensor:
     )
 
 
-def _check_finished(teacher: Path) -> None:
+def _check_teacher(teacher: Path, recipe: Recipe) -> None:
     """Another run's file is not trained on: it may still be running."""
     if not teacher.is_file():
         raise InputError(f"{teacher}: there is no float network to reuse")
@@ -316,6 +316,11 @@ def _check_finished(teacher: Path) -> None:
     if done < epochs:
         raise InputError(
             f"{teacher} was stopped after {done} of {epochs} epochs: finish that run with --resume"
+        )
+    if epochs != recipe.float_epochs:
+        raise InputError(
+            f"{teacher} was trained for {epochs} epochs in float, and this recipe is for "
+            f"{recipe.float_epochs}: give the teacher's number, --float-epochs {epochs}"
         )
 
 

@@ -174,6 +174,18 @@ def test_another_runs_float_network_is_not_trained_on(short: Recipe, tmp_path: P
     assert before == path.read_bytes()
 
 
+def test_a_teacher_of_another_length_names_the_option_for_it(short: Recipe, tmp_path: Path) -> None:
+    """Who gives --epochs is not helped by "epochs was 1, is 4": those are the float network's."""
+    run = Run(directory=tmp_path)
+    one = replace(short, float_epochs=1)
+    recipes.train_float(one, seed=3, on_progress=lambda _: None, run=run)
+
+    with pytest.raises(InputError, match=r"for 1 epochs in float, .* for 4: .*--float-epochs 1$"):
+        recipes.train_float(
+            short, seed=3, on_progress=lambda _: None, run=Run(teacher=tmp_path / "float.pt")
+        )
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
