@@ -74,8 +74,9 @@ def read_npz(path: Path, names: Collection[str]) -> Arrays:
         raise InputError(f"{path}: {error.args[0]}") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: {error}") from error
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # numpy's own reason is advice to load a pickle, which may run any code
+        raise InputError(f"{path} is damaged, or no .npz file of plain arrays") from error
 
 
 def held_out(classes: NDArray[np.integer], *, every: int) -> NDArray[np.bool_]:

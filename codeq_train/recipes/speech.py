@@ -32,11 +32,15 @@ def read_wave(path: Path, *, rate: int = RATE) -> Clips:
     try:
         with wave.open(str(path)) as file:
             form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-            data = file.readframes(file.getnframes())
+            frames = file.getnframes()
+            data = file.readframes(frames)
     except (OSError, EOFError, wave.Error) as error:
-        raise InputError(f"{path}: {error}") from error
+        reason = str(error) or "it ends too early"  # an EOFError says nothing
+        raise InputError(f"{path} is no .wav file: {reason}") from error
     if form != (rate, 1, 2):
         raise InputError(f"{path}: expected 16-bit mono at {rate} Hz")
+    if len(data) != 2 * frames:
+        raise InputError(f"{path} ends after {len(data)} bytes of {frames} samples")
     return np.frombuffer(data, "<i2").astype(np.int16)
 
 

@@ -64,7 +64,7 @@ def _read(directory: Path) -> tuple[Batch, Batch]:
         ("cifar-10-batches-bin", ".bin", _read_binary),
     ):
         for place in (directory, directory / folder):
-            if (place / f"{TEST_BATCH}{suffix}").is_file():
+            if any((place / f"{name}{suffix}").is_file() for name in (*TRAIN_BATCHES, TEST_BATCH)):
                 parts = [read(place / f"{name}{suffix}") for name in TRAIN_BATCHES]
                 pixels, classes = (np.concatenate(each) for each in zip(*parts, strict=True))
                 return (pixels, classes), read(place / f"{TEST_BATCH}{suffix}")
@@ -134,5 +134,8 @@ def _decoded(path: Path, files: list[bytes]) -> Iterator[NDArray[np.uint8]]:
     except ImportError as error:
         raise InputError(f"{path} holds JPEG images: pip install pillow") from error
     for file in files:
-        with Image.open(io.BytesIO(file)) as image:
-            yield np.asarray(image.convert("RGB"))
+        try:
+            with Image.open(io.BytesIO(file)) as image:
+                yield np.asarray(image.convert("RGB"))
+        except OSError as error:
+            raise InputError(f"{path} holds a damaged image: {error}") from error

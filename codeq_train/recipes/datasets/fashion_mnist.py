@@ -6,6 +6,8 @@ https://github.com/zalandoresearch/fashion-mnist (MIT).  The device feeds ``pixe
 """
 
 import gzip
+import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -57,13 +59,18 @@ def _read(directory: Path, part: str) -> Batch:
 
 def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """An array of bytes: magic number, big-endian sizes, data.  Source: MNIST's idx format."""
-    zipped = path.with_name(f"{path.name}.gz")
+    is_zipped = not path.is_file()
+    if is_zipped:
+        path = path.with_name(f"{path.name}.gz")
     try:
-        data = path.read_bytes() if path.is_file() else gzip.decompress(zipped.read_bytes())
+        data = path.read_bytes()
+        if is_zipped:
+            data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{zipped}: {getattr(error, 'strerror', None) or error}") from error
-    sizes = np.frombuffer(data[4 : 4 + 4 * dimensions], ">u4").astype(int)
-    values = np.frombuffer(data[4 + 4 * dimensions :], np.uint8)
-    if data[:4] != bytes([0, 0, 8, dimensions]) or len(values) != sizes.prod():
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    begin = 4 + 4 * dimensions
+    sizes = struct.unpack(f">{dimensions}I", data[4:begin].ljust(4 * dimensions, b"\0"))
+    values = np.frombuffer(data[begin:], np.uint8)
+    if data[:4] != bytes([0, 0, 8, dimensions]) or len(values) != math.prod(sizes):
         raise InputError(f"{path} is not an idx file of bytes in {dimensions} dimensions")
     return values.reshape(sizes).copy()

@@ -103,8 +103,14 @@ def test_foreign_folders_and_files_are_refused(
     write_wave(speech / "go" / "d.wav", np.zeros(10, np.int16), rate=8_000)
     with pytest.raises(InputError, match=r"d\.wav: expected 16-bit mono at 16000 Hz"):
         build_kws_data.build(speech, tmp_path / "kws")
+
+    whole = (speech / "go" / "a.wav").read_bytes()
+    (speech / "go" / "d.wav").write_bytes(whole[:-201])
+    with pytest.raises(InputError, match=r"d\.wav ends after 31799 bytes of 16000 samples"):
+        build_kws_data.read_clip(speech / "go" / "d.wav")
+
     (speech / "go" / "d.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match=r"d\.wav"):
+    with pytest.raises(InputError, match=r"d\.wav is no \.wav file: it ends too early"):
         build_kws_data.build(speech, tmp_path / "kws")
 
 

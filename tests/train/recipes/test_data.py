@@ -21,9 +21,11 @@ def test_a_missing_or_foreign_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="scale is not a file in the archive"):
         data.read_npz(path, ("x", "scale"))
 
-    path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"clips\.npz"):
-        data.read_npz(path, ("x", "scale"))
+    np.save(tmp_path / "array", np.zeros(3))
+    for damaged in (b"", b"hello", (tmp_path / "array.npy").read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"clips\.npz is damaged, or no \.npz file"):
+            data.read_npz(path, ("x", "scale"))
 
 
 def test_the_same_share_of_each_class_is_held_out() -> None:

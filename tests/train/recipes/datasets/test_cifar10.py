@@ -97,6 +97,24 @@ def test_foreign_and_damaged_files_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data_batch_2\.bin: No such file"):
         cifar10.load(tmp_path)
 
+    (folder / "test_batch.bin").rename(folder / "data_batch_2.bin")
+    with pytest.raises(InputError, match=r"test_batch\.bin: No such file"):
+        cifar10.load(tmp_path)
+
+
+def test_a_damaged_jpeg_file_is_an_input_error(tmp_path: Path) -> None:
+    """No traceback of Pillow."""
+    pytest.importorskip("PIL", reason="decoding JPEG needs pillow")
+    stored = {}
+    for part in ("train", "test"):
+        stored[f"jpeg_{part}"] = np.zeros(9, np.uint8)
+        stored[f"off_{part}"] = np.asarray([0, 9])
+        stored[f"y_{part}"] = np.zeros(1)
+    np.savez(tmp_path / "cifar10_jpeg.npz", **stored)
+
+    with pytest.raises(InputError, match=r"cifar10_jpeg\.npz holds a damaged image"):
+        cifar10.load(tmp_path)
+
 
 @pytest.mark.slow
 def test_the_real_pictures_are_normalised_by_the_grid(shared: Path) -> None:

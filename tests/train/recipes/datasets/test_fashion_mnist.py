@@ -44,9 +44,10 @@ def test_other_files_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="20 train images have 3 labels"):
         fashion_mnist.load(tmp_path)
 
-    labels.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x04abc"))
-    with pytest.raises(InputError, match="not an idx file of bytes in 1 dimensions"):
-        fashion_mnist.load(tmp_path)
+    for damaged in (b"\0\0\x08\x01\0\0\0\x04abc", b"hello", b""):
+        labels.write_bytes(gzip.compress(damaged))
+        with pytest.raises(InputError, match=r"labels-idx1-ubyte\.gz is not an idx file"):
+            fashion_mnist.load(tmp_path)
 
     labels.write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"train-labels-idx1-ubyte\.gz: Not a gzipped file"):
