@@ -21,6 +21,7 @@ from codeq_compile import target as targets
 from codeq_compile.budgets import parse_count
 from codeq_compile.build import tools
 from codeq_compile.cli import budget, json_option, show
+from codeq_compile.emit import check_output
 from codeq_compile.errors import InputError
 from codeq_compile.report import table
 from codeq_train.config import load_config
@@ -262,6 +263,7 @@ def _run(
     if settings is not None and source is ParameterSource.DEFAULT:
         target_name = settings.budgets.target
     require_tools(target_name)
+    check_output(output)
     torch.set_num_threads(threads)
     recipe = scheduled(make(), epochs, float_epochs)
     command += as_typed(epochs=epochs, float_epochs=float_epochs)

@@ -28,6 +28,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
+from codeq_compile.emit import check_output
 from codeq_compile.errors import DoesNotFit, InputError, ModelError, NoKernel
 from codeq_compile.ir.serial import write_whole
 from codeq_compile.report.collect import Report
@@ -384,7 +385,14 @@ class Sweep:
         -------
         Frontier
             Also written to `frontier.json`.
+
+        Raises
+        ------
+        InputError
+            A run's folder holds something else than its library.
         """
+        for point in self._plan.points():
+            check_output(self._directory / point.name)
         while True:
             with _no_experimental_warnings():
                 optuna.storages.fail_stale_trials(self._study)

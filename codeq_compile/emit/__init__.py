@@ -24,7 +24,7 @@ from codeq_compile.passes import NATIVE
 from codeq_compile.place import NOWHERE, Placement
 from codeq_compile.plan import Plan
 
-__all__ = ["emit", "generator", "staging", "write"]
+__all__ = ["check_output", "emit", "generator", "staging", "write"]
 
 REPORT = "report.json"
 """Written beside the library by `codeq_compile.report`."""
@@ -101,19 +101,8 @@ def staging(directory: Path) -> Iterator[Path]:
         `directory` is not empty and not an emitted library, the current folder stands in it, or it
         cannot be written.
     """
+    check_output(directory)
     directory = directory.resolve()  # "." has no parent to stage in, and a link stays a link
-    if Path.cwd().is_relative_to(directory):
-        raise InputError(
-            f"{directory} is replaced as a whole, and you stand in it: "
-            "start codeq in another folder, or choose another output"
-        )
-    if directory.exists() and not _is_replaceable(directory):
-        raise InputError(
-            f"{directory} exists and is not an emitted library: choose another folder, or remove it"
-        )
-    for above in directory.parents:
-        if above.is_file():
-            raise InputError(f"cannot write {directory}: {above} is a file, and not a folder")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -128,6 +117,30 @@ def staging(directory: Path) -> Iterator[Path]:
         raise InputError(f"cannot write {directory}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_output(directory: Path) -> None:
+    """Refuse early what `staging` would refuse late; nothing is written.
+
+    Raises
+    ------
+    InputError
+        `directory` is not empty and not an emitted library, the current folder stands in it, or a
+        file is where it or a folder above it should be.
+    """
+    directory = directory.resolve()
+    if Path.cwd().is_relative_to(directory):
+        raise InputError(
+            f"{directory} is replaced as a whole, and you stand in it: "
+            "start codeq in another folder, or choose another output"
+        )
+    if directory.exists() and not _is_replaceable(directory):
+        raise InputError(
+            f"{directory} exists and is not an emitted library: choose another folder, or remove it"
+        )
+    for above in directory.parents:
+        if above.is_file():
+            raise InputError(f"cannot write {directory}: {above} is a file, and not a folder")
 
 
 def write(

@@ -125,6 +125,26 @@ def test_an_unfinished_run_is_not_written_over(
         assert f"{folder} holds an unfinished run ({where}): --resume goes on" in result.stderr
 
 
+def test_an_output_that_cannot_be_written_is_told_before_training(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library comes last: a mistake in -o would cost the whole training."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", never)
+    file, foreign = clips / "afile", clips / "foreign"
+    file.touch()
+    foreign.mkdir()
+    (foreign / "thesis.txt").touch()
+    for output in (file, foreign, file / "below"):
+        result = codeq("train", "kws", "--data", clips, "-o", output, "--target", "host")
+
+        assert 2 == result.exit_code
+        assert str(output) in result.stderr
+
+
 @pytest.mark.slow
 def test_json_is_all_that_stands_on_the_standard_output(clips: Path) -> None:
     """Scripts parse it; progress must not get in between."""

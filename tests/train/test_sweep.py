@@ -227,6 +227,20 @@ def test_a_storage_of_other_settings_is_refused(tmp_path: Path) -> None:
         Sweep(replace(tiny(), quantized_epochs=300), PLAN, tmp_path, open_storage(storage))
 
 
+def test_a_folder_that_a_run_cannot_take_is_refused_before_training(tmp_path: Path) -> None:
+    """Its library is written behind hours of training."""
+
+    def never(*_: object, **__: object) -> Trained:
+        raise AssertionError("it was trained")
+
+    last = PLAN.points()[-1]
+    (tmp_path / last.name).touch()
+    sweep = Sweep(tiny(), PLAN, tmp_path, open_storage(f"sqlite:///{tmp_path}/s.db"), train=never)
+
+    with pytest.raises(InputError, match=f"{last.name} exists and is not an emitted library"):
+        sweep.run()
+
+
 def test_overrides_that_no_method_of_the_plan_can_have_are_told_at_once(tmp_path: Path) -> None:
     """Not after all runs of the methods before it."""
     recipe = replace(tiny(), config=QuantConfig(layers={"0": {"min_bits": 6}}))
