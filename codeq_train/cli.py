@@ -278,7 +278,12 @@ def _run(
         command += f" --structure {structure}"
     given = {name: limit for name, limit in limits.items() if limit is not None}
     recipe = _limited(recipe, given, packing, target_name)
-    command += as_typed(**given, packing=packing)
+    command += as_typed(
+        **given,
+        packing=packing,
+        target=None if source is ParameterSource.DEFAULT else target_name,
+        precision=None if precision == "32-true" else precision,
+    )
     checkpoints = output.with_name(f"{output.name}.training")
     if not resume:
         _spare(checkpoints)

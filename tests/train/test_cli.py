@@ -247,6 +247,28 @@ def test_fewer_epochs_keep_their_proportion(clips: Path) -> None:
     assert 5 == scheduled(recipe, float_epochs=5).float_epochs
 
 
+def test_the_recorded_command_says_for_which_board_and_how_precisely(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both steer what is learned: without them the library is not made again."""
+    recorded = []
+
+    def deliver(*_: object, command: str, **__: object) -> None:
+        recorded.append(command)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codeq_train.cli.recipes, "train", lambda *_, **__: None)
+    monkeypatch.setattr(codeq_train.cli.recipes, "deliver", deliver)
+    monkeypatch.setattr(codeq_train.cli, "require_tools", lambda _: None)
+    arguments = ("train", "kws", "--data", clips, "-o", clips / "kws")
+    codeq(*arguments)
+    codeq(*arguments, "--target", "host", "--precision", "bf16-mixed")
+
+    usual, other = (each.partition(clips.name)[2] for each in recorded)
+    assert " --seed 0" == usual
+    assert " --target host --precision bf16-mixed --seed 0" == other
+
+
 @pytest.mark.slow
 def test_a_method_by_name_replaces_the_recipes(clips: Path) -> None:
     """One word compares two papers; the report says which it was."""
