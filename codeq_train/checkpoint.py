@@ -45,9 +45,14 @@ def read(path: Path) -> State:
     try:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
+        message = f"{path} is no checkpoint that can be read: {error.strerror or error}"
+        raise InputError(message) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path} is no checkpoint: {error}") from error
+        # torch's own reason is a page of advice to run what the file holds
+        raise InputError(
+            f"{path} is no checkpoint (damaged?): give another file, or remove it and start "
+            "without --resume"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this version of codeq")
     return state

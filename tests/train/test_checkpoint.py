@@ -174,12 +174,20 @@ def test_loading_executes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half of one"])
 def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
-    """With its name, not with a traceback of torch."""
+    """With its name and the way out, not with torch's page on how to load it all the same."""
     path = tmp_path / "quantized.pt"
     path.write_bytes(content)
 
-    with pytest.raises(InputError, match="is no checkpoint"):
+    with pytest.raises(InputError, match="is no checkpoint") as refused:
         checkpoints.load(path, {})
+    assert "remove it and start without --resume" in str(refused.value)
+    assert "weights_only" not in str(refused.value)
+
+
+def test_a_folder_in_a_checkpoints_place_is_refused(tmp_path: Path) -> None:
+    """Not after an epoch, and not as a word of the operating system alone."""
+    with pytest.raises(InputError, match="is no checkpoint that can be read: Is a directory"):
+        checkpoints.load(tmp_path, {})
 
 
 def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
