@@ -289,7 +289,8 @@ def open_storage(url: str, *, heartbeat: int = 15) -> optuna.storages.BaseStorag
         except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             # two workers that make the same tables at the same time: the second try finds them
             if attempt + 1 == _OPENINGS or not isinstance(error, IntegrityError | OperationalError):
-                raise InputError(f"cannot open the storage {url}: {error}") from error
+                reason = str(error).partition("\n")[0]  # SQL and a link follow
+                raise InputError(f"cannot open the storage {url}: {reason}") from error
             time.sleep(0.5 * (attempt + 1))
     raise AssertionError("unreachable")
 

@@ -256,6 +256,15 @@ def test_a_storage_that_does_not_open_is_told(url: str) -> None:
         open_storage(url)
 
 
+def test_a_file_that_is_no_database_is_told_in_a_line(tmp_path: Path) -> None:
+    """SQL and a link into a library's manual say nothing about the file."""
+    file = tmp_path / "sweep.db"
+    file.write_bytes(b"garbage")
+
+    with pytest.raises(InputError, match=r"sweep\.db: .*file is not a database$"):
+        open_storage(f"sqlite:///{file}")
+
+
 @pytest.mark.slow
 def test_a_run_leaves_its_report_and_a_point_of_the_frontier(tmp_path: Path) -> None:
     """Every number of the table can be traced to a library."""
