@@ -2,6 +2,8 @@
 """The command `codeq sweep`: many runs of a recipe, then a table, plots and `frontier.json`."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -164,7 +166,7 @@ def sweep(
         say=progress.say,
         run=run,
     )
-    with progress:
+    with progress, _stoppable():
         found = worker.frontier() if report_only else worker.run()
     drawn = plots.draw(found, folder)
     if as_json:
@@ -173,6 +175,16 @@ def sweep(
     _show(found)
     for path in (folder / FILE_NAME, *drawn):
         click.echo(path)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Say on Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("stopped: the same command goes on from the last epoch", err=True)
+        raise
 
 
 def _recipe(name: str, data: Path | None, full: bool) -> Recipe:

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 import codeq_train.sweep_cli
 from codeq_compile.cli import main
+from codeq_train.sweep import Sweep
 from tests.train.sweeping import tiny
 
 
@@ -51,6 +52,21 @@ def test_a_report_trains_nothing(recipe: None, tmp_path: Path) -> None:
     assert 0 == result.exit_code, result.output
     assert "not finished: lsq-512-seed0, codeq-512-seed0" in result.stdout
     assert 2 == len(json.loads((tmp_path / "out" / "frontier.json").read_text())["missing"])
+
+
+def test_who_stops_a_sweep_is_told_how_it_goes_on(
+    recipe: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody starts hours again by a command that may begin from nothing."""
+
+    def interrupted(_: Sweep) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sweep, "run", interrupted)
+    result = codeq("sweep", "demo", "--weights", "0.5K", "-o", tmp_path / "out")
+
+    assert 130 == result.exit_code
+    assert "stopped: the same command goes on from the last epoch" in result.stderr
 
 
 @pytest.mark.parametrize(
