@@ -253,7 +253,8 @@ class Plan:
         for what in ("methods", "weights", "seeds"):
             values = getattr(self, what)
             if not values or len(set(values)) < len(values):
-                raise InputError(f"a sweep needs {what}, each once: {', '.join(map(str, values))}")
+                given = ", ".join(map(str, values)) or "none were given"
+                raise InputError(f"a sweep needs {what}, each once: {given}")
 
 
 def open_storage(url: str, *, heartbeat: int = 15) -> optuna.storages.BaseStorage:
