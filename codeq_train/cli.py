@@ -339,8 +339,9 @@ def _spare(checkpoints: Path) -> None:
     where = recipes.unfinished(checkpoints)
     if where is not None:
         raise InputError(
-            f"{checkpoints} holds an unfinished run ({where}): --resume goes on with it; remove "
-            "the folder, or give another -o, to start anew"
+            f"{checkpoints} holds an unfinished run ({where}): --resume goes on with it; to start "
+            "anew, remove the folder or give another -o, where --teacher takes a finished "
+            f"{checkpoints / 'float.pt'}"
         )
 
 

@@ -123,6 +123,7 @@ def test_an_unfinished_run_is_not_written_over(
     assert (130 if where is None else 2) == result.exit_code
     if where is not None:
         assert f"{folder} holds an unfinished run ({where}): --resume goes on" in result.stderr
+        assert f"--teacher takes a finished {folder / 'float.pt'}" in result.stderr
 
 
 def test_an_output_that_cannot_be_written_is_told_before_training(
