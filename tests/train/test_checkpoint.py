@@ -76,6 +76,20 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, EPOCHS - 1])
+def test_channels_that_left_stay_away_after_a_pause(epoch: int, tmp_path: Path) -> None:
+    """Which they are, what the loss felt of the others and where their number began is kept."""
+    whole = learn("channels").state_dict()
+    path = tmp_path / "quantized.pt"
+    with pytest.raises(PowerFailure):
+        learn("channels", checkpoint=path, callbacks=[Fail(epoch * STEPS + 2)])
+    resumed = learn("channels", checkpoint=path, resume=True)
+
+    assert any((value == 0).any() for name, value in whole.items() if name.endswith(".kept"))
+    assert_equal(whole, resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, EPOCHS - 1])
 def test_a_killed_process_loses_no_finished_epoch(
     epoch: int, tmp_path: Path, uninterrupted: dict[str, torch.Tensor]
 ) -> None:
