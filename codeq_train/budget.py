@@ -28,6 +28,11 @@ _LOOKAHEAD = 20.0
 """Steps over which the present trend is expected to go on."""
 
 
+def _left_of_ramp(done: float) -> float:
+    """Share of the way down that is still to go, `done` being the share of the ramp's steps."""
+    return (1.0 - min(done, 1.0)) ** 3
+
+
 class Limit(nn.Module):
     """Dual ascent on ``amount <= limit``, with relative steps.
 
@@ -58,7 +63,7 @@ class Limit(nn.Module):
     def aim(self, done: float) -> Tensor:
         """What the amount should be now, `done` being the share of the ramp that is over."""
         end = self.limit * (1.0 - MARGIN)
-        return end + torch.relu(self.first - end) * (1.0 - min(done, 1.0)) ** 3
+        return end + torch.relu(self.first - end) * _left_of_ramp(done)
 
     def excess(self, amount: Tensor, done: float) -> Tensor:
         """``amount / aim - 1``: 0-d tensor, differentiable."""
@@ -151,7 +156,7 @@ class Budget(nn.Module):
         if not self.first_ram:
             self.first_ram.fill_(now)
         above = max(int(self.first_ram) - self.ram, 0)
-        return self.ram + int(above * (1.0 - self.done) ** 3)
+        return self.ram + int(above * _left_of_ramp(self.done))
 
     @property
     def is_ramp_over(self) -> bool:

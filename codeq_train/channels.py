@@ -82,15 +82,13 @@ def channel_sets(model: QuantizedModel, source: Graph, decided: Plan) -> list[Ch
     """
     numbers = numbered(source)
     fixed = _fixed(source, numbers)
-    outputs = {node.name: node.output for node in source.nodes}
     members: dict[int, dict[Weighted, list[int]]] = defaultdict(lambda: defaultdict(list))
     felt: dict[int, float] = defaultdict(float)
-    for layer in pruning_layers(model):
+    for layer, own in _own(model, source, numbers).items():
         importance = _importance(layer)
         for channel in alive_channels(layer):
-            number = int(numbers[outputs[layer.origin.name]][channel])
-            members[number][layer].append(channel)
-            felt[number] += float(importance[channel])
+            members[own[channel]][layer].append(channel)
+            felt[own[channel]] += float(importance[channel])
     taken = _bytes_at_peak(decided, numbers)
     sets = [
         ChannelSet(
@@ -115,11 +113,18 @@ def keep_outputs(model: QuantizedModel, source: Graph) -> None:
     """
     numbers = numbered(source)
     fixed = _fixed(source, numbers)
-    outputs = {node.name: node.output for node in source.nodes}
-    for layer in pruning_layers(model):
+    for layer, own in _own(model, source, numbers).items():
         assert layer.quantizer is not None
-        if fixed.issuperset(numbers[outputs[layer.origin.name]].tolist()):
+        if fixed.issuperset(own):
             layer.quantizer.keep_channels()
+
+
+def _own(
+    model: QuantizedModel, source: Graph, numbers: Mapping[str, Int64Array]
+) -> dict[Weighted, list[int]]:
+    """Of each layer that prunes its channels, the sets that they belong to, in their order."""
+    outputs = {node.name: node.output for node in source.nodes}
+    return {layer: numbers[outputs[layer.origin.name]].tolist() for layer in pruning_layers(model)}
 
 
 def _fixed(source: Graph, numbers: Mapping[str, Int64Array]) -> set[int]:
