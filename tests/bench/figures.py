@@ -191,7 +191,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     sd: float
 
 
-class MethodFigure(msgspec.Struct, frozen=True, kw_only=True):
+class MethodFigure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One method of training within one limit of bytes: a group of a sweep's `frontier.json`.
 
     Parameters
@@ -206,6 +206,8 @@ class MethodFigure(msgspec.Struct, frozen=True, kw_only=True):
         Of the float networks of these seeds.
     bytes : Spread
         Weights and tables.
+    search : int, optional
+        Number of this trial of a search; absent in the grid.
     """
 
     method: str
@@ -215,6 +217,7 @@ class MethodFigure(msgspec.Struct, frozen=True, kw_only=True):
     balanced: Spread
     float_test: Spread
     bytes: Spread
+    search: int | None = None
 
 
 class MethodPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from codeq_train import plots
-from codeq_train.sweep import Frontier, groups
+from codeq_train.sweep import Frontier, groups, reference
 from tests.train.test_sweep import outcome
 
 
@@ -50,7 +50,7 @@ def test_the_same_numbers_give_the_same_file(found: Frontier, tmp_path: Path) ->
 
 def test_a_line_a_method_with_error_bars_and_the_float_reference(found: Frontier) -> None:
     """What a reader compares."""
-    figure: Figure = plots._figure(found, "bytes", "bytes")
+    figure: Figure = plots.figure(found.recipe, found.groups, reference(found))
     (axes,) = figure.axes
     labels = axes.get_legend_handles_labels()[1]
     (codeq, _) = axes.containers
