@@ -137,9 +137,10 @@ def compile(
     rename : mapping of str to str, optional
         Other names for inputs and outputs, whose parameters and macros are called after them.
     packing : str, optional
-        ``"auto"``: few bytes for each layer; ``"fast"``: up to twice as many where they are read
-        faster, more RAM; ``"small"``: the fewest for weights, whatever the decoder's code and time,
-        with prefix codes; or one codec.
+        ``"auto"``: few bytes for weights, or packings and kernels with which the network takes less
+        flash, code included, and no more instructions and RAM; ``"fast"``: up to twice as many
+        where they are read faster, more RAM; ``"small"``: the fewest for weights, whatever the
+        decoder's code and time, with prefix codes; or one codec.
         Default: auto, and dense without `lossless`.
     lossless : bool
         Store the model smaller wherever no output byte changes: without dead and constant channels,

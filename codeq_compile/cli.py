@@ -261,8 +261,9 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option(
     "--packing",
     metavar="P",
-    help="auto: short; fast: up to twice as long where that is read faster; small: shortest "
-    "weights, whatever their decoder needs in code and time; or one codec.  "
+    help="auto: least flash, code included, where nothing is slower for it; fast: weights up to "
+    "twice as long where those are read faster; small: shortest weights, whatever their decoder "
+    "needs in code and time; or one codec.  "
     "[default: auto; dense with --no-lossless]",
 )
 @click.option(

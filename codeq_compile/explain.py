@@ -9,7 +9,18 @@ from codeq_compile.ir.graph import Node
 from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
 from codeq_compile.packing import CODECS
-from codeq_compile.plan import AUTO, DENSE, GAP, HUFFMAN, NARROW, SMALL, Layer, Plan, for_kernel
+from codeq_compile.plan import (
+    AUTO,
+    DENSE,
+    GAP,
+    HUFFMAN,
+    NARROW,
+    SMALL,
+    Layer,
+    Plan,
+    for_kernel,
+    otherwise,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +149,25 @@ def _priced(
         scratch_bytes=scratch,
         instructions=predicted,
         error=known.worst if known is not None and predicted is not None else None,
-        verdict=_verdict(plan, layer, packed, kernel, best),
+        verdict=_compared(plan, otherwise(plan, layer, node, kernel, packed))
+        if plan.weighs_code and kernel != layer.kernel
+        else _verdict(plan, layer, packed, kernel, best),
     )
+
+
+def _compared(plan: Plan, other: Plan) -> str:
+    """What else the network would take, where the choice was made for all of it."""
+    now, then = plan.total, other.total
+    if now is None or then is None:
+        return "not considered: its instructions or its code are not known"
+    slower = then.instructions / max(1, now.instructions) - 1.0
+    differences = (
+        (then.flash - now.flash, f"flash {then.flash - now.flash:+d}"),
+        (round(slower, 3), f"instructions {slower:+.1%}"),
+        (other.ram_bytes - plan.ram_bytes, f"RAM {other.ram_bytes - plan.ram_bytes:+d}"),
+    )
+    told = [text for difference, text in differences if difference]
+    return "network: " + (", ".join(told) or "all the same")
 
 
 def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, best: Kernel) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from codeq_compile import cost
+from codeq_compile import cost, economy, footprint
 from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.ir.graph import Graph, Node
 from codeq_compile.ir.op import CArray, c_arrays
@@ -45,6 +45,10 @@ _LITTLE = 1.125
 """What slower kernels of less scratch may cost in instructions of the network, unasked."""
 _MUCH = 512
 """Bytes that each of them must save."""
+_THRIFTIER = 15 / 16
+"""Share of flash times instructions that other packings and kernels must come down to: a smaller
+gain is less than what predictions can tell.
+"""
 
 Streaming = Literal["off", "auto"]
 """Whether layers are executed some rows at a time: never, or where the arena becomes smaller."""
@@ -114,6 +118,8 @@ class Plan:
     layers : tuple of Layer
         In order of execution.
     memory : MemoryPlan
+    weighs_code : bool
+        Packings and kernels were chosen for the whole network, code included.
     """
 
     graph: Graph = field(repr=False)
@@ -121,6 +127,7 @@ class Plan:
     packing: str
     layers: tuple[Layer, ...]
     memory: MemoryPlan = field(repr=False)
+    weighs_code: bool = False
 
     def price(self, layer: Layer) -> cost.Price | None:
         """Predicted instructions of a layer, all its calls together; None where nothing is known
@@ -160,6 +167,18 @@ class Plan:
         prices = [self.price(layer) for layer in self.layers]
         known = [price.instructions for price in prices if price is not None]
         return sum(known) if len(known) == len(prices) else None
+
+    @property
+    def total(self) -> economy.Total | None:
+        """Flash for weights, tables and kernels, and instructions, predicted; None where they are
+        not known.
+        """
+        code = footprint.predict((layer.kernel for layer in self.layers), self.target.core)
+        instructions = self.instructions
+        if code is None or instructions is None:
+            return None
+        data = self.weights_bytes + self.tables_bytes
+        return economy.Total(data=data, flash=data + code, instructions=instructions)
 
     @property
     def weights_bytes(self) -> int:
@@ -225,6 +244,8 @@ def plan(
     weights: int | None = None,
     stream: Streaming = "off",
     ram: int | None = None,
+    *,
+    weigh_code: bool = True,
 ) -> Plan:
     """Decide everything for a lowered graph.
 
@@ -235,7 +256,9 @@ def plan(
     target : Target
     packing : str
         ``"auto"``: the fewest bytes for each layer, ``gap`` and ``huffman`` left out, but dense
-        bytes where nothing saves a third of them; ``"fast"``: the fewest predicted instructions,
+        bytes where nothing saves a third of them; then, with `weigh_code`, other packings and
+        kernels where the network takes less flash, the code of its kernels included, and no more
+        instructions and RAM; ``"fast"``: the fewest predicted instructions,
         where a packing more than twice as long as the shortest must be faster in proportion, dense
         bytes where no form saves a third of them, and no instructions spent on a smaller arena:
         scratch may be as much again as the largest tensor;
@@ -255,6 +278,9 @@ def plan(
         Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows, and
         take slower kernels or longer packings of less scratch, no more than that needs and those of
         the fewest predicted instructions; and scratch may take what is left.
+    weigh_code : bool
+        Without it ``"auto"`` knows the weights' bytes alone: what training is after, which makes
+        weights shorter, and counts them often.
 
     Raises
     ------
@@ -282,6 +308,8 @@ def plan(
         if stream == "auto":
             decided = _flowing(plain, decided)
     decided = _with_room(decided, ram)
+    if packing == AUTO and weigh_code:
+        decided = _economical(graph, decided, weights, ram)
     for layer in decided.layers:
         _check_stream(layer.node, layer.packed)
     return decided
@@ -294,6 +322,77 @@ def _with_room(plan: Plan, ram: int | None) -> Plan:
         if roomy.arena_bytes <= plan.arena_bytes + extra:
             return roomy
     return plan
+
+
+def _economical(graph: Graph, plan: Plan, weights: int | None, ram: int | None) -> Plan:
+    """The plan with the packings and kernels of least flash times instructions, code included.
+
+    The same one where that needs more flash, instructions or RAM, saves little, or is not known.
+    """
+    now = plan.total
+    if now is None:
+        return plan
+    nodes = {node.name: node for node in graph.nodes}
+    needed = _Needed(plan)
+    options = []
+    for layer in plan.layers:
+        others = _ways(nodes[layer.node.name], plan, layer)
+        fitting = (way for way in others if needed(way) <= plan.arena_bytes)
+        known = list(_known(plan, (layer, *fitting)))
+        options.append([known[k] for k in economy.worth_trying([way for _, way in known])])
+    core = plan.target.core
+    most = replace(now, data=now.flash if weights is None else max(now.data, weights))
+    chosen = economy.choose(
+        [[way for _, way in each] for each in options],
+        lambda kernels: footprint.predict(kernels, core) or 0,
+        most,
+    )
+    layers = [each[place][0] for each, place in zip(options, chosen, strict=True)]
+    other = replace(_with_room(_replan(plan, layers), ram), weighs_code=True)
+    found = other.total
+    is_better = (
+        found is not None
+        and found.excess(most) == 0.0
+        and found.price <= _THRIFTIER * now.price
+        and other.ram_bytes <= plan.ram_bytes
+    )
+    return other if is_better else replace(plan, weighs_code=True)
+
+
+def otherwise(plan: Plan, layer: Layer, node: Node, kernel: Kernel, packed: Packed | None) -> Plan:
+    """The plan with one layer executed by another kernel, in another form or packing.
+
+    Parameters
+    ----------
+    plan : Plan
+    layer : Layer
+        Of this plan.
+    node : Node
+        The layer as this kernel computes it (`for_kernel`).
+    kernel : Kernel
+    packed : Packed, optional
+    """
+    way = _decided(
+        plan.graph,
+        node,
+        kernel,
+        packed,
+        index=layer.index,
+        costs=layer.costs,
+        note=layer.note,
+        state_offset=layer.state_offset,
+        calls=layer.calls,
+    )
+    return _replan(plan, (way if each.index == way.index else each for each in plan.layers))
+
+
+def _known(plan: Plan, ways: Iterable[Layer]) -> Iterator[tuple[Layer, economy.Way]]:
+    """Ways whose instructions are known."""
+    for way in ways:
+        price = plan.price(way)
+        if price is not None:
+            size, count = _flash_bytes(way), price.instructions
+            yield way, economy.Way(kernel=way.kernel, bytes=size, instructions=count)
 
 
 def _extra_bytes(plan: Plan, ram: int | None) -> int:

@@ -182,7 +182,7 @@ class Budget(nn.Module):
         weights : sequence of int
             Bytes of the weights of each layer.
         tables, code : int
-            Bytes of all tables; of code and constants, where flash is limited.
+            Bytes of all tables; of code, constants and longer packings, where flash is limited.
         """
         self.weights.copy_(self.weights.new_tensor([float(count) for count in weights]))
         self.tables.fill_(float(tables))

@@ -81,27 +81,54 @@ def snapshot(model: QuantizedModel) -> Graph:
     return graph
 
 
-def planned(lowered: Graph, limits: BudgetConfig, free: Plan | None = None) -> Plan:
+def shortest(lowered: Graph, limits: BudgetConfig) -> Plan:
+    """The plan whose weights are shortest, whatever RAM and code that takes."""
+    return plan(lowered, targets.load(limits.target), limits.packing, weigh_code=False)
+
+
+def planned(
+    lowered: Graph,
+    limits: BudgetConfig,
+    short: Plan | None = None,
+    *,
+    weigh_code: bool = False,
+) -> Plan:
     """The plan that `codeq_compile.compile` makes within budgets, where weights are inside theirs.
 
     Weights above their limit keep their packings here, so that it shows by how much they are above
-    it: the compiler would turn to slower ones first.  `free` is the plan without a limit of RAM, if
-    it is known.
+    it: the compiler would turn to slower ones first.
+
+    Parameters
+    ----------
+    lowered : Graph
+    limits : BudgetConfig
+    short : Plan, optional
+        Of `shortest`, if it is known.
+    weigh_code : bool
+        Decide as the compiler does at last; without it weights stay as short as RAM allows, which
+        is what training counts, and takes no less RAM and no fewer instructions.
     """
-    target = targets.load(limits.target)
-    free = free or plan(lowered, target, limits.packing)
+    short = short or shortest(lowered, limits)
     ram, weights = limits.limit("ram"), limits.limit("weights")
-    if ram is None:
-        return free
+    if ram is None and not weigh_code:
+        return short
     if weights is not None:
-        weights = max(weights, free.weights_bytes + free.tables_bytes)
-    return plan(lowered, target, limits.packing, weights=weights, ram=ram)
+        weights = max(weights, short.weights_bytes + short.tables_bytes)
+    return plan(
+        lowered,
+        short.target,
+        limits.packing,
+        weights=weights,
+        ram=ram,
+        weigh_code=weigh_code,
+    )
 
 
 def layer_costs(model: QuantizedModel) -> list[LayerCost]:
     """Exact costs of every layer that takes flash, in execution order."""
     packing = model.config.budgets.packing
-    decided = plan(passes.run(snapshot(model)), targets.load(_HOST), packing)
+    host = targets.load(_HOST)
+    decided = plan(passes.run(snapshot(model)), host, packing, weigh_code=False)
     return [cost for cost in costs_of(decided) if cost.weight_bytes or cost.table_bytes]
 
 

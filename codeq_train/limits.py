@@ -4,8 +4,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from codeq_compile import passes
 from codeq_compile.cost import Price
 from codeq_compile.errors import DoesNotFit, InputError
@@ -14,7 +12,7 @@ from codeq_compile.plan import Plan
 from codeq_train.budget import STEERED
 from codeq_train.channels import fewest_channels, pruning_layers
 from codeq_train.config import BUDGETS, BudgetConfig
-from codeq_train.cost import LayerCost, costs_of, linked_code, planned, snapshot
+from codeq_train.cost import LayerCost, costs_of, linked_code, planned, shortest, snapshot
 from codeq_train.layers import Conv
 from codeq_train.model import QuantizedModel
 
@@ -53,7 +51,8 @@ class Exact:
     tables : int
         Bytes of all tables, with what aligns them and the weights in a linked image.
     code : int
-        Bytes of code and constants; 0 where flash is not limited.
+        Bytes of code and constants, and of the longer packings that take less of it; 0 where flash
+        is not limited.
     prices : dict of str to dict of str to Price
         What a layer executes, by its name and the packing of its weights; empty where instructions
         are not limited.
@@ -90,16 +89,20 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     graph = snapshot(model)
     lowered = passes.run(graph)
     ram = limits.limit("ram")
-    free = planned(lowered, msgspec.structs.replace(limits, ram=None))
-    decided = free if ram is None else planned(lowered, limits, free)
+    free = shortest(lowered, limits)
+    decided = planned(lowered, limits, free)
     code = 0
     if limits.flash is not None:
         budget = model.budget
         assert budget is not None
-        kernels = tuple(sorted({layer.kernel.symbol for layer in decided.layers}))
+        compiled = planned(lowered, limits, free, weigh_code=True)
+        kernels = tuple(sorted({layer.kernel.symbol for layer in compiled.layers}))
         if kernels not in budget.known_code and (link or not budget.known_code):
-            budget.known_code[kernels] = linked_code(decided, graph)
-        code = budget.known_code.get(kernels, int(budget.code))
+            budget.known_code[kernels] = linked_code(compiled, graph)
+        code = int(budget.code)
+        if kernels in budget.known_code:
+            longer = _amounts(compiled, limits)["weights"] - _amounts(decided, limits)["weights"]
+            code = budget.known_code[kernels] + longer
     every, otherwise = _amounts(decided, limits), _amounts(free, limits)
     every["flash"] = every["weights"] + code
     # the compiler packs weights that are above their limit anew before it looks at RAM
@@ -309,7 +312,7 @@ def _flash(now: Exact) -> list[str]:
     weights = sum(cost.weight_bytes for cost in now.costs)
     parts = [f"weights {weights}", f"tables {now.tables}"]
     if now.code:
-        parts.append(f"code and constants {now.code}")
+        parts.append(f"code, constants and longer packings {now.code}")
     largest = sorted(now.costs, key=lambda cost: -cost.weight_bytes - cost.table_bytes)[:LARGEST]
     return [
         f"bytes now: {', '.join(parts)}; the largest layers:",

@@ -314,7 +314,7 @@ def misfits(sizes: Sizes, target: Target, *, stack_bytes: int | None = None) -> 
     )
 
 
-def _core_flags(target: Target, compiler: Tool) -> list[str]:
+def core_flags(target: Target, compiler: Tool) -> list[str]:
     options = target.build
     if not tools.is_zig(compiler):
         return [*options.gcc_flags, *GCC_FLAGS]
@@ -371,7 +371,7 @@ def _compile(program: Program, target: Target, compiler: Tool, root: Path) -> li
         "codeq-library": [common / "libc.c", *program.library],
     }
     flags = [
-        *_core_flags(target, compiler),
+        *core_flags(target, compiler),
         *COMPILE_FLAGS,
         *(f"-I{folder.resolve()}" for folder in (*program.includes, common)),
         *(f"-D{define}" for define in program.defines),
@@ -396,7 +396,7 @@ def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) ->
     compiler_library = () if tools.is_zig(compiler) else ("-lgcc",)
     command = [
         *compiler.command,
-        *_core_flags(target, compiler),
+        *core_flags(target, compiler),
         *library,
         *objects,
         *compiler_library,

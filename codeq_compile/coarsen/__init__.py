@@ -195,7 +195,7 @@ class _Run:
         return best
 
     def _bytes(self, graph: Graph) -> int:
-        decided = plan(passes.run(graph), self.board, self.packing)
+        decided = plan(passes.run(graph), self.board, self.packing, weigh_code=False)
         return decided.weights_bytes + decided.tables_bytes
 
     def _choices_of(self, node: Node, few: Mapping[str, Array]) -> list[_Choice]:

@@ -86,11 +86,12 @@ def _warn_of_budgets(model: QuantizedModel, graph: Graph) -> None:
     if weights is None and ram is None:
         return
     lowered, target = passes.run(graph), targets.load(limits.target)
-    decided = plan(lowered, target, limits.packing)
+    decided = plan(lowered, target, limits.packing, weigh_code=False)
     flash = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
     needed = [("weights and tables", flash, weights)]
     if ram is not None:
-        needed.append(("RAM", plan(lowered, target, limits.packing, ram=ram).ram_bytes, ram))
+        within = plan(lowered, target, limits.packing, ram=ram, weigh_code=False)
+        needed.append(("RAM", within.ram_bytes, ram))
     missed = [
         f"{what}: {amount} bytes, {amount - limit} more than the budget of {limit}"
         for what, amount, limit in needed

@@ -454,7 +454,7 @@ def deliver(
     test, limits = recipe.dataset.test, recipe.config.budgets
     inputs = to_graph_inputs(trained.graph, test.x)
     graph = replace(trained.graph, provenance={**trained.graph.provenance, "training": command})
-    check_instructions(planned(passes.run(graph), limits), limits)
+    check_instructions(planned(passes.run(graph), limits, weigh_code=True), limits)
     codeq_compile.compile(
         graph,
         directory,

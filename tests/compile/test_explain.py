@@ -21,7 +21,7 @@ def explained(
     op: Op, shape: tuple[int, ...], weights: Weights, board: str, packing: str = "auto"
 ) -> Explanation:
     graph = passes.run(one_op_graph(op, [s8(*shape)], weights=weights))
-    (only,) = explain(plan(graph, target.load(board), packing))
+    (only,) = explain(plan(graph, target.load(board), packing, weigh_code=False))
     return only
 
 
@@ -66,6 +66,24 @@ def test_another_packing_is_rejected_for_its_bytes(rng: np.random.Generator) -> 
     assert chosen.weights_bytes is not None
 
     assert f"{dense.weights_bytes - chosen.weights_bytes} bytes more" == dense.verdict
+
+
+def test_where_code_is_weighed_each_option_says_what_the_network_would_take(
+    rng: np.random.Generator,
+) -> None:
+    """What decided was not the layer."""
+    weights = random_weights(rng, (16, 3, 3, 16), bits=4, zeros=0.8)
+    graph = passes.run(one_op_graph(Conv2D(), [s8(8, 8, 16)], weights=weights))
+    decided = plan(graph, target.load("mps2_an386"))
+    short = plan(graph, target.load("mps2_an386"), weigh_code=False)
+    (found,) = explain(decided)
+    (left,) = (option for option in found.options if option.kernel == short.layers[0].kernel.symbol)
+    now, then = decided.total, short.total
+    assert now is not None
+    assert then is not None
+
+    assert f"flash +{then.flash - now.flash}, " in left.verdict
+    assert f"instructions {then.instructions / now.instructions - 1:+.1%}" in left.verdict
 
 
 def test_an_explicit_packing_is_the_reason(rng: np.random.Generator) -> None:

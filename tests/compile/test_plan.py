@@ -2,6 +2,7 @@
 """Every decision of one compilation."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -54,6 +55,10 @@ def by_name(result: Plan) -> dict[str, Layer]:
     return {layer.node.name: layer for layer in result.layers}
 
 
+alone = partial(plan, weigh_code=False)
+"""Each layer as if its kernel were no code."""
+
+
 def test_auto_takes_the_smallest_packing_of_each_layer(graph: Graph) -> None:
     """Flash is what small parts have least of."""
     result = plan(graph, HOST)
@@ -100,7 +105,7 @@ def test_layers_are_numbered_without_views(graph: Graph) -> None:
 def test_kernels_are_those_of_the_target(graph: Graph) -> None:
     """A DSP instruction on an M3 is a fault."""
     assert "cq_conv2d_s8_w2_ternary_ref" == by_name(plan(graph, HOST))["pw"].kernel.symbol
-    assert "cq_conv2d_1x1_s8_w2_ternary_dsp" == by_name(plan(graph, M4))["pw"].kernel.symbol
+    assert "cq_conv2d_1x1_s8_w2_ternary_dsp" == by_name(alone(graph, M4))["pw"].kernel.symbol
 
 
 @pytest.mark.parametrize("board", ["mps2_an386", "mps3_an547", "microbit"])
@@ -154,7 +159,7 @@ def test_int8_weights_take_their_shortest_form_unless_a_codec_was_asked_for(
     given_weights = {node.name: node.weights for node in graph.nodes}
 
     def kept(asked: str) -> dict[str, tuple[int, int, int]]:
-        layers = by_name(plan(graph, M4, asked))
+        layers = by_name(alone(graph, M4, asked))
         for name, layer in layers.items():
             before, after = given_weights[name], layer.node.weights
             assert before is not None
@@ -181,7 +186,7 @@ def test_bytes_are_left_where_they_are_for_a_bit_a_weight(
         x = builder.add(Linear(), x, weights=layer, name=name)
     graph = passes.run(builder.graph(x), "literal")
 
-    layers = by_name(plan(graph, M4, packing))
+    layers = by_name(alone(graph, M4, packing))
     widths = {name: layer.packed.bits for name, layer in layers.items() if layer.packed}
 
     assert {"six": 8, "five": 5} == widths
@@ -198,7 +203,7 @@ def convolutions(rng: np.random.Generator, *zeros: float) -> Graph:
 
 
 def packings(graph: Graph, packing: str) -> dict[str, str]:
-    layers = by_name(plan(graph, M4, packing)).items()
+    layers = by_name(alone(graph, M4, packing)).items()
     return {name: layer.packed.packing for name, layer in layers if layer.packed is not None}
 
 
@@ -548,7 +553,7 @@ def test_scratch_is_not_most_of_the_arena_for_a_few_instructions() -> None:
     x = builder.add(Linear(), x, weights=random_weights(rng, (4, 4000), bits=8), name="few")
     graph = passes.run(builder.graph(x))
 
-    lean, fast = plan(graph, M4), plan(graph, M4, "fast")
+    lean, fast = alone(graph, M4), plan(graph, M4, "fast")
     least = plan(graph, M4, ram=1)
 
     assert "ref" == by_name(lean)["few"].kernel.isa != by_name(fast)["few"].kernel.isa
@@ -628,3 +633,59 @@ def test_a_budget_of_ram_is_refused_only_below_what_any_option_reaches(
     assert costs[0] == almost[0] == min(costs)
     for ram in {plan(graph, M4, packing, ram=least.ram_bytes + more).ram_bytes for more in (0, 99)}:
         assert plan(graph, M4, packing, ram=ram).ram_bytes == ram
+
+
+# -- Code ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("board", ["microbit", "mps2_an385", "mps2_an386", "mps3_an547"])
+def test_a_kernel_of_one_layer_must_save_its_code(rng: np.random.Generator, board: str) -> None:
+    """Less flash, no more instructions and RAM than where each layer is packed for itself."""
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(1, 64, 6))
+    for name, inputs, outputs, zeros in [
+        ("a", 6, 24, 0.0),
+        ("b", 24, 32, 0.55),
+        ("c", 32, 40, 0.65),
+    ]:
+        layer = random_weights(rng, (outputs, 1, 5, inputs), bits=4, zeros=zeros)
+        x = builder.add(Conv2D(stride=(1, 2)), x, weights=layer, name=name)
+    x = builder.add(Reshape(shape=(40 * 5,)), x)
+    x = builder.add(Linear(), x, weights=random_weights(rng, (7, 200), bits=5), name="few")
+    graph, there = passes.run(builder.graph(x), "literal"), target.load(board)
+
+    before, after = alone(graph, there), plan(graph, there)
+    old, new = before.total, after.total
+    assert old is not None
+    assert new is not None
+
+    assert after.weighs_code
+    assert new.flash < 0.9 * old.flash
+    assert new.instructions <= old.instructions
+    assert after.ram_bytes <= before.ram_bytes
+
+
+def test_weights_stay_within_their_limit_where_code_would_be_shorter() -> None:
+    """Dense weights need the least code; a limit on weights says that they are what matters."""
+    graph = passes.run(benchmark("kws", "sparse4"))
+    short = alone(graph, M55)
+    limit = short.weights_bytes + short.tables_bytes
+
+    free, limited = plan(graph, M55), plan(graph, M55, weights=limit)
+
+    assert free.weights_bytes + free.tables_bytes > limit
+    assert limited.weights_bytes + limited.tables_bytes <= limit
+
+
+def test_where_code_is_not_known_each_layer_is_packed_for_itself(graph: Graph) -> None:
+    """The host has no table."""
+    assert [layer.kernel for layer in alone(graph, HOST).layers] == [
+        layer.kernel for layer in plan(graph, HOST).layers
+    ]
+    assert not plan(graph, HOST).weighs_code
+
+
+@pytest.mark.parametrize("packing", ["fast", "small", "dense"])
+def test_code_is_weighed_for_auto_alone(graph: Graph, packing: str) -> None:
+    """Who asks for something else gets it."""
+    assert not plan(graph, M4, packing).weighs_code

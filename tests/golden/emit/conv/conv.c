@@ -6,8 +6,8 @@
  *   sha256    c7d28b6e7d9bf63b011b95e51e520ed632823f640346c8a50cf5d6238a6e0eba
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     35 B weights, 23 B tables
- *   ram       424 B arena (lower bound 424 B), peak at l01; 60 B inputs, 2 B outputs
+ *   flash     36 B weights, 23 B tables
+ *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #include "conv.h"
 #include "conv_weights.h"
@@ -25,11 +25,11 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
 #endif
 
 /* ---- l01 ---- conv2d "features.0"    s8[5,6,2] -> s8[3,3,4]
- * weights    4-bit, gap 2, 64 % zero, rle 21 B   (dense 36 B, bitmask 22 B)
+ * weights    4-bit, gap 2, 64 % zero, bitmask 22 B   (dense 36 B, rle 21 B)
  * tables     bias 8 B, multiplier 8 B
  * work       648 MAC, 234 done, 414 skipped
- * scratch    388 B
- * kernel     cq_conv2d_sparse_s8_w4_rle_dsp */
+ * scratch    180 B
+ * kernel     cq_conv2d_s8_w4_bitmask_ref */
 static const struct cq_conv2d_params l01 = {
     .in = {5, 6, 2},
     .out = {3, 3, 4},
@@ -42,7 +42,7 @@ static const struct cq_conv2d_params l01 = {
     .sparse =
         {.rows = 1, .columns = 4, .kept = 1, .ones = 2, .twos = 0, .others = 17, .is_split = 0},
     .in_zero = -3,
-    .weights = {.data = conv_l01_weights, .levels = NULL, .bytes = 21, .gap = 2, .run_bits = 2},
+    .weights = {.data = conv_l01_weights, .levels = NULL, .bytes = 22, .gap = 2, .run_bits = 0},
     .requant = {.bias = conv_l01_bias,
                 .multiplier = conv_l01_multiplier,
                 .exponent = NULL,
@@ -104,11 +104,11 @@ enum cq_status conv_run(const int8_t *image, int8_t *probabilities, struct conv_
     }
 
     int8_t *const bytes = (int8_t *)(void *)arena->words;
-    int8_t *const t01 = bytes + 388; /* 36 B, live l01..l02 */
+    int8_t *const t01 = bytes + 180; /* 36 B, live l01..l02 */
     int8_t *const t02 = bytes + 72;  /* 4 B, live l02..l03 */
 
     /* l01 conv2d "features.0" */
-    CQ_TRY(cq_conv2d_sparse_s8_w4_rle_dsp(&l01, image, t01, bytes));
+    CQ_TRY(cq_conv2d_s8_w4_bitmask_ref(&l01, image, t01, bytes));
     CQ_TRACE(1, t01, 36);
 
     /* reshape "flatten": t01 is now s8[36], nothing is copied */

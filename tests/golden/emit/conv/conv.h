@@ -6,8 +6,8 @@
  *   sha256    c7d28b6e7d9bf63b011b95e51e520ed632823f640346c8a50cf5d6238a6e0eba
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     35 B weights, 23 B tables
- *   ram       424 B arena (lower bound 424 B), peak at l01; 60 B inputs, 2 B outputs
+ *   flash     36 B weights, 23 B tables
+ *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #ifndef CONV_H
 #define CONV_H
@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /* Memory in bytes. */
-#define CONV_ARENA_BYTES 424
+#define CONV_ARENA_BYTES 216
 #define CONV_STATE_BYTES 0
 
 /* input "image", s8[5,6,2]: real value = scale * (q - zero point) */

@@ -6,8 +6,8 @@
  *   sha256    c7d28b6e7d9bf63b011b95e51e520ed632823f640346c8a50cf5d6238a6e0eba
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     35 B weights, 23 B tables
- *   ram       424 B arena (lower bound 424 B), peak at l01; 60 B inputs, 2 B outputs
+ *   flash     36 B weights, 23 B tables
+ *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #include "conv_weights.h"
 
@@ -15,9 +15,9 @@
 /* clang-format off */
 
 /* l01 conv2d "features.0" */
-const uint8_t conv_l01_weights[21] CQ_WORD_ALIGNED CQ_WEIGHTS_SECTION = {
-    0x1e, 0x6f, 0xc9, 0x0a, 0xba, 0x66, 0x43, 0xae, 0xe1, 0xf1, 0x96, 0xac, 0xa0, 0x6b, 0x36, 0xe4,
-    0x1a, 0x1e, 0x6f, 0xc9, 0x03,
+const uint8_t conv_l01_weights[22] CQ_WORD_ALIGNED CQ_WEIGHTS_SECTION = {
+    0x4c, 0x32, 0xc8, 0x24, 0x93, 0x0c, 0x32, 0xc9, 0x24, 0xf7, 0xc5, 0xa2, 0xd6, 0xb4, 0x71, 0x5f,
+    0x2c, 0x6a, 0x4d, 0x1b, 0xf7, 0xc5,
 };
 const int16_t conv_l01_bias[4] CQ_WEIGHTS_SECTION = {
        9,  333, -282,   18,

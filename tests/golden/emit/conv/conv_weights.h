@@ -6,8 +6,8 @@
  *   sha256    c7d28b6e7d9bf63b011b95e51e520ed632823f640346c8a50cf5d6238a6e0eba
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     35 B weights, 23 B tables
- *   ram       424 B arena (lower bound 424 B), peak at l01; 60 B inputs, 2 B outputs
+ *   flash     36 B weights, 23 B tables
+ *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #ifndef CONV_WEIGHTS_H
 #define CONV_WEIGHTS_H
@@ -17,7 +17,7 @@
 #include <codeq/config.h>
 
 /* l01 conv2d "features.0" */
-extern const uint8_t conv_l01_weights[21];
+extern const uint8_t conv_l01_weights[22];
 extern const int16_t conv_l01_bias[4];
 extern const uint16_t conv_l01_multiplier[4];
 

@@ -6,8 +6,8 @@
  *   sha256    bc8813acea032b33018b8ad36ddf652a6442dedfbd1e3d722fa2279078b7eb43
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
- *   flash     24 B weights, 7 B tables
- *   ram       16 B arena (lower bound 16 B), peak at l01; 8 B inputs, 3 B outputs
+ *   flash     51 B weights, 7 B tables
+ *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  2 */
 #include "linear.h"
 #include "linear_weights.h"
@@ -23,16 +23,15 @@ void codeq_trace(uint32_t layer, const void *data, uint32_t bytes);
 #endif
 
 /* ---- l01 ---- linear "classifier"    s8[8] -> s8[3]
- * weights    8-bit, 0 % zero, dense 24 B   (bitmask 27 B, rle 27 B, csr 51 B)
+ * weights    8-bit, 0 % zero, csr 51 B   (dense 24 B, bitmask 27 B, rle 27 B)
  * tables     bias 6 B, multiplier 1 B
  * work       24 MAC, 24 done, 0 skipped
- * scratch    16 B
- * kernel     cq_linear_s8_w8_dense_swar */
+ * kernel     cq_linear_sparse_s8_w8_csr_swar */
 static const struct cq_linear_params l01 = {
     .rows = 1,
     .in_features = 8,
     .out_features = 3,
-    .weights = {.data = linear_l01_weights, .levels = NULL, .bytes = 24, .gap = 0, .run_bits = 0},
+    .weights = {.data = linear_l01_weights, .levels = NULL, .bytes = 51, .gap = 0, .run_bits = 0},
     .requant = {.bias = linear_l01_bias,
                 .multiplier = linear_l01_multiplier,
                 .exponent = NULL,
@@ -54,10 +53,8 @@ enum cq_status linear_run(const int8_t *features, int8_t *scores, struct linear_
         return CQ_ERROR_ARGUMENT;
     }
 
-    int8_t *const bytes = (int8_t *)(void *)arena->words;
-
     /* l01 linear "classifier" */
-    CQ_TRY(cq_linear_s8_w8_dense_swar(&l01, features, scores, bytes));
+    CQ_TRY(cq_linear_sparse_s8_w8_csr_swar(&l01, features, scores, NULL));
     CQ_TRACE(1, scores, 3);
 
     return CQ_OK;

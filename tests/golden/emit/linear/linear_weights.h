@@ -6,8 +6,8 @@
  *   sha256    bc8813acea032b33018b8ad36ddf652a6442dedfbd1e3d722fa2279078b7eb43
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
- *   flash     24 B weights, 7 B tables
- *   ram       16 B arena (lower bound 16 B), peak at l01; 8 B inputs, 3 B outputs
+ *   flash     51 B weights, 7 B tables
+ *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  2 */
 #ifndef LINEAR_WEIGHTS_H
 #define LINEAR_WEIGHTS_H
@@ -17,7 +17,7 @@
 #include <codeq/config.h>
 
 /* l01 linear "classifier" */
-extern const uint8_t linear_l01_weights[24];
+extern const uint8_t linear_l01_weights[51];
 extern const int16_t linear_l01_bias[3];
 extern const uint8_t linear_l01_multiplier[1];
 
