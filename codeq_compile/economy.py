@@ -22,7 +22,7 @@ class Way:
     ----------
     kernel : Kernel
     bytes : int
-        Of weights and tables.
+        Of weights and tables, with what aligns them.
     instructions : int
         Predicted.
     """
@@ -43,7 +43,7 @@ class Total:
     Parameters
     ----------
     data : int
-        Bytes of weights and tables.
+        Bytes of weights and tables, with what aligns them.
     flash : int
         With the bytes of the kernels.
     instructions : int

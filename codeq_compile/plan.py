@@ -177,7 +177,7 @@ class Plan:
         instructions = self.instructions
         if code is None or instructions is None:
             return None
-        data = self.weights_bytes + self.tables_bytes
+        data = self.weights_bytes + self.tables_bytes + self.padding_bytes
         return economy.Total(data=data, flash=data + code, instructions=instructions)
 
     @property
@@ -391,7 +391,7 @@ def _known(plan: Plan, ways: Iterable[Layer]) -> Iterator[tuple[Layer, economy.W
     for way in ways:
         price = plan.price(way)
         if price is not None:
-            size, count = _flash_bytes(way), price.instructions
+            size, count = _flash_bytes(way) + way.padding_bytes, price.instructions
             yield way, economy.Way(kernel=way.kernel, bytes=size, instructions=count)
 
 
