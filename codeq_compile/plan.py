@@ -812,7 +812,8 @@ def _decided(
         node=node,
         kernel=kernel,
         packed=packed,
-        costs=costs,
+        # the form may be another than that of the shortest packings
+        costs=costs if packed is None else {**costs, packed.packing: packed.bytes},
         note=note,
         scratch_bytes=_scratch_bytes(graph, node, kernel, packed, calls),
         state_offset=state_offset,

@@ -263,7 +263,8 @@ def open_storage(url: str, *, heartbeat: int = 15) -> optuna.storages.BaseStorag
     Parameters
     ----------
     url : str
-        Of a database that SQLAlchemy knows: ``sqlite:///runs/kws/sweep.db``, ``postgresql://…``.
+        Of a database that SQLAlchemy knows: ``sqlite:///runs/kws/sweep.db``,
+        ``postgresql+psycopg://…``.
     heartbeat : int
         Seconds between signs of life.
 

@@ -83,7 +83,8 @@ NAMES = ("demo", *RECIPES)
 @click.option(
     "--storage",
     metavar="URL",
-    help="Database that workers share: sqlite:///FILE, postgresql://…  [default: OUTPUT/sweep.db]",
+    help="Database that workers share: sqlite:///FILE, postgresql+psycopg://…  "
+    "[default: OUTPUT/sweep.db]",
 )
 @click.option(
     "-o",

@@ -25,7 +25,7 @@ from codeq_compile.ops.reshape import Reshape
 from codeq_compile.packing import CODECS, entropy_bytes
 from codeq_compile.packing.rle import Rle
 from codeq_compile.plan import Layer, Plan, plan, scratch_in
-from tests.graphs import random_int8, random_weights, s8
+from tests.graphs import one_op_graph, random_int8, random_weights, s8
 from tests.libraries import planned, rows
 from tests.networks import VARIANTS, benchmark
 from tests.strategies import GraphBuilder, graphs
@@ -678,6 +678,19 @@ def test_weights_stay_within_their_limit_where_code_would_be_shorter() -> None:
     assert free.data > short.data
     assert limited.data <= short.data
     assert free.flash <= limited.flash <= short.flash
+
+
+def test_bytes_of_the_chosen_packing_are_those_of_the_chosen_form(rng: np.random.Generator) -> None:
+    """Weights that stay bytes for their kernel's sake are longer than dense ones of five bits."""
+    codes = rng.integers(-15, 16, (40, 40)).astype(np.int8)
+    codes[0, 0] = 15
+    weights = Weights(codes=codes, bits=8, scale=np.full(1, 0.01, np.float32))
+    graph = passes.run(one_op_graph(Linear(), [s8(40)], weights=weights), "literal")
+    (short,), (layer,) = alone(graph, M4).layers, plan(graph, M4).layers
+    assert short.packed is not None
+    assert layer.packed is not None
+
+    assert short.packed.bytes < layer.packed.bytes == layer.costs["dense"]
 
 
 def test_where_code_is_not_known_each_layer_is_packed_for_itself(graph: Graph) -> None:
