@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import codeq_compile.ops  # noqa: F401  # registers the ops
@@ -199,8 +200,17 @@ def compile(
         words += _choices(packing, lossless, limits, io, stream, place)
         command = shlex.join(["codeq", "compile", *words])
 
-    def made(packing: str) -> Compiled:
-        decided = plan(graph, board, packing, io, weights=weights, stream=stream, ram=ram)
+    def made(packing: str, aim: int | None = weights, *, weigh_code: bool = True) -> Compiled:
+        decided = plan(
+            graph,
+            board,
+            packing,
+            io,
+            weights=aim,
+            stream=stream,
+            ram=ram,
+            weigh_code=weigh_code,
+        )
         budgets.check_plan(limits, decided)
         with staging(directory) as folder:
             library = write(
@@ -226,14 +236,19 @@ def compile(
         ways = ["--stream auto"] * (stream == "off") + ["--io arena"] * (io == "caller")
         if error.in_ram and ways:
             raise DoesNotFit(f"{error}\n{' or '.join(ways)} may need less", in_ram=True) from error
-        # how much flash the code takes is known when it is linked, and not when layers are packed
+        # how much flash code and alignment take is known when all is linked, and not before
         if packing != AUTO or error.in_ram:
             raise
-        try:
-            return made(SMALL)
-        except DoesNotFit as smaller:
-            # shorter weights need more code: the whole may be longer
-            raise min(error, smaller, key=lambda each: each.excess) from None
+        found, others = [error], [partial(made, AUTO, weigh_code=False), partial(made, SMALL)]
+        if weights is not None:
+            others.insert(0, partial(made, AUTO, weights - error.excess))
+        for again in others:
+            try:
+                return again()
+            except DoesNotFit as other:
+                found.append(other)
+        # shorter weights need more code: the whole may be longer
+        raise min(found, key=lambda each: each.excess) from None
 
 
 def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

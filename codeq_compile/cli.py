@@ -261,9 +261,9 @@ def budget(name: str, what: str) -> Callable[..., Any]:
 @click.option(
     "--packing",
     metavar="P",
-    help="auto: least flash, code included, where nothing is slower for it; fast: weights up to "
-    "twice as long where those are read faster; small: shortest weights, whatever their decoder "
-    "needs in code and time; or one codec.  "
+    help="auto: little flash, code included, and no slower than the shortest weights; fast: "
+    "weights up to twice as long where those are read faster; small: shortest weights, whatever "
+    "their decoder needs in code and time; or one codec.  "
     "[default: auto; dense with --no-lossless]",
 )
 @click.option(

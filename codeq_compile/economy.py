@@ -3,7 +3,8 @@
 more, one that no other layer needs costs all of itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from codeq_compile.kernels import Kernel
@@ -65,7 +66,7 @@ class Total:
             (self.flash, most.flash),
             (self.instructions, most.instructions),
         )
-        return sum(own / limit - 1.0 for own, limit in pairs if own > limit)
+        return sum(own / max(1, limit) - 1.0 for own, limit in pairs if own > limit)
 
 
 def worth_trying(ways: Sequence[Way]) -> list[int]:
@@ -88,10 +89,11 @@ def choose(
 ) -> Choice:
     """The ways of least flash times instructions within limits.
 
-    A search by steps, each the best there is: one layer goes another way, or all that have one kind
-    of kernel take another kind.  It begins where every layer goes its first way, and again where
-    all have one kind of kernel if they can; what is above a limit comes within it before anything
-    else.  What is found is never worse than the first ways.
+    A search by steps: each layer in turn goes the best way that there is beside the others' ways,
+    until none has a better one; then all layers that have one kind of kernel take another kind,
+    those two for which that is best, and so on.  It begins where every layer goes its first way,
+    and again where all have one kind of kernel if they can; what is above a limit comes within it
+    before anything else.  What is found is never worse than the first ways.
 
     Parameters
     ----------
@@ -119,54 +121,76 @@ class _Search:
     ) -> None:
         self.ways, self._code, self._most = ways, code, most
         self.kinds = sorted({way.kind for each in ways for way in each})
-        self._kernels = list(dict.fromkeys(way.kernel for each in ways for way in each))
-        self._figures = [
-            [(way.bytes, way.instructions, 1 << self._kernels.index(way.kernel)) for way in each]
-            for each in ways
-        ]
-        self._code_bytes: dict[int, int] = {}
+        self._code_bytes: dict[frozenset[Kernel], int] = {}
 
     def rank(self, choice: Choice) -> tuple[float, int]:
         """By what it is above its limits, and its price."""
-        data = instructions = linked = 0
-        for figures, place in zip(self._figures, choice, strict=True):
-            size, count, kernel = figures[place]
-            data, instructions, linked = data + size, instructions + count, linked | kernel
-        total = Total(data=data, flash=data + self._linked(linked), instructions=instructions)
-        return total.excess(self._most), total.price
+        taken = [each[place] for each, place in zip(self.ways, choice, strict=True)]
+        return self._rank(
+            sum(way.bytes for way in taken),
+            sum(way.instructions for way in taken),
+            frozenset(way.kernel for way in taken),
+        )
 
-    def _linked(self, kernels: int) -> int:
-        """Bytes of kernels that are a set of bits."""
+    def _rank(self, data: int, instructions: int, kernels: frozenset[Kernel]) -> tuple[float, int]:
         if kernels not in self._code_bytes:
-            chosen = (kernel for k, kernel in enumerate(self._kernels) if kernels >> k & 1)
-            self._code_bytes[kernels] = self._code(frozenset(chosen))
-        return self._code_bytes[kernels]
+            self._code_bytes[kernels] = self._code(kernels)
+        flash = data + self._code_bytes[kernels]
+        total = Total(data=data, flash=flash, instructions=instructions)
+        return total.excess(self._most), total.price
 
     def descended(self, choice: Choice) -> Choice:
         """Where the best steps lead."""
-        now = self.rank(choice)
         while True:
-            rank, step = min((self.rank(step), step) for step in self._steps(choice))
-            if rank >= now:
+            choice = self._settled(choice)
+            steps = {
+                self.turned(choice, {old}, new)
+                for old in {each[k].kind for each, k in zip(self.ways, choice, strict=True)}
+                for new in self.kinds
+            }
+            best = min(sorted(steps), key=self.rank, default=choice)
+            if self.rank(best) >= self.rank(choice):
                 return choice
-            now, choice = rank, step
+            choice = best
 
-    def _steps(self, choice: Choice) -> Iterator[Choice]:
-        """Where one step leads, or none."""
-        for layer, each in enumerate(self.ways):
-            for place in range(len(each)):
-                yield (*choice[:layer], place, *choice[layer + 1 :])
-        for old in {each[place].kind for each, place in zip(self.ways, choice, strict=True)}:
-            for new in self.kinds:
-                yield self.turned(choice, {old}, new)
+    def _settled(self, choice: Choice) -> Choice:
+        """Where no layer alone has a better way."""
+        places = list(choice)
+        data = sum(each[place].bytes for each, place in zip(self.ways, places, strict=True))
+        count = sum(each[place].instructions for each, place in zip(self.ways, places, strict=True))
+        users = Counter(each[place].kernel for each, place in zip(self.ways, places, strict=True))
+        left = len(places)  # layers that have been looked at since the last change
+        layer = 0
+        while left:
+            each, now = self.ways[layer], self.ways[layer][places[layer]]
+            users[now.kernel] -= 1
+            others = frozenset(+users)
+            ranks = [
+                self._rank(
+                    data - now.bytes + way.bytes,
+                    count - now.instructions + way.instructions,
+                    others | {way.kernel},
+                )
+                for way in each
+            ]
+            best = min(range(len(each)), key=ranks.__getitem__)
+            left -= 1
+            if ranks[best] < ranks[places[layer]]:
+                places[layer], left = best, len(places) - 1
+            way = each[places[layer]]
+            users[way.kernel] += 1
+            data += way.bytes - now.bytes
+            count += way.instructions - now.instructions
+            layer = (layer + 1) % len(places)
+        return tuple(places)
 
     def turned(self, choice: Choice, old: set[Kind], new: Kind) -> Choice:
         """Layers whose kernel is of an old kind take the shortest way of the new one, if any."""
 
-        def turned(ways: Sequence[Way], place: int) -> int:
+        def taken(ways: Sequence[Way], place: int) -> int:
             if ways[place].kind not in old:
                 return place
             able = [k for k, way in enumerate(ways) if way.kind == new]
             return min(able, key=lambda k: (ways[k].bytes, ways[k].instructions), default=place)
 
-        return tuple(map(turned, self.ways, choice))
+        return tuple(map(taken, self.ways, choice))

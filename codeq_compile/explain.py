@@ -4,7 +4,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codeq_compile import cost
+from codeq_compile import cost, footprint
+from codeq_compile.economy import Total
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
@@ -16,10 +17,13 @@ from codeq_compile.plan import (
     HUFFMAN,
     NARROW,
     SMALL,
+    THRIFTIER,
     Layer,
+    Needed,
     Plan,
+    another_way,
     for_kernel,
-    otherwise,
+    serves_calls,
 )
 
 
@@ -79,21 +83,68 @@ class Explanation:
 
 def explain(plan: Plan) -> tuple[Explanation, ...]:
     """Every layer of a plan."""
+    network = _Network(plan)
     return tuple(
         Explanation(
             index=layer.index,
             name=layer.node.name,
             op=layer.node.op.kind,
-            options=tuple(sorted(_options(plan, layer), key=lambda option: not option.is_chosen)),
+            options=tuple(
+                sorted(_options(network, layer), key=lambda option: not option.is_chosen)
+            ),
         )
         for layer in plan.layers
     )
 
 
-def _options(plan: Plan, layer: Layer) -> Iterator[Option]:
-    candidates = plan.candidates(layer)
+class _Network:
+    """What the whole takes, beside which an option of a layer stands."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._now = plan.total
+        self._needed = Needed(plan)
+
+    def verdict(self, layer: Layer, way: Layer) -> str:
+        """What the network would take with another way of a layer, and the limit that forbids it.
+
+        Other layers stay as they are, and so does the place of every buffer.
+        """
+        plan, most, then = self.plan, self.plan.weighed, self._total(layer, way)
+        if self._now is None or most is None or then is None:
+            return "not considered: its instructions or its code are not known"
+        flash, count = then.flash - self._now.flash, then.instructions - self._now.instructions
+        ram = max(0, self._needed(way) - plan.arena_bytes)
+        differences = (
+            (flash, f"flash {flash:+d}"),
+            (count, f"instructions {count / max(1, self._now.instructions):+.1%}"),
+            (ram, f"RAM {ram:+d}"),
+        )
+        told = ", ".join(text for difference, text in differences if difference)
+        if then.data > most.data:
+            reason = "; above the limit of weights"
+        elif not ram and not then.excess(most) and THRIFTIER * self._now.price < then.price:
+            reason = "; too little is saved" if then.price < self._now.price else ""
+        else:
+            reason = ""
+        return f"network: {told or 'all the same'}{reason}"
+
+    def _total(self, layer: Layer, way: Layer) -> Total | None:
+        plan, now = self.plan, self._now
+        before, after = plan.price(layer), plan.price(way)
+        others = [each.kernel for each in plan.layers if each.index != layer.index]
+        code = footprint.predict([*others, way.kernel], plan.target.core)
+        if now is None or before is None or after is None or code is None:
+            return None
+        data = now.data + way.data_bytes - layer.data_bytes
+        count = now.instructions + after.instructions - before.instructions
+        return Total(data=data, flash=data + code, instructions=count)
+
+
+def _options(network: _Network, layer: Layer) -> Iterator[Option]:
+    candidates = network.plan.candidates(layer)
     for node, _, packed in candidates.values():
-        yield from _kernels(plan, layer, node, packed)
+        yield from _kernels(network, layer, node, packed)
     if layer.node.weights is not None:
         for name in CODECS:
             if name not in candidates:
@@ -111,12 +162,14 @@ def _refusal(layer: Layer, weights: Weights, packing: str) -> str:
     return f"not applicable: no kernel of {layer.node.op.kind} for {weights.bits} bits"
 
 
-def _kernels(plan: Plan, layer: Layer, node: Node, packed: Packed | None) -> Iterator[Option]:
+def _kernels(
+    network: _Network, layer: Layer, node: Node, packed: Packed | None
+) -> Iterator[Option]:
     """Kernels that read a packing, the preferred one first; then families that cannot."""
-    op = node.op
+    plan, op = network.plan, node.op
     able = serving(op, node.params, packed, plan.target)
     for kernel in able:
-        yield _priced(plan, layer, node, packed, kernel, able[0])
+        yield _priced(network, layer, node, packed, kernel, able[0])
     unfit = op.unfit_families(node.params)
     for row in rows():
         packing, bits = (packed.packing, packed.bits) if packed else (None, None)
@@ -130,8 +183,14 @@ def _kernels(plan: Plan, layer: Layer, node: Node, packed: Packed | None) -> Ite
 
 
 def _priced(
-    plan: Plan, layer: Layer, node: Node, packed: Packed | None, kernel: Kernel, best: Kernel
+    network: _Network,
+    layer: Layer,
+    node: Node,
+    packed: Packed | None,
+    kernel: Kernel,
+    best: Kernel,
 ) -> Option:
+    plan = network.plan
     graph, op = plan.graph, node.op
     node = for_kernel(layer, node, kernel)
     inputs, output = graph.input_types(node), graph.output_type(node)
@@ -149,30 +208,25 @@ def _priced(
         scratch_bytes=scratch,
         instructions=predicted,
         error=known.worst if known is not None and predicted is not None else None,
-        verdict=_compared(plan, otherwise(plan, layer, node, kernel, packed))
-        if plan.weighs_code and kernel != layer.kernel
-        else _verdict(plan, layer, packed, kernel, best),
+        verdict=_verdict(network, layer, node, packed, kernel, best),
     )
 
 
-def _compared(plan: Plan, other: Plan) -> str:
-    """What else the network would take, where the choice was made for all of it."""
-    now, then = plan.total, other.total
-    if now is None or then is None:
-        return "not considered: its instructions or its code are not known"
-    slower = then.instructions / max(1, now.instructions) - 1.0
-    differences = (
-        (then.flash - now.flash, f"flash {then.flash - now.flash:+d}"),
-        (round(slower, 3), f"instructions {slower:+.1%}"),
-        (other.ram_bytes - plan.ram_bytes, f"RAM {other.ram_bytes - plan.ram_bytes:+d}"),
-    )
-    told = [text for difference, text in differences if difference]
-    return "network: " + (", ".join(told) or "all the same")
-
-
-def _verdict(plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, best: Kernel) -> str:
+def _verdict(
+    network: _Network,
+    layer: Layer,
+    node: Node,
+    packed: Packed | None,
+    kernel: Kernel,
+    best: Kernel,
+) -> str:
+    plan = network.plan
     if kernel == layer.kernel:
         return CHOSEN
+    if plan.weighed is not None:
+        if not serves_calls(plan.graph, node, kernel, layer.calls):
+            return "not applicable: cannot compute these rows alone"
+        return network.verdict(layer, another_way(plan, layer, node, kernel, packed))
     if packed == layer.packed and kernel == best:
         chosen = layer.kernel
         return f"{chosen.isa if chosen.isa != best.isa else chosen.family} makes the arena smaller"

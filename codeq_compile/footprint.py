@@ -3,7 +3,9 @@
 that these call, as `footprint.json` knows them.
 
 The table is what the compiler makes of runtime_c with the flags of an emitted library
-(tests/bench/footprint.py), so that a linked image holds these very functions.
+(tests/bench/footprint.py), so that a linked image holds these very functions.  It leaves out what
+no application is without, memcpy and memset, and the division of cores that have no instruction
+for it.
 """
 
 from collections.abc import Iterable
@@ -78,24 +80,27 @@ def parts(kernel: Kernel, core: str) -> frozenset[Part] | None:
     return frozenset(found.values())
 
 
-def predict(kernels: Iterable[Kernel], core: str) -> int | None:
+def total(kernels: Iterable[Kernel], core: str) -> int:
     """Flash for the code and constants of all these kernels together, without alignment.
 
     Parameters
     ----------
     kernels : iterable of Kernel
+        Known on the core.
     core : str
         As in `Target.core`.
-
-    Returns
-    -------
-    int, optional
-        None where the table does not know one of them on this core.
     """
     linked: set[Part] = set()
     for kernel in kernels:
         own = parts(kernel, core)
-        if own is None:
-            return None
+        assert own is not None, kernel
         linked |= own
     return sum(part.bytes for part in linked)
+
+
+def predict(kernels: Iterable[Kernel], core: str) -> int | None:
+    """As `total`, but None where the table does not know one of the kernels on this core."""
+    kernels = tuple(kernels)
+    if any(parts(kernel, core) is None for kernel in kernels):
+        return None
+    return total(kernels, core)

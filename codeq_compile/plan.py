@@ -45,7 +45,7 @@ _LITTLE = 1.125
 """What slower kernels of less scratch may cost in instructions of the network, unasked."""
 _MUCH = 512
 """Bytes that each of them must save."""
-_THRIFTIER = 15 / 16
+THRIFTIER = 15 / 16
 """Share of flash times instructions that other packings and kernels must come down to: a smaller
 gain is less than what predictions can tell.
 """
@@ -103,6 +103,11 @@ class Layer:
         """Flash for the packed stream; a table of levels counts as a table."""
         return len(self.packed.data) if self.packed else 0
 
+    @property
+    def data_bytes(self) -> int:
+        """Flash for weights and tables, with what aligns them."""
+        return self.weights_bytes + self.tables_bytes + self.padding_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -118,8 +123,9 @@ class Plan:
     layers : tuple of Layer
         In order of execution.
     memory : MemoryPlan
-    weighs_code : bool
-        Packings and kernels were chosen for the whole network, code included.
+    weighed : Total, optional
+        What packings and kernels, chosen for the whole network with their code, might take; None
+        where they were chosen for each layer.
     """
 
     graph: Graph = field(repr=False)
@@ -127,7 +133,7 @@ class Plan:
     packing: str
     layers: tuple[Layer, ...]
     memory: MemoryPlan = field(repr=False)
-    weighs_code: bool = False
+    weighed: economy.Total | None = field(default=None, repr=False)
 
     def price(self, layer: Layer) -> cost.Price | None:
         """Predicted instructions of a layer, all its calls together; None where nothing is known
@@ -177,8 +183,13 @@ class Plan:
         instructions = self.instructions
         if code is None or instructions is None:
             return None
-        data = self.weights_bytes + self.tables_bytes + self.padding_bytes
+        data = self.data_bytes
         return economy.Total(data=data, flash=data + code, instructions=instructions)
+
+    @property
+    def data_bytes(self) -> int:
+        """Flash for weights and tables, with what aligns them."""
+        return sum(layer.data_bytes for layer in self.layers)
 
     @property
     def weights_bytes(self) -> int:
@@ -327,52 +338,89 @@ def _with_room(plan: Plan, ram: int | None) -> Plan:
 def _economical(graph: Graph, plan: Plan, weights: int | None, ram: int | None) -> Plan:
     """The plan with the packings and kernels of least flash times instructions, code included.
 
-    The same one where that needs more flash, instructions or RAM, saves little, or is not known.
+    The same one where that needs more flash or instructions, or more RAM than it has or may have,
+    saves little, or is not known.
     """
     now = plan.total
     if now is None:
         return plan
+    most = replace(now, data=now.flash if weights is None else max(now.data, weights))
+    room = max(plan.ram_bytes, ram or 0) - plan.ram_bytes
     nodes = {node.name: node for node in graph.nodes}
-    needed = _Needed(plan)
+    needed = Needed(plan)
     options = []
     for layer in plan.layers:
         others = _ways(nodes[layer.node.name], plan, layer)
-        fitting = (way for way in others if needed(way) <= plan.arena_bytes)
+        fitting = (way for way in others if needed(way) <= plan.arena_bytes + room)
         known = list(_known(plan, (layer, *fitting)))
         options.append([known[k] for k in economy.worth_trying([way for _, way in known])])
     core = plan.target.core
-    most = replace(now, data=now.flash if weights is None else max(now.data, weights))
     chosen = economy.choose(
         [[way for _, way in each] for each in options],
-        lambda kernels: footprint.predict(kernels, core) or 0,
+        lambda kernels: footprint.total(kernels, core),
         most,
     )
-    layers = [each[place][0] for each, place in zip(options, chosen, strict=True)]
-    other = replace(_with_room(_replan(plan, layers), ram), weighs_code=True)
-    found = other.total
-    is_better = (
-        found is not None
-        and found.excess(most) == 0.0
-        and found.price <= _THRIFTIER * now.price
-        and other.ram_bytes <= plan.ram_bytes
+    other = _within_room(
+        plan, [each[place][0] for each, place in zip(options, chosen, strict=True)], room, needed
     )
-    return other if is_better else replace(plan, weighs_code=True)
+    packed = max(sum(map(_packed_bytes, plan.layers)), weights or now.flash)
+    found = [(each.total, each) for each in (other, _with_room(other, ram))]
+    better = [
+        (total.price, each)
+        for total, each in found
+        if total is not None
+        and not total.excess(most)
+        and total.price <= THRIFTIER * now.price
+        and each.ram_bytes <= plan.ram_bytes + room
+        and sum(map(_packed_bytes, each.layers)) <= packed  # without a linker nothing is aligned
+    ]
+    _, best = min(better, key=lambda each: each[0], default=(0, plan))
+    return replace(best, weighed=most)
 
 
-def otherwise(plan: Plan, layer: Layer, node: Node, kernel: Kernel, packed: Packed | None) -> Plan:
-    """The plan with one layer executed by another kernel, in another form or packing.
+def _within_room(plan: Plan, layers: list[Layer], room: int, needed: "Needed") -> Plan:
+    """The plan with other layers, but for those that need most where the arena would be too long.
+
+    What is alive at once is a bound of the arena, which buffers of several layers may miss.
+    """
+    other = _replan(plan, layers)
+    for changed in sorted(layers, key=needed, reverse=True):
+        if other.ram_bytes <= plan.ram_bytes + room:
+            break
+        first = plan.layers[changed.index - 1]
+        other = _replan(other, (first if e.index == first.index else e for e in other.layers))
+    return other
+
+
+def _known(plan: Plan, ways: Iterable[Layer]) -> Iterator[tuple[Layer, economy.Way]]:
+    """Ways whose instructions and code are known."""
+    for way in ways:
+        price = plan.price(way)
+        if price is not None and footprint.parts(way.kernel, plan.target.core) is not None:
+            yield (
+                way,
+                economy.Way(
+                    kernel=way.kernel, bytes=way.data_bytes, instructions=price.instructions
+                ),
+            )
+
+
+def another_way(
+    plan: Plan, layer: Layer, node: Node, kernel: Kernel, packed: Packed | None
+) -> Layer:
+    """A layer of a plan as another kernel would execute it, in this form and packing.
 
     Parameters
     ----------
     plan : Plan
     layer : Layer
-        Of this plan.
     node : Node
-        The layer as this kernel computes it (`for_kernel`).
+        As this kernel computes it (`for_kernel`).
     kernel : Kernel
+        One that `serves_calls` says can compute its calls.
     packed : Packed, optional
     """
-    way = _decided(
+    return _decided(
         plan.graph,
         node,
         kernel,
@@ -383,16 +431,6 @@ def otherwise(plan: Plan, layer: Layer, node: Node, kernel: Kernel, packed: Pack
         state_offset=layer.state_offset,
         calls=layer.calls,
     )
-    return _replan(plan, (way if each.index == way.index else each for each in plan.layers))
-
-
-def _known(plan: Plan, ways: Iterable[Layer]) -> Iterator[tuple[Layer, economy.Way]]:
-    """Ways whose instructions are known."""
-    for way in ways:
-        price = plan.price(way)
-        if price is not None:
-            size, count = _flash_bytes(way) + way.padding_bytes, price.instructions
-            yield way, economy.Way(kernel=way.kernel, bytes=size, instructions=count)
 
 
 def _extra_bytes(plan: Plan, ram: int | None) -> int:
@@ -408,7 +446,7 @@ def _extra_bytes(plan: Plan, ram: int | None) -> int:
 
 def _shrunk(graph: Graph, target: Target, layers: list[Layer], limit: int) -> list[Layer]:
     """The layers, those that gain most for a weight that is read slowly in fewer bytes."""
-    excess = sum(map(_flash_bytes, layers)) - limit
+    excess = sum(map(_packed_bytes, layers)) - limit
     if excess <= 0:
         return layers
     nodes = {node.name: node for node in graph.nodes}
@@ -418,7 +456,7 @@ def _shrunk(graph: Graph, target: Target, layers: list[Layer], limit: int) -> li
         else layer
         for layer in layers
     ]
-    gains = [_flash_bytes(a) - _flash_bytes(b) for a, b in zip(layers, smaller, strict=True)]
+    gains = [_packed_bytes(a) - _packed_bytes(b) for a, b in zip(layers, smaller, strict=True)]
     chosen = list(layers)
     for place in sorted(range(len(layers)), key=lambda k: -gains[k] / max(1, _weights(layers[k]))):
         if excess > 0 and gains[place] > 0:
@@ -427,7 +465,7 @@ def _shrunk(graph: Graph, target: Target, layers: list[Layer], limit: int) -> li
     return chosen
 
 
-def _flash_bytes(layer: Layer) -> int:
+def _packed_bytes(layer: Layer) -> int:
     return layer.weights_bytes + layer.tables_bytes
 
 
@@ -499,12 +537,12 @@ def _within(graph: Graph, plan: Plan, ram: int, *, may_grow: bool) -> Plan:
     way that is within the budget. What is not enough comes as near as it can.
     """
     nodes = {node.name: node for node in graph.nodes}
-    needed = _Needed(plan)
+    needed = Needed(plan)
 
     def ways_of(layer: Layer) -> Iterator[Layer]:
         yield layer
         for way in _ways(nodes[layer.node.name], plan, layer):
-            if may_grow or _flash_bytes(way) <= _flash_bytes(layer):
+            if may_grow or _packed_bytes(way) <= _packed_bytes(layer):
                 yield way
 
     ways = [list(ways_of(layer)) for layer in plan.layers]
@@ -529,7 +567,7 @@ def _within(graph: Graph, plan: Plan, ram: int, *, may_grow: bool) -> Plan:
     return best
 
 
-class _Needed:
+class Needed:
     """Bytes alive in the arena while a layer is executed, by the way in which it is."""
 
     def __init__(self, plan: Plan) -> None:
@@ -556,18 +594,8 @@ def _ways(node: Node, plan: Plan, layer: Layer) -> Iterator[Layer]:
         for packed in _packings(form, plan, layer):
             for kernel in serving(form.op, form.params, packed, plan.target):
                 served = _served(form, kernel)
-                if _serves_calls(plan.graph, served, kernel, layer.calls):
-                    way = _decided(
-                        plan.graph,
-                        served,
-                        kernel,
-                        packed,
-                        index=layer.index,
-                        costs=layer.costs,
-                        note=layer.note,
-                        state_offset=layer.state_offset,
-                        calls=layer.calls,
-                    )
+                if serves_calls(plan.graph, served, kernel, layer.calls):
+                    way = another_way(plan, layer, served, kernel, packed)
                     yield way
                     yield _overwriting(plan.graph, way)
 
@@ -584,7 +612,7 @@ def _packings(form: Node, plan: Plan, layer: Layer) -> Iterator[Packed | None]:
                 yield pack(form.weights, name)
 
 
-def _serves_calls(graph: Graph, node: Node, kernel: Kernel, calls: Sequence[Call]) -> bool:
+def serves_calls(graph: Graph, node: Node, kernel: Kernel, calls: Sequence[Call]) -> bool:
     """Whether a kernel can compute the rows of each call."""
     parts = (part.node for part in distinct_bands(graph, node, calls))
     return all(kernel.family in part.op.families(part.params) for part in parts)
@@ -677,7 +705,7 @@ def scratch_in(plan: Plan, stream: Stream) -> dict[str, int] | None:
     for layer in (layer for layer in plan.layers if layer.node.name in names):
         node, kernel = layer.node, layer.kernel
         calls = [call for call in stream.calls if call.layer == node.name]
-        if not _serves_calls(plan.graph, node, kernel, calls):
+        if not serves_calls(plan.graph, node, kernel, calls):
             return None
         scratch[node.name] = _scratch_bytes(plan.graph, node, kernel, layer.packed, calls)
     return scratch

@@ -99,10 +99,9 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         kernels = tuple(sorted({layer.kernel.symbol for layer in compiled.layers}))
         if kernels not in budget.known_code and (link or not budget.known_code):
             budget.known_code[kernels] = linked_code(compiled, graph)
-        code = int(budget.code)
-        if kernels in budget.known_code:
-            longer = _amounts(compiled, limits)["weights"] - _amounts(decided, limits)["weights"]
-            code = budget.known_code[kernels] + longer
+        # of kernels that were not linked yet, the last ones that were
+        linked = budget.known_code.get(kernels) or list(budget.known_code.values())[-1]
+        code = linked + compiled.data_bytes - decided.data_bytes
     every, otherwise = _amounts(decided, limits), _amounts(free, limits)
     every["flash"] = every["weights"] + code
     # the compiler packs weights that are above their limit anew before it looks at RAM
@@ -124,8 +123,7 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
 
 def _amounts(decided: Plan, limits: BudgetConfig) -> dict[str, int]:
     """What is known of a plan before it is linked."""
-    weights = decided.weights_bytes + decided.tables_bytes + decided.padding_bytes
-    amounts = {"weights": weights, "ram": decided.ram_bytes}
+    amounts = {"weights": decided.data_bytes, "ram": decided.ram_bytes}
     if limits.instructions is not None:
         amounts["instructions"] = _instructions(decided)
     return amounts

@@ -86,6 +86,22 @@ def test_where_code_is_weighed_each_option_says_what_the_network_would_take(
     assert f"instructions {then.instructions / now.instructions - 1:+.1%}" in left.verdict
 
 
+def test_a_limit_of_weights_is_told_where_it_decides() -> None:
+    """Dense weights would need less code and time, and are not allowed."""
+    graph, board = passes.run(benchmark("kws", "sparse4")), target.load("mps3_an547")
+    short = plan(graph, board, weigh_code=False).total
+    assert short is not None
+    options = [
+        option
+        for layer in explain(plan(graph, board, weights=short.data))
+        for option in layer.options
+    ]
+    forbidden = [each for each in options if each.verdict.endswith("; above the limit of weights")]
+
+    assert any("flash -" in option.verdict for option in forbidden)
+    assert all(option.packing is not None for option in forbidden)
+
+
 def test_an_explicit_packing_is_the_reason(rng: np.random.Generator) -> None:
     """Not the bytes, of which another one may need fewer."""
     weights = random_weights(rng, (16, 3, 3, 16), bits=4, zeros=0.8)

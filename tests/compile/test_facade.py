@@ -20,7 +20,7 @@ from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.plan import plan
 from codeq_compile.report import collect
 from tests.boards import found
-from tests.graphs import random_inputs, s8
+from tests.graphs import random_inputs, random_weights, s8
 from tests.libraries import planned, small_conv
 from tests.strategies import GraphBuilder
 
@@ -98,6 +98,27 @@ def test_a_budget_brings_prefix_codes_for_as_many_layers_as_it_needs(tmp_path: P
     assert ["huffman", "huffman"] == packings(least)
     with pytest.raises(DoesNotFit, match="bytes needed"):
         packings(needed // 2)
+
+
+@pytest.mark.parametrize("board", ["mps2_an386", "mps3_an547"])
+def test_a_limit_that_is_filled_to_the_byte_brings_none(board: str, tmp_path: Path) -> None:
+    """What the linker aligns must not turn a plan that just fits into a slow one."""
+    found(tools.arm_cc)
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder(rng)
+    x = builder.input(s8(8, 8, 5))
+    for inputs, outputs, bits, zeros in [(5, 11, 7, 0.0), (11, 5, 3, 0.8), (5, 6, 4, 0.6)]:
+        layer = random_weights(rng, (outputs, 1, 1, inputs), bits=bits, zeros=zeros)
+        x = builder.add(Conv2D(), x, weights=layer)
+    graph = builder.graph(x)
+    free = plan(passes.run(graph), target.load(board)).total
+    assert free is not None
+
+    made = codeq_compile.compile(graph, tmp_path / "out", target=board, weights=free.data)
+
+    assert made.plan.packing == "auto"
+    assert made.report.flash is not None
+    assert made.report.flash.weights + made.report.flash.tables <= free.data
 
 
 def test_a_limit_of_flash_brings_them_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from codeq_compile.errors import InputError, NoKernel
 from codeq_compile.explain import explain
 from codeq_compile.ir import Graph, Weights
 from codeq_compile.ir.op import c_arrays
+from codeq_compile.memory import Io
 from codeq_compile.memory.streams import distinct_bands, schedule
 from codeq_compile.numerics import Int8Array
 from codeq_compile.ops.conv2d import SPARSE_BYTES, Conv2D, Conv2DParams
@@ -659,7 +661,7 @@ def test_a_kernel_of_one_layer_must_save_its_code(rng: np.random.Generator, boar
     assert old is not None
     assert new is not None
 
-    assert after.weighs_code
+    assert after.weighed is not None
     assert new.flash < 0.9 * old.flash
     assert new.instructions <= old.instructions
     assert after.ram_bytes <= before.ram_bytes
@@ -698,10 +700,30 @@ def test_where_code_is_not_known_each_layer_is_packed_for_itself(graph: Graph) -
     assert [layer.kernel for layer in alone(graph, HOST).layers] == [
         layer.kernel for layer in plan(graph, HOST).layers
     ]
-    assert not plan(graph, HOST).weighs_code
+    assert plan(graph, HOST).weighed is None
 
 
 @pytest.mark.parametrize("packing", ["fast", "small", "dense"])
 def test_code_is_weighed_for_auto_alone(graph: Graph, packing: str) -> None:
     """Who asks for something else gets it."""
-    assert not plan(graph, M4, packing).weighs_code
+    assert plan(graph, M4, packing).weighed is None
+
+
+@pytest.mark.parametrize("board", ["microbit", "mps2_an386", "mps3_an547"])
+@given(graph=graphs(), io=st.sampled_from(["caller", "arena"]), data=st.data())
+def test_the_network_is_never_worse_for_weighing_code(
+    board: str, graph: Graph, io: Io, data: st.DataObject
+) -> None:
+    """Flash, instructions and RAM; whole or in rows, and with RAM that is said to be enough."""
+    lowered, there = passes.run(graph), target.load(board)
+    ask: dict[str, Any] = {"io": io, "stream": data.draw(st.sampled_from(["off", "auto"]))}
+    free = alone(lowered, there, **ask)
+    ram = data.draw(st.none() | st.integers(free.ram_bytes // 2, 2 * free.ram_bytes))
+    before, after = (decide(lowered, there, **ask, ram=ram) for decide in (alone, plan))
+    old, new = before.total, after.total
+
+    assert (old is None) == (new is None) == (after.weighed is None)
+    if old is not None and new is not None:
+        assert new.flash <= old.flash
+        assert new.instructions <= old.instructions
+    assert after.ram_bytes <= max(before.ram_bytes, ram or 0)
