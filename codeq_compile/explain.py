@@ -83,54 +83,108 @@ class Explanation:
 
 def explain(plan: Plan) -> tuple[Explanation, ...]:
     """Every layer of a plan."""
-    network = _Network(plan)
+    explainer = _Explainer(plan)
     return tuple(
         Explanation(
             index=layer.index,
             name=layer.node.name,
             op=layer.node.op.kind,
             options=tuple(
-                sorted(_options(network, layer), key=lambda option: not option.is_chosen)
+                sorted(explainer.options(layer), key=lambda option: not option.is_chosen)
             ),
         )
         for layer in plan.layers
     )
 
 
-class _Network:
-    """What the whole takes, beside which an option of a layer stands."""
+class _Explainer:
+    """A plan, and what all its layers together take."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+        self._plan = plan
         self._now = plan.total
         self._needed = Needed(plan)
 
-    def verdict(self, layer: Layer, way: Layer) -> str:
-        """What the network would take with another way of a layer, and the limit that forbids it.
+    def options(self, layer: Layer) -> Iterator[Option]:
+        """All that a layer has, packing by packing."""
+        candidates = self._plan.candidates(layer)
+        for node, _, packed in candidates.values():
+            yield from self._kernels(layer, node, packed)
+        if layer.node.weights is not None:
+            for name in CODECS:
+                if name not in candidates:
+                    yield Option(packing=name, verdict=_refusal(layer, layer.node.weights, name))
+
+    def _kernels(self, layer: Layer, node: Node, packed: Packed | None) -> Iterator[Option]:
+        """Kernels that read a packing, the preferred one first; then families that cannot."""
+        op, target = node.op, self._plan.target
+        able = serving(op, node.params, packed, target)
+        for kernel in able:
+            yield self._priced(layer, node, packed, kernel, able[0])
+        unfit = op.unfit_families(node.params)
+        for row in rows():
+            packing, bits = (packed.packing, packed.bits) if packed else (None, None)
+            fits_weights = (row.packing, row.bits, row.op) == (packing, bits, op.kind)
+            if fits_weights and row.isa in target.isa and row.family in unfit:
+                yield Option(
+                    packing=packing,
+                    kernel=row.symbol,
+                    verdict=f"not applicable: {unfit[row.family]}",
+                )
+
+    def _priced(
+        self, layer: Layer, node: Node, packed: Packed | None, kernel: Kernel, best: Kernel
+    ) -> Option:
+        plan, packing = self._plan, packed.packing if packed else None
+        node = for_kernel(layer, node, kernel)
+        if not serves_calls(plan.graph, node, kernel, layer.calls):
+            verdict = "not applicable: cannot compute these rows alone"
+            return Option(packing=packing, kernel=kernel.symbol, verdict=verdict)
+        way = layer
+        if kernel != layer.kernel:
+            way = another_way(plan, layer, node, kernel, packed)
+        known, price = cost.model(kernel, plan.target.core), plan.price(way)
+        if kernel == layer.kernel:
+            verdict = CHOSEN
+        elif plan.weighed is not None:
+            verdict = self._compared(layer, way, plan.weighed)
+        else:
+            verdict = _preference(plan, layer, packed, kernel, best)
+        return Option(
+            packing=packing,
+            kernel=kernel.symbol,
+            weights_bytes=packed.bytes if packed else None,
+            scratch_bytes=way.scratch_bytes,
+            instructions=None if price is None else price.instructions,
+            error=known.worst if known is not None and price is not None else None,
+            verdict=verdict,
+        )
+
+    def _compared(self, layer: Layer, way: Layer, most: Total) -> str:
+        """What the network would take with another way of a layer, and what forbids it.
 
         Other layers stay as they are, and so does the place of every buffer.
         """
-        plan, most, then = self.plan, self.plan.weighed, self._total(layer, way)
-        if self._now is None or most is None or then is None:
+        now, then = self._now, self._total(layer, way)
+        if now is None or then is None:
             return "not considered: its instructions or its code are not known"
-        flash, count = then.flash - self._now.flash, then.instructions - self._now.instructions
-        ram = max(0, self._needed(way) - plan.arena_bytes)
+        flash, count = then.flash - now.flash, then.instructions - now.instructions
+        ram = max(0, self._needed(way) - self._plan.arena_bytes)
         differences = (
             (flash, f"flash {flash:+d}"),
-            (count, f"instructions {count / max(1, self._now.instructions):+.1%}"),
+            (count, f"instructions {count / max(1, now.instructions):+.1%}"),
             (ram, f"RAM {ram:+d}"),
         )
-        told = ", ".join(text for difference, text in differences if difference)
+        told = ", ".join(text for difference, text in differences if difference) or "all the same"
         if then.data > most.data:
-            reason = "; above the limit of weights"
-        elif not ram and not then.excess(most) and THRIFTIER * self._now.price < then.price:
-            reason = "; too little is saved" if then.price < self._now.price else ""
-        else:
-            reason = ""
-        return f"network: {told or 'all the same'}{reason}"
+            return f"network: {told}; above the limit of weights"
+        is_small = THRIFTIER * now.price < then.price < now.price
+        if is_small and not ram and not then.excess(most):
+            return f"network: {told}; too little is saved"
+        return f"network: {told}"
 
     def _total(self, layer: Layer, way: Layer) -> Total | None:
-        plan, now = self.plan, self._now
+        plan, now = self._plan, self._now
         before, after = plan.price(layer), plan.price(way)
         others = [each.kernel for each in plan.layers if each.index != layer.index]
         code = footprint.predict([*others, way.kernel], plan.target.core)
@@ -139,16 +193,6 @@ class _Network:
         data = now.data + way.data_bytes - layer.data_bytes
         count = now.instructions + after.instructions - before.instructions
         return Total(data=data, flash=data + code, instructions=count)
-
-
-def _options(network: _Network, layer: Layer) -> Iterator[Option]:
-    candidates = network.plan.candidates(layer)
-    for node, _, packed in candidates.values():
-        yield from _kernels(network, layer, node, packed)
-    if layer.node.weights is not None:
-        for name in CODECS:
-            if name not in candidates:
-                yield Option(packing=name, verdict=_refusal(layer, layer.node.weights, name))
 
 
 def _refusal(layer: Layer, weights: Weights, packing: str) -> str:
@@ -162,71 +206,10 @@ def _refusal(layer: Layer, weights: Weights, packing: str) -> str:
     return f"not applicable: no kernel of {layer.node.op.kind} for {weights.bits} bits"
 
 
-def _kernels(
-    network: _Network, layer: Layer, node: Node, packed: Packed | None
-) -> Iterator[Option]:
-    """Kernels that read a packing, the preferred one first; then families that cannot."""
-    plan, op = network.plan, node.op
-    able = serving(op, node.params, packed, plan.target)
-    for kernel in able:
-        yield _priced(network, layer, node, packed, kernel, able[0])
-    unfit = op.unfit_families(node.params)
-    for row in rows():
-        packing, bits = (packed.packing, packed.bits) if packed else (None, None)
-        fits_weights = (row.packing, row.bits, row.op) == (packing, bits, op.kind)
-        if fits_weights and row.isa in plan.target.isa and row.family in unfit:
-            yield Option(
-                packing=packing,
-                kernel=row.symbol,
-                verdict=f"not applicable: {unfit[row.family]}",
-            )
-
-
-def _priced(
-    network: _Network,
-    layer: Layer,
-    node: Node,
-    packed: Packed | None,
-    kernel: Kernel,
-    best: Kernel,
-) -> Option:
-    plan = network.plan
-    graph, op = plan.graph, node.op
-    node = for_kernel(layer, node, kernel)
-    inputs, output = graph.input_types(node), graph.output_type(node)
-    known = cost.model(kernel, plan.target.core)
-    predicted = cost.predict(node, inputs, output, packed, kernel, plan.target.core)
-    scratch = op.scratch_bytes(node.params, inputs, output, packed, kernel.family, kernel.isa)
-    if kernel == layer.kernel:
-        # of all its calls, where it is computed some rows at a time
-        price, scratch = plan.price(layer), layer.scratch_bytes
-        predicted = None if price is None else price.instructions
-    return Option(
-        packing=packed.packing if packed else None,
-        kernel=kernel.symbol,
-        weights_bytes=packed.bytes if packed else None,
-        scratch_bytes=scratch,
-        instructions=predicted,
-        error=known.worst if known is not None and predicted is not None else None,
-        verdict=_verdict(network, layer, node, packed, kernel, best),
-    )
-
-
-def _verdict(
-    network: _Network,
-    layer: Layer,
-    node: Node,
-    packed: Packed | None,
-    kernel: Kernel,
-    best: Kernel,
+def _preference(
+    plan: Plan, layer: Layer, packed: Packed | None, kernel: Kernel, best: Kernel
 ) -> str:
-    plan = network.plan
-    if kernel == layer.kernel:
-        return CHOSEN
-    if plan.weighed is not None:
-        if not serves_calls(plan.graph, node, kernel, layer.calls):
-            return "not applicable: cannot compute these rows alone"
-        return network.verdict(layer, another_way(plan, layer, node, kernel, packed))
+    """Why a kernel comes after the chosen one where each layer has its own choice."""
     if packed == layer.packed and kernel == best:
         chosen = layer.kernel
         return f"{chosen.isa if chosen.isa != best.isa else chosen.family} makes the arena smaller"
