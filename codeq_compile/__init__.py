@@ -8,10 +8,11 @@ the two byte for byte.
 import dataclasses
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import codeq_compile.ops  # noqa: F401  # registers the ops
 from codeq_compile import arrays, budgets, manifest, passes
@@ -51,6 +52,9 @@ __all__ = [
     "simulate",
     "to_onnx",
 ]
+
+_AIMS = 3
+"""How often a limit of flash is aimed at: what is predicted is a few bytes off what is linked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +153,9 @@ def compile(
         of the model stays one, at its width.
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
-        arena with scratch, inputs and outputs. Where ``"auto"`` misses one of flash or weights,
-        layers are packed as with ``"small"``; where RAM is missed, as few as serve take kernels and
+        arena with scratch, inputs and outputs. Where ``"auto"`` misses flash, packings and kernels
+        of less flash are taken, slower ones too; where it misses weights, layers are packed as with
+        ``"small"``; where RAM is missed, as few as serve take kernels and
         packings with less scratch, slower ones and longer ones too.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
@@ -200,17 +205,11 @@ def compile(
         words += _choices(packing, lossless, limits, io, stream, place)
         command = shlex.join(["codeq", "compile", *words])
 
-    def made(packing: str, aim: int | None = weights, *, weigh_code: bool = True) -> Compiled:
-        decided = plan(
-            graph,
-            board,
-            packing,
-            io,
-            weights=aim,
-            stream=stream,
-            ram=ram,
-            weigh_code=weigh_code,
-        )
+    plans: list[Plan] = []
+
+    def made(packing: str, aim: int | None = weights, **choice: Any) -> Compiled:
+        decided = plan(graph, board, packing, io, weights=aim, stream=stream, ram=ram, **choice)
+        plans.append(decided)
         budgets.check_plan(limits, decided)
         with staging(directory) as folder:
             library = write(
@@ -239,10 +238,19 @@ def compile(
         # how much flash code and alignment take is known when all is linked, and not before
         if packing != AUTO or error.in_ram:
             raise
-        found, others = [error], [partial(made, AUTO, weigh_code=False), partial(made, SMALL)]
-        if weights is not None:
-            others.insert(0, partial(made, AUTO, weights - error.excess))
-        for again in others:
+        found = [error]
+
+        def others() -> Iterator[Callable[[], Compiled]]:
+            if weights is not None:
+                yield partial(made, AUTO, weights - found[0].excess)
+            for _ in range(_AIMS if flash is not None else 0):
+                total = plans[-1].total
+                if total is not None:
+                    yield partial(made, AUTO, flash=total.flash - found[-1].excess)
+            yield partial(made, AUTO, weigh_code=False)
+            yield partial(made, SMALL)
+
+        for again in others():
             try:
                 return again()
             except DoesNotFit as other:

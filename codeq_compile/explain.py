@@ -178,6 +178,10 @@ class _Explainer:
         told = ", ".join(text for difference, text in differences if difference) or "all the same"
         if then.data > most.data:
             return f"network: {told}; above the limit of weights"
+        if then.flash > most.flash:
+            return f"network: {told}; more flash than allowed"
+        if then.instructions > most.instructions:
+            return f"network: {told}; slower than the shortest weights"
         is_small = THRIFTIER * now.price < then.price < now.price
         if is_small and not ram and not then.excess(most):
             return f"network: {told}; too little is saved"

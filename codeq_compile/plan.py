@@ -50,6 +50,8 @@ THRIFTIER = 15 / 16
 gain is less than what predictions can tell.
 """
 
+_UNLIMITED = 1 << 62
+
 Streaming = Literal["off", "auto"]
 """Whether layers are executed some rows at a time: never, or where the arena becomes smaller."""
 
@@ -256,6 +258,7 @@ def plan(
     stream: Streaming = "off",
     ram: int | None = None,
     *,
+    flash: int | None = None,
     weigh_code: bool = True,
 ) -> Plan:
     """Decide everything for a lowered graph.
@@ -289,6 +292,9 @@ def plan(
         Bytes of arena, state, inputs and outputs that are enough: layers are computed in rows, and
         take slower kernels or longer packings of less scratch, no more than that needs and those of
         the fewest predicted instructions; and scratch may take what is left.
+    flash : int, optional
+        Predicted bytes of weights, tables and kernels that ``"auto"`` shall not exceed, whatever
+        instructions that takes.
     weigh_code : bool
         Without it ``"auto"`` knows the weights' bytes alone: what training is after, which makes
         weights shorter, and counts them often.
@@ -320,7 +326,7 @@ def plan(
             decided = _flowing(plain, decided)
     decided = _with_room(decided, ram)
     if packing == AUTO and weigh_code:
-        decided = _economical(graph, decided, weights, ram)
+        decided = _economical(graph, decided, weights, ram, flash)
     for layer in decided.layers:
         _check_stream(layer.node, layer.packed)
     return decided
@@ -335,16 +341,20 @@ def _with_room(plan: Plan, ram: int | None) -> Plan:
     return plan
 
 
-def _economical(graph: Graph, plan: Plan, weights: int | None, ram: int | None) -> Plan:
+def _economical(
+    graph: Graph, plan: Plan, weights: int | None, ram: int | None, flash: int | None
+) -> Plan:
     """The plan with the packings and kernels of least flash times instructions, code included.
 
     The same one where that needs more flash or instructions, or more RAM than it has or may have,
-    saves little, or is not known.
+    saves little, or is not known.  Where a limit of flash is missed, as near to it as may be.
     """
     now = plan.total
     if now is None:
         return plan
     most = replace(now, data=now.flash if weights is None else max(now.data, weights))
+    if flash is not None and now.flash > flash:
+        most = replace(most, flash=flash, instructions=_UNLIMITED)
     room = max(plan.ram_bytes, ram or 0) - plan.ram_bytes
     nodes = {node.name: node for node in graph.nodes}
     needed = Needed(plan)
@@ -366,15 +376,15 @@ def _economical(graph: Graph, plan: Plan, weights: int | None, ram: int | None) 
     packed = max(sum(map(_packed_bytes, plan.layers)), weights or now.flash)
     found = [(each.total, each) for each in (other, _with_room(other, ram))]
     better = [
-        (total.price, each)
+        (total.excess(most), total.price, each)
         for total, each in found
         if total is not None
-        and not total.excess(most)
-        and total.price <= THRIFTIER * now.price
+        and (total.price <= THRIFTIER * now.price or total.excess(most) < now.excess(most))
+        and total.excess(most) <= now.excess(most)
         and each.ram_bytes <= plan.ram_bytes + room
         and sum(map(_packed_bytes, each.layers)) <= packed  # without a linker nothing is aligned
     ]
-    _, best = min(better, key=lambda each: each[0], default=(0, plan))
+    *_, best = min(better, key=lambda each: each[:2], default=(plan,))
     return replace(best, weighed=most)
 
 

@@ -22,6 +22,7 @@ from codeq_compile.report import collect
 from tests.boards import found
 from tests.graphs import random_inputs, random_weights, s8
 from tests.libraries import planned, small_conv
+from tests.networks import benchmark
 from tests.strategies import GraphBuilder
 
 
@@ -135,6 +136,23 @@ def test_a_limit_of_flash_brings_them_too(tmp_path: Path) -> None:
         codeq_compile.compile(compressible(), **options, ram=needed - 1)
 
 
+def test_a_limit_of_flash_is_met_by_slower_kernels(tmp_path: Path) -> None:
+    """The part that was bought decides, not the time that is left."""
+    found(tools.arm_cc)
+    graph = benchmark("kws", "sparse4")
+    free = codeq_compile.compile(graph, tmp_path / "free", target="mps2_an386")
+    assert free.report.flash is not None
+    limit = free.report.flash.total - 1024
+
+    made = codeq_compile.compile(graph, tmp_path / "small", target="mps2_an386", flash=limit)
+
+    assert made.report.flash is not None
+    assert made.report.flash.total <= limit
+    assert made.plan.packing == "auto"
+    assert (made.plan.instructions or 0) > (free.plan.instructions or 0)
+    assert 0 == codeq_compile.check(tmp_path / "small", ["mps2_an386"], samples=1).bytes_differing
+
+
 @pytest.mark.slow
 def test_a_refused_limit_of_flash_names_the_shortest_image(tmp_path: Path) -> None:
     """Prefix codes may need more code than they save: a byte less must not name more bytes."""
@@ -148,9 +166,12 @@ def test_a_refused_limit_of_flash_names_the_shortest_image(tmp_path: Path) -> No
 
     auto, small = flash(None), flash(None, "small")
     assert auto == flash(auto)
-    with pytest.raises(DoesNotFit, match=f"^flash: {min(auto, small)} bytes needed"):
-        flash(min(auto, small) - 1)
-    assert small > auto, "the attempt that fails last is not the shorter one"
+    with pytest.raises(DoesNotFit, match="^flash: ") as refusal:
+        flash(1)
+    needed = int(re.findall(r"^flash: (\d+) bytes needed", str(refusal.value))[0])
+    assert needed == flash(needed) <= min(auto, small)
+    with pytest.raises(DoesNotFit, match=f"^flash: {needed} bytes needed"):
+        flash(needed - 1)
 
 
 def wasteful() -> Graph:
