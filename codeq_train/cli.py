@@ -453,7 +453,7 @@ def describe(progress: recipes.Progress) -> str:
         facts += [
             f"bits {epoch.mean_bits:.2f}",
             f"zeros {epoch.sparsity:.0%}",
-            f"weights, tables {epoch.flash_bytes} B",
+            f"weights {epoch.flash_bytes} B",
         ]
     if progress.integers is not None:
         facts.append(f"int8 {progress.integers['accuracy']:.2%}")

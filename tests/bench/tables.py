@@ -249,7 +249,7 @@ def _methods(methods: Methods) -> Table:
     failed = {(each.point.method, each.point.weights) for each in methods.failures}
     every = {*found, *failed}
     limits = sorted({weights for _, weights in every})
-    names = dict.fromkeys(each.method for each in methods.groups)
+    names = dict.fromkeys(name for name, _ in (*found, *sorted(failed)))
     floats = {each.weights: each for each in sorted(methods.groups, key=lambda g: len(g.seeds))}
 
     def spread(found: Spread, seeds: Sequence[int]) -> str:

@@ -373,5 +373,5 @@ def test_the_bar_shows_loss_accuracy_bits_zeros_and_flash() -> None:
         Progress(phase="frozen", epoch=epoch, integers={"accuracy": 0.88})
     )
 
-    assert "loss 0.250  accuracy 87.50%  bits 4.50  zeros 60%  weights, tables 14500 B  int8 88.00%" == line
+    assert "loss 0.250  accuracy 87.50%  bits 4.50  zeros 60%  weights 14500 B  int8 88.00%" == line
     assert len(line) <= 80
