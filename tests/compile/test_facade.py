@@ -166,7 +166,7 @@ def test_a_refused_limit_of_flash_names_the_shortest_image(tmp_path: Path) -> No
 
     auto, small = flash(None), flash(None, "small")
     assert auto == flash(auto)
-    with pytest.raises(DoesNotFit, match="^flash: ") as refusal:
+    with pytest.raises(DoesNotFit, match=r"^flash: ") as refusal:
         flash(1)
     needed = int(re.findall(r"^flash: (\d+) bytes needed", str(refusal.value))[0])
     assert needed == flash(needed) <= min(auto, small)
