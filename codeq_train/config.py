@@ -27,6 +27,10 @@ def _check_type(place: str, value: object, kind: Any) -> None:
         raise InputError(f"{place}: {error}") from error
 
 
+STRUCTURES = r"^(none|channel|1x16|[1-9][0-9]*:[1-9][0-9]*)$"
+"""Names of `LayerConfig.structure`."""
+
+
 class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """How the weights of one layer are quantized.
 
@@ -95,9 +99,7 @@ class LayerConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_on
     learn_dead_zone: bool = True
     range: Literal["learned", "absmax"] = "learned"
     per_channel: bool = True
-    structure: Annotated[
-        str, msgspec.Meta(pattern="^(none|channel|1x16|[1-9][0-9]*:[1-9][0-9]*)$")
-    ] = "none"
+    structure: Annotated[str, msgspec.Meta(pattern=STRUCTURES)] = "none"
     lambda_dz: NonNegative = 0.0
     lambda_bit: NonNegative = 0.0
     snap: bool = True

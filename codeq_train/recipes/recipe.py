@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all recipes do: train in float and on integers; choose, compile, check, measure, report."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ from codeq_compile.report import collect, table
 from codeq_compile.report.collect import Report
 from codeq_train import checkpoint as checkpoints
 from codeq_train import methods
-from codeq_train.config import InputConfig, QuantConfig, parse_config
+from codeq_train.config import STRUCTURES, InputConfig, QuantConfig, parse_config
 from codeq_train.cost import planned
 from codeq_train.evaluate import Accuracy, float_figures, integer_figures
 from codeq_train.export import export, to_graph_inputs
@@ -367,6 +368,11 @@ def with_structure(recipe: Recipe, structure: str) -> Recipe:
     InputError
         There is no such structure, or the method has no groups.
     """
+    if not re.match(STRUCTURES, structure):
+        raise InputError(
+            f'there is no structure "{structure}": there are none, channel, 1x16, and N:M, '
+            "such as 2:4"
+        )
     settings = msgspec.to_builtins(recipe.config)
     settings["weights"]["structure"] = structure
     return replace(recipe, config=parse_config(settings, source="--structure"))

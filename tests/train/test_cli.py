@@ -322,7 +322,7 @@ def test_channels_leave_for_a_budget_of_ram(clips: Path) -> None:
 
 def test_a_structure_that_no_method_has_is_refused(clips: Path) -> None:
     """Before anything is trained."""
-    for structure, message in (("1x8", "structure"), ("4:2", "removes nothing")):
+    for structure, message in (("1x8", "channel, 1x16, and N:M"), ("4:2", "removes nothing")):
         result = codeq("train", "kws", "--data", clips, "--structure", structure)
 
         assert 2 == result.exit_code
