@@ -8,9 +8,8 @@ the two byte for byte.
 import dataclasses
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +206,9 @@ def compile(
 
     plans: list[Plan] = []
 
-    def made(packing: str, aim: int | None = weights, **choice: Any) -> Compiled:
-        decided = plan(graph, board, packing, io, weights=aim, stream=stream, ram=ram, **choice)
+    def made(**choice: Any) -> Compiled:
+        asked = {"packing": packing, "weights": weights, **choice}
+        decided = plan(graph, board, io=io, stream=stream, ram=ram, **asked)
         plans.append(decided)
         budgets.check_plan(limits, decided)
         with staging(directory) as folder:
@@ -230,7 +230,7 @@ def compile(
         return Compiled(directory=directory, manifest=library, plan=decided, report=report)
 
     try:
-        return made(packing)
+        return made()
     except DoesNotFit as error:
         ways = ["--stream auto"] * (stream == "off") + ["--io arena"] * (io == "caller")
         if error.in_ram and ways:
@@ -239,24 +239,30 @@ def compile(
         if packing != AUTO or error.in_ram:
             raise
         found = [error]
-
-        def others() -> Iterator[Callable[[], Compiled]]:
-            if weights is not None:
-                yield partial(made, AUTO, weights - found[0].excess)
-            for _ in range(_AIMS if flash is not None else 0):
-                total = plans[-1].total
-                if total is not None:
-                    yield partial(made, AUTO, flash=total.flash - found[-1].excess)
-            yield partial(made, AUTO, weigh_code=False)
-            yield partial(made, SMALL)
-
-        for again in others():
+        for choice in _smaller(limits, plans, found):
             try:
-                return again()
+                return made(**choice)
             except DoesNotFit as other:
                 found.append(other)
         # shorter weights need more code: the whole may be longer
         raise min(found, key=lambda each: each.excess) from None
+
+
+def _smaller(
+    limits: Budgets, plans: Sequence[Plan], found: Sequence[DoesNotFit]
+) -> Iterator[dict[str, Any]]:
+    """What else to ask of `plan` where a budget was missed, the fastest first.
+
+    `plans` and `found` have what was tried so far, and grow meanwhile.
+    """
+    for _ in range(_AIMS if limits.flash is not None else 0):
+        total = plans[-1].total
+        if total is not None:
+            yield {"flash": total.flash - found[-1].excess}
+    if limits.weights is not None:
+        yield {"weights": limits.weights - found[0].excess}
+    yield {"weigh_code": False}
+    yield {"packing": SMALL}
 
 
 def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

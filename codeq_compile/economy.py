@@ -32,6 +32,14 @@ class Way:
     bytes: int
     instructions: int
 
+    def is_as_good_as(self, other: "Way") -> bool:
+        """The same kernel, with no more bytes and no more instructions."""
+        return (
+            self.kernel == other.kernel
+            and self.bytes <= other.bytes
+            and self.instructions <= other.instructions
+        )
+
     @property
     def kind(self) -> Kind:
         return self.kernel.family, self.kernel.packing or "", self.kernel.isa
@@ -73,13 +81,7 @@ def worth_trying(ways: Sequence[Way]) -> list[int]:
     """Which ways to look at: the first, and of each kernel those that none is as good as."""
     kept = [0]
     for place in sorted(range(1, len(ways)), key=lambda k: (ways[k].bytes, ways[k].instructions)):
-        way = ways[place]
-        if all(
-            ways[k].kernel != way.kernel
-            or (ways[k].bytes, ways[k].instructions) > (way.bytes, way.instructions)
-            or ways[k].instructions > way.instructions
-            for k in kept
-        ):
+        if not any(ways[k].is_as_good_as(ways[place]) for k in kept):
             kept.append(place)
     return kept
 

@@ -373,18 +373,18 @@ def _economical(
     other = _within_room(
         plan, [each[place][0] for each, place in zip(options, chosen, strict=True)], room, needed
     )
-    packed = max(sum(map(_packed_bytes, plan.layers)), weights or now.flash)
-    found = [(each.total, each) for each in (other, _with_room(other, ram))]
-    better = [
-        (total.excess(most), total.price, each)
-        for total, each in found
-        if total is not None
-        and (total.price <= THRIFTIER * now.price or total.excess(most) < now.excess(most))
-        and total.excess(most) <= now.excess(most)
-        and each.ram_bytes <= plan.ram_bytes + room
-        and sum(map(_packed_bytes, each.layers)) <= packed  # without a linker nothing is aligned
-    ]
-    *_, best = min(better, key=lambda each: each[:2], default=(plan,))
+    # without a linker nothing is aligned
+    packed = sum(map(_packed_bytes, plan.layers))
+    packed = now.flash if weights is None else max(packed, weights)
+    best, rank = plan, (now.excess(most), THRIFTIER * now.price)
+    for each in (other, _with_room(other, ram)):
+        total = each.total
+        is_allowed = (
+            each.ram_bytes <= plan.ram_bytes + room
+            and sum(map(_packed_bytes, each.layers)) <= packed
+        )
+        if total is not None and is_allowed and (total.excess(most), total.price) <= rank:
+            best, rank = each, (total.excess(most), total.price)
     return replace(best, weighed=most)
 
 
