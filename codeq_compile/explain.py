@@ -185,6 +185,9 @@ class _Explainer:
         is_small = THRIFTIER * now.price < then.price < now.price
         if is_small and not ram and not then.excess(most):
             return f"network: {told}; too little is saved"
+        if then.price > now.price:
+            dearer = then.price / max(1, now.price) - 1.0
+            return f"network: {told}; flash times instructions {dearer:+.1%}"
         return f"network: {told}"
 
     def _total(self, layer: Layer, way: Layer) -> Total | None:

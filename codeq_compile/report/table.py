@@ -237,7 +237,7 @@ def explanation_table(explanation: Explanation) -> Table:
         title=f"l{explanation.index:02d} {explanation.name} ({explanation.op})",
         columns=(
             *("packing", "kernel", "bytes", "scratch", "instructions, predicted"),
-            *("largest error", "verdict"),
+            *("predicted within", "verdict"),
         ),
         rows=tuple(
             (

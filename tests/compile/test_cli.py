@@ -352,7 +352,7 @@ def test_explain_tells_what_was_chosen_and_what_was_not(model: Path, tmp_path: P
     assert found["report"]["layers"][0]["instructions"] == chosen["instructions"]
     for option in layer["options"]:
         assert option["verdict"] in text
-    assert "largest error" in text
+    assert "predicted within" in text
 
 
 def test_compile_takes_another_name_and_packing(model: Path, tmp_path: Path) -> None:
