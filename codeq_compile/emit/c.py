@@ -192,8 +192,8 @@ def _facts(
         ("command", command),
         ("target", f"{target.name} ({target.core}), isa {' '.join(target.isa)}"),
         (
-            "flash",
-            f"{c.count(plan.weights_bytes)} B weights, {c.count(plan.tables_bytes)} B tables",
+            "weights",
+            f"{c.count(plan.weights_bytes)} B, {c.count(plan.tables_bytes)} B tables, code aside",
         ),
         (
             "ram",

@@ -6,7 +6,7 @@
  *   sha256    c7d28b6e7d9bf63b011b95e51e520ed632823f640346c8a50cf5d6238a6e0eba
  *   command   codeq compile conv.cq --target mps2_an386
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     36 B weights, 23 B tables
+ *   weights   36 B, 23 B tables, code aside
  *   ram       216 B arena (lower bound 216 B), peak at l01; 60 B inputs, 2 B outputs
  *   numerics  2 */
 #include "conv.h"

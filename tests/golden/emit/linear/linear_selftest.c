@@ -6,7 +6,7 @@
  *   sha256    bc8813acea032b33018b8ad36ddf652a6442dedfbd1e3d722fa2279078b7eb43
  *   command   codeq compile linear.cq --target microbit
  *   target    microbit (cortex-m0), isa swar ref
- *   flash     51 B weights, 7 B tables
+ *   weights   51 B, 7 B tables, code aside
  *   ram       4 B arena (lower bound 0 B), peak at l01; 8 B inputs, 3 B outputs
  *   numerics  2 */
 #include "linear.h"

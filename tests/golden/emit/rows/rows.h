@@ -6,7 +6,7 @@
  *   sha256    507b843d94512000a1af7a72fd90121d152adcd880a7568bd18d09326dd8fca5
  *   command   codeq compile rows.cq --target mps2_an386 --stream auto
  *   target    mps2_an386 (cortex-m4), isa dsp ref
- *   flash     72 B weights, 26 B tables
+ *   weights   72 B, 26 B tables, code aside
  *   ram       468 B arena (lower bound 468 B), peak at l01; 96 B inputs, 16 B outputs
  *   numerics  2 */
 #ifndef ROWS_H
