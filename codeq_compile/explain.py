@@ -5,26 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codeq_compile import cost, footprint
-from codeq_compile.economy import Total
 from codeq_compile.ir.graph import Node
 from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
 from codeq_compile.packing import CODECS
-from codeq_compile.plan import (
-    AUTO,
-    DENSE,
-    GAP,
-    HUFFMAN,
-    NARROW,
-    SMALL,
-    THRIFTIER,
-    Layer,
-    Needed,
-    Plan,
-    another_way,
-    for_kernel,
-    serves_calls,
-)
+from codeq_compile.plan import AUTO, DENSE, GAP, HUFFMAN, SMALL, Layer, Plan
+from codeq_compile.plan.economy import Total
+from codeq_compile.plan.flash import THRIFTIER
+from codeq_compile.plan.layer import for_kernel
+from codeq_compile.plan.packings import NARROW, candidates
+from codeq_compile.plan.ways import Needed, another_way, serves_calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +97,12 @@ class _Explainer:
 
     def options(self, layer: Layer) -> Iterator[Option]:
         """All that a layer has, packing by packing."""
-        candidates = self._plan.candidates(layer)
-        for node, _, packed in candidates.values():
+        found = candidates(self._plan, layer)
+        for node, _, packed in found.values():
             yield from self._kernels(layer, node, packed)
         if layer.node.weights is not None:
             for name in CODECS:
-                if name not in candidates:
+                if name not in found:
                     yield Option(packing=name, verdict=_refusal(layer, layer.node.weights, name))
 
     def _kernels(self, layer: Layer, node: Node, packed: Packed | None) -> Iterator[Option]:

@@ -8,7 +8,7 @@ from codeq_compile import passes
 from codeq_compile.cost import Price
 from codeq_compile.errors import DoesNotFit, InputError
 from codeq_compile.ir import Graph
-from codeq_compile.plan import Plan
+from codeq_compile.plan import Plan, packings
 from codeq_train.budget import STEERED
 from codeq_train.channels import fewest_channels, pruning_layers
 from codeq_train.config import BUDGETS, BudgetConfig
@@ -108,7 +108,7 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     every["weights"] = max(every["weights"], otherwise["weights"])
     prices = {}
     if limits.instructions is not None:
-        prices = {layer.node.name: decided.prices(layer) for layer in decided.layers}
+        prices = {layer.node.name: packings.prices(decided, layer) for layer in decided.layers}
     return Exact(
         amounts={name: every[name] for name in BUDGETS if limits.limit(name) is not None},
         source=graph,

@@ -15,7 +15,7 @@ LAYERS = (
     {"ir"},
     {"packing", "ops", "target"},
     {"kernels", "frontends", "simulate", "ranges", "memory", "arrays", "manifest", "place"},
-    {"cost", "economy", "export", "footprint", "passes"},
+    {"cost", "export", "footprint", "passes"},
     {"plan"},
     {"coarsen", "emit", "build", "explain"},
     {"budgets", "check", "inspection"},

@@ -31,6 +31,7 @@ from codeq_compile.ir import Graph, Op, TensorType, Weights, serial
 from codeq_compile.ops.add import Add
 from codeq_compile.ops.argmax import Argmax
 from codeq_compile.ops.avgpool2d import AvgPool2D
+from codeq_compile.ops.base import SPARSE
 from codeq_compile.ops.concat import Concat
 from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.ops.dwconv2d import DWConv2D
@@ -44,7 +45,7 @@ from codeq_compile.ops.requantize import Requantize
 from codeq_compile.ops.softmax import Softmax
 from codeq_compile.ops.upsample2d import Upsample2D
 from codeq_compile.packing import CODECS
-from codeq_compile.plan import FAST, SPARSE
+from codeq_compile.plan import FAST
 from codeq_compile.profile import Profile
 from tests.bench import figures, tables
 from tests.bench.figures import Figures, KernelFigure, NetworkFigure

@@ -13,7 +13,7 @@ from codeq_compile import cost, kernels, passes, target
 from codeq_compile.build import firmware, tools
 from codeq_compile.ops.linear import Linear
 from codeq_compile.packing import CODECS, pack
-from codeq_compile.plan import Layer, Plan, plan
+from codeq_compile.plan import Layer, Plan, packings, plan
 from codeq_compile.profile import Profile
 from tests.boards import found
 from tests.graphs import one_op_graph, random_weights, s8
@@ -175,7 +175,7 @@ def test_dense_streams_cost_the_same_whatever_they_hold(rng: np.random.Generator
         one_op_graph(Linear(), [s8(64)], weights=random_weights(rng, (8, 64), zeros=0.5))
     )
     decided = plan(graph, target.load("mps2_an386"), "dense")
-    price = decided.prices(decided.layers[0])["dense"]
+    price = packings.prices(decided, decided.layers[0])["dense"]
 
     assert price.per_nonzero == 0
     assert price.per_byte == 0  # eight bits stand in flash as they are used
@@ -220,7 +220,7 @@ def test_every_packing_of_a_layer_has_a_price(rng: np.random.Generator) -> None:
     decided, layer = linear(rng, zeros=0.7)
     weights = layer.node.weights
     assert weights is not None
-    prices = decided.prices(layer)
+    prices = packings.prices(decided, layer)
 
     assert {"dense", "bitmask", "rle"} <= set(prices)
     assert prices["rle"] == decided.price(layer)

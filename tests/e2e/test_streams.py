@@ -15,7 +15,8 @@ from codeq_compile.emit import emit
 from codeq_compile.ir import Graph
 from codeq_compile.memory import Io
 from codeq_compile.passes import flow_for
-from codeq_compile.plan import plan, scratch_in, with_streams
+from codeq_compile.plan import plan
+from codeq_compile.plan.ram import scratch_in, with_streams
 from codeq_compile.target import load
 from tests.boards import each, found
 from tests.libraries import emitted, planned, rows

@@ -14,7 +14,7 @@ from codeq_compile.build import tools
 from codeq_compile.cost import Price
 from codeq_compile.errors import InputError, ToolError
 from codeq_compile.packing import pack
-from codeq_compile.plan import plan
+from codeq_compile.plan import packings, plan
 from codeq_train import (
     BudgetConfig,
     LayerConfig,
@@ -239,7 +239,7 @@ def priced(ours: QuantizedModel) -> tuple[dict[str, Price], Tensor]:
     decided = plan(passes.run(snapshot(ours)), targets.load("mps2_an386"))
     (layer,) = decided.layers
     budget = Budget({"instructions": 1}, 0.1, 1)
-    prices = decided.prices(layer)
+    prices = packings.prices(decided, layer)
     budget.measure_work(instructions=[1], others=0, prices=[prices])
     return prices, budget.prices[0]
 

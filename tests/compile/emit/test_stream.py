@@ -15,7 +15,8 @@ from codeq_compile.emit.names import Names, choose
 from codeq_compile.ir import Graph
 from codeq_compile.memory.streams import row_bytes
 from codeq_compile.passes import flow_for
-from codeq_compile.plan import Plan, with_streams
+from codeq_compile.plan import Plan
+from codeq_compile.plan.ram import with_streams
 from tests.libraries import planned, rows
 from tests.strategies import images, streams
 

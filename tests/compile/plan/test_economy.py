@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeq_compile.economy import Total, Way, choose, worth_trying
 from codeq_compile.kernels import Kernel
+from codeq_compile.plan.economy import Total, Way, choose, worth_trying
 
 ROOMY = Total(data=1 << 40, flash=1 << 40, instructions=1 << 40)
 
