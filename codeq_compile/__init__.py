@@ -8,7 +8,7 @@ the two byte for byte.
 import dataclasses
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
 from codeq_compile.memory import Io
 from codeq_compile.plan import AUTO, DENSE, SMALL, Plan, Streaming, plan
+from codeq_compile.plan.flash import THRIFTIER
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile, Timing
 from codeq_compile.profile import profile as _profile
@@ -152,10 +153,10 @@ def compile(
         of the model stays one, at its width.
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
-        arena with scratch, inputs and outputs. Where ``"auto"`` misses flash, packings and kernels
-        of less flash are taken, slower ones too; where it misses weights, layers are packed as with
-        ``"small"``; where RAM is missed, as few as serve take kernels and
-        packings with less scratch, slower ones and longer ones too.
+        arena with scratch, inputs and outputs. With a limit of flash ``"auto"`` takes the fastest
+        packings and kernels within it, slower ones than without where it would be missed; where it
+        misses weights, layers are packed as with ``"small"``; where RAM is missed, as few as serve
+        take kernels and packings with less scratch, slower ones and longer ones too.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
         bytes with other tensors and a run overwrites its inputs.
@@ -204,12 +205,11 @@ def compile(
         words += _choices(packing, lossless, limits, io, stream, place)
         command = shlex.join(["codeq", "compile", *words])
 
-    plans: list[Plan] = []
-
-    def made(**choice: Any) -> Compiled:
+    def planned(**choice: Any) -> Plan:
         asked = {"packing": packing, "weights": weights, **choice}
-        decided = plan(graph, board, io=io, stream=stream, ram=ram, **asked)
-        plans.append(decided)
+        return plan(graph, board, io=io, stream=stream, ram=ram, **asked)
+
+    def written(decided: Plan) -> Compiled:
         budgets.check_plan(limits, decided)
         with staging(directory) as folder:
             library = write(
@@ -229,8 +229,9 @@ def compile(
             collect.write(report, folder)
         return Compiled(directory=directory, manifest=library, plan=decided, report=report)
 
+    first = planned()
     try:
-        return made()
+        made = written(first)
     except DoesNotFit as error:
         ways = ["--stream auto"] * (stream == "off") + ["--io arena"] * (io == "caller")
         if error.in_ram and ways:
@@ -238,31 +239,63 @@ def compile(
         # how much flash code and alignment take is known when all is linked, and not before
         if packing != AUTO or error.in_ram:
             raise
-        found = [error]
-        for choice in _smaller(limits, plans, found):
-            try:
-                return made(**choice)
-            except DoesNotFit as other:
-                found.append(other)
-        # shorter weights need more code: the whole may be longer
-        raise min(found, key=lambda each: each.excess) from None
+        return _shrunk(limits, planned, written, first, error)
+    linked = made.report.flash.total
+    if flash is None or linked is None or packing != AUTO:
+        return made
+    return _hastened(planned, written, made, flash - linked)
 
 
-def _smaller(
-    limits: Budgets, plans: Sequence[Plan], found: Sequence[DoesNotFit]
-) -> Iterator[dict[str, Any]]:
-    """What else to ask of `plan` where a budget was missed, the fastest first.
+def _shrunk(
+    limits: Budgets,
+    planned: Callable[..., Plan],
+    written: Callable[[Plan], Compiled],
+    first: Plan,
+    error: DoesNotFit,
+) -> Compiled:
+    """The library within limits that its first plan missed by this error."""
+    found, plans = [error], [first]
 
-    `plans` and `found` have what was tried so far, and grow meanwhile.
-    """
-    for _ in range(_AIMS if limits.flash is not None else 0):
-        total = plans[-1].total
-        if total is not None:
-            yield {"flash": total.flash - found[-1].excess}
-    if limits.weights is not None:
-        yield {"weights": limits.weights - found[0].excess}
-    yield {"weigh_code": False}
-    yield {"packing": SMALL}
+    def choices() -> Iterator[dict[str, Any]]:
+        for _ in range(_AIMS if limits.flash is not None else 0):
+            total = plans[-1].total
+            if total is not None:
+                yield {"flash": total.flash - found[-1].excess}
+        if limits.weights is not None:
+            yield {"weights": limits.weights - error.excess}
+        yield {"weigh_code": False}
+        yield {"packing": SMALL}
+
+    for choice in choices():
+        plans.append(planned(**choice))
+        try:
+            return written(plans[-1])
+        except DoesNotFit as other:
+            found.append(other)
+    # shorter weights need more code: the whole may be longer
+    raise min(found, key=lambda each: each.excess) from None
+
+
+def _hastened(
+    planned: Callable[..., Plan],
+    written: Callable[[Plan], Compiled],
+    made: Compiled,
+    left: int,
+) -> Compiled:
+    """The fastest library within a limit of flash, of which another leaves so many bytes."""
+    total = made.plan.total
+    for _ in range(_AIMS):
+        if total is None:
+            break
+        decided = planned(flash=total.flash + left)
+        total, least = decided.total, (made.plan.instructions or 0) * THRIFTIER
+        if total is None or total.instructions > least:
+            break
+        try:
+            return written(decided)
+        except DoesNotFit as error:
+            left = -error.excess
+    return made
 
 
 def simulate(model: Path | str | Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:

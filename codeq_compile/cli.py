@@ -272,7 +272,9 @@ def budget(name: str, what: str) -> Callable[..., Any]:
     show_default=True,
     help="Store the model smaller where no output byte changes: dead channels, widths, packings.",
 )
-@budget("--flash", "the whole linked image without vector table and start-up")
+@budget(
+    "--flash", "the whole linked image without vector table and start-up; speed takes what is left"
+)
 @budget("--weights", "weights and tables")
 @budget("--ram", "the arena with scratch, input and output")
 @click.option(

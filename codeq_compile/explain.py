@@ -10,7 +10,7 @@ from codeq_compile.ir.types import Packed, Weights
 from codeq_compile.kernels import Kernel, rows, serving
 from codeq_compile.packing import CODECS
 from codeq_compile.plan import AUTO, DENSE, GAP, HUFFMAN, SMALL, Layer, Plan
-from codeq_compile.plan.economy import Total
+from codeq_compile.plan.economy import Aim, Total
 from codeq_compile.plan.flash import THRIFTIER
 from codeq_compile.plan.layer import for_kernel
 from codeq_compile.plan.packings import NARROW, candidates
@@ -150,7 +150,7 @@ class _Explainer:
             verdict=verdict,
         )
 
-    def _compared(self, layer: Layer, way: Layer, most: Total) -> str:
+    def _compared(self, layer: Layer, way: Layer, aim: Aim) -> str:
         """What the network would take with another way of a layer, and what forbids it.
 
         Other layers stay as they are, and so does the place of every buffer.
@@ -166,19 +166,8 @@ class _Explainer:
             (ram, f"RAM {ram:+d}"),
         )
         told = ", ".join(text for difference, text in differences if difference) or "all the same"
-        if then.data > most.data:
-            return f"network: {told}; above the limit of weights"
-        if then.flash > most.flash:
-            return f"network: {told}; more flash than allowed"
-        if then.instructions > most.instructions:
-            return f"network: {told}; slower than the shortest weights"
-        is_small = THRIFTIER * now.price < then.price < now.price
-        if is_small and not ram and not then.excess(most):
-            return f"network: {told}; too little is saved"
-        if then.price > now.price:
-            dearer = then.price / max(1, now.price) - 1.0
-            return f"network: {told}; flash times instructions {dearer:+.1%}"
-        return f"network: {told}"
+        reason = _reason(now, then, aim, needs_ram=ram > 0)
+        return f"network: {told}; {reason}" if reason else f"network: {told}"
 
     def _total(self, layer: Layer, way: Layer) -> Total | None:
         plan, now = self._plan, self._now
@@ -190,6 +179,22 @@ class _Explainer:
         data = now.data + way.data_bytes - layer.data_bytes
         count = now.instructions + after.instructions - before.instructions
         return Total(data=data, flash=data + code, instructions=count)
+
+
+def _reason(now: Total, then: Total, aim: Aim, *, needs_ram: bool) -> str:
+    """What speaks against another total; empty where nothing but RAM does."""
+    if then.data > aim.most.data:
+        return "above the limit of weights"
+    if then.flash > aim.most.flash:
+        return "more flash than allowed"
+    if then.instructions > aim.most.instructions:
+        return "slower than the shortest weights"
+    (_, before, _), (_, after, _) = aim.rank(now), aim.rank(then)
+    if THRIFTIER * before < after < before and not needs_ram:
+        return "too little is saved"
+    if after > before:
+        return "slower" if aim.is_speed else f"flash times instructions {after / before - 1:+.1%}"
+    return ""
 
 
 def _refusal(layer: Layer, weights: Weights, packing: str) -> str:

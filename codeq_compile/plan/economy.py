@@ -77,6 +77,28 @@ class Total:
         return sum(own / max(1, limit) - 1.0 for own, limit in pairs if own > limit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What all layers together should come to.
+
+    Parameters
+    ----------
+    most : Total
+        Limits, which are kept before anything else.
+    is_speed : bool
+        The fewest instructions, and of these the least flash, instead of the least flash times
+        instructions.
+    """
+
+    most: Total
+    is_speed: bool = False
+
+    def rank(self, total: Total) -> tuple[float, int, int]:
+        """Lower is better: by what is above the limits, what is wanted, and flash."""
+        wanted = total.instructions if self.is_speed else total.price
+        return total.excess(self.most), wanted, total.flash
+
+
 def worth_trying(ways: Sequence[Way]) -> list[int]:
     """Which ways to look at: the first, and of each kernel those that none is as good as."""
     kept = [0]
@@ -87,15 +109,15 @@ def worth_trying(ways: Sequence[Way]) -> list[int]:
 
 
 def choose(
-    ways: Sequence[Sequence[Way]], code: Callable[[frozenset[Kernel]], int], most: Total
+    ways: Sequence[Sequence[Way]], code: Callable[[frozenset[Kernel]], int], aim: Aim
 ) -> Choice:
-    """The ways of least flash times instructions within limits.
+    """The ways that come nearest to an aim.
 
     A search by steps: each layer in turn goes the best way that there is beside the others' ways,
     until none has a better one; then all layers that have one kind of kernel take another kind,
     those two for which that is best, and so on.  It begins where every layer goes its first way,
-    and again where all have one kind of kernel if they can; what is above a limit comes within it
-    before anything else.  What is found is never worse than the first ways.
+    and again where all have one kind of kernel if they can.  What is found is never worse than the
+    first ways.
 
     Parameters
     ----------
@@ -103,10 +125,9 @@ def choose(
         Of each layer.
     code : callable
         Bytes of kernels together.
-    most : Total
-        What all layers together may take.
+    aim : Aim
     """
-    search = _Search(ways, code, most)
+    search = _Search(ways, code, aim)
     first: Choice = (0,) * len(ways)
     alike = (search.turned(first, set(search.kinds), kind) for kind in search.kinds)
     return min(map(search.descended, dict.fromkeys((first, *alike))), key=search.rank)
@@ -119,14 +140,14 @@ class _Search:
         self,
         ways: Sequence[Sequence[Way]],
         code: Callable[[frozenset[Kernel]], int],
-        most: Total,
+        aim: Aim,
     ) -> None:
-        self.ways, self._code, self._most = ways, code, most
+        self.ways, self._code, self._aim = ways, code, aim
         self.kinds = sorted({way.kind for each in ways for way in each})
         self._code_bytes: dict[frozenset[Kernel], int] = {}
 
-    def rank(self, choice: Choice) -> tuple[float, int]:
-        """By what it is above its limits, and its price."""
+    def rank(self, choice: Choice) -> tuple[float, int, int]:
+        """Of a choice, by the aim."""
         taken = [each[place] for each, place in zip(self.ways, choice, strict=True)]
         return self._rank(
             sum(way.bytes for way in taken),
@@ -134,12 +155,13 @@ class _Search:
             frozenset(way.kernel for way in taken),
         )
 
-    def _rank(self, data: int, instructions: int, kernels: frozenset[Kernel]) -> tuple[float, int]:
+    def _rank(
+        self, data: int, instructions: int, kernels: frozenset[Kernel]
+    ) -> tuple[float, int, int]:
         if kernels not in self._code_bytes:
             self._code_bytes[kernels] = self._code(kernels)
         flash = data + self._code_bytes[kernels]
-        total = Total(data=data, flash=flash, instructions=instructions)
-        return total.excess(self._most), total.price
+        return self._aim.rank(Total(data=data, flash=flash, instructions=instructions))
 
     def descended(self, choice: Choice) -> Choice:
         """Where the best steps lead."""

@@ -12,7 +12,7 @@ from codeq_compile.kernels import Kernel
 from codeq_compile.memory import MemoryPlan
 from codeq_compile.memory.streams import Call, banded
 from codeq_compile.ops.base import align4
-from codeq_compile.plan.economy import Total
+from codeq_compile.plan.economy import Aim, Total
 from codeq_compile.target import Target
 
 AUTO = "auto"
@@ -98,9 +98,9 @@ class Plan:
     layers : tuple of Layer
         In order of execution.
     memory : MemoryPlan
-    weighed : Total, optional
-        What packings and kernels, chosen for the whole network with their code, might take; None
-        where they were chosen for each layer.
+    weighed : Aim, optional
+        Of packings and kernels that were chosen for the whole network with their code; None where
+        they were chosen for each layer.
     """
 
     graph: Graph = field(repr=False)
@@ -108,7 +108,7 @@ class Plan:
     packing: str
     layers: tuple[Layer, ...]
     memory: MemoryPlan = field(repr=False)
-    weighed: Total | None = field(default=None, repr=False)
+    weighed: Aim | None = field(default=None, repr=False)
 
     def price(self, layer: Layer) -> cost.Price | None:
         """Predicted instructions of a layer, all its calls together; None where nothing is known

@@ -153,6 +153,29 @@ def test_a_limit_of_flash_is_met_by_slower_kernels(tmp_path: Path) -> None:
     assert 0 == codeq_compile.check(tmp_path / "small", ["mps2_an386"], samples=1).bytes_differing
 
 
+def test_flash_that_a_limit_leaves_is_spent_on_speed(tmp_path: Path) -> None:
+    """As RAM is: a limit says what may be used, and no limit that less is better."""
+    found(tools.arm_cc)
+    graph = benchmark("kws", "sparse4")
+    free = codeq_compile.compile(graph, tmp_path / "free", target="mps2_an386")
+    assert free.report.flash is not None
+    assert free.report.flash.total is not None
+    limits = [free.report.flash.total + more for more in (0, 4096)]
+
+    same, fast = (
+        codeq_compile.compile(graph, tmp_path / f"{limit}", target="mps2_an386", flash=limit)
+        for limit in limits
+    )
+
+    assert same.report.flash == free.report.flash
+    assert fast.report.flash is not None
+    assert fast.report.flash.total is not None
+    assert free.report.flash.total < fast.report.flash.total <= limits[1]
+    assert (fast.plan.instructions or 0) < 0.9 * (free.plan.instructions or 0)
+    directory = tmp_path / f"{limits[1]}"
+    assert 0 == codeq_compile.check(directory, ["mps2_an386"], samples=1).bytes_differing
+
+
 @pytest.mark.slow
 def test_a_refused_limit_of_flash_names_the_shortest_image(tmp_path: Path) -> None:
     """Prefix codes may need more code than they save: a byte less must not name more bytes."""

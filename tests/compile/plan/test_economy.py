@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codeq_compile.kernels import Kernel
-from codeq_compile.plan.economy import Total, Way, choose, worth_trying
+from codeq_compile.plan.economy import Aim, Total, Way, choose, worth_trying
 
 ROOMY = Total(data=1 << 40, flash=1 << 40, instructions=1 << 40)
 
@@ -34,10 +34,15 @@ def total(
 
 
 def chosen(
-    ways: Sequence[Sequence[Way]], sizes: Mapping[str, int], most: Total = ROOMY
+    ways: Sequence[Sequence[Way]],
+    sizes: Mapping[str, int],
+    most: Total = ROOMY,
+    *,
+    is_speed: bool = False,
 ) -> list[str]:
     code = {kernel(name): size for name, size in sizes.items()}
-    places = choose(ways, lambda linked: sum(code[each] for each in linked), most)
+    aim = Aim(most=most, is_speed=is_speed)
+    places = choose(ways, lambda linked: sum(code[each] for each in linked), aim)
     return [each[place].kernel.family for each, place in zip(ways, places, strict=True)]
 
 
@@ -76,6 +81,16 @@ def test_speed_that_takes_its_share_of_flash_is_left() -> None:
     assert ["b"] == chosen(ways, {"a": 100, "b": 110})
 
 
+def test_where_speed_is_wanted_flash_is_spent_up_to_its_limit() -> None:
+    """And no byte of it for nothing."""
+    ways = [[way("a", 100, 100), way("b", 100, 90), way("c", 100, 90)]] * 2
+    sizes = {"a": 100, "b": 180, "c": 140}
+
+    assert ["c", "c"] == chosen(ways, sizes, is_speed=True)
+    tight = Total(data=1000, flash=339, instructions=1000)
+    assert ["a", "a"] == chosen(ways, sizes, tight, is_speed=True)
+
+
 def test_ways_that_another_of_the_same_kernel_beats_are_not_tried() -> None:
     """The first one is: it is what there is to compare with."""
     ways = [way("a", 9, 9), way("a", 5, 5), way("a", 5, 6), way("a", 6, 4), way("b", 9, 9)]
@@ -99,12 +114,13 @@ def test_the_choice_is_no_worse_than_the_first_ways(data: st.DataObject) -> None
     ]
     code = {kernel(name): size for name, size in sizes.items()}
     first = total(ways, [0] * len(ways), code)
+    aim = Aim(most=first, is_speed=data.draw(st.booleans()))
 
-    places = choose(ways, lambda linked: sum(code[each] for each in linked), first)
+    places = choose(ways, lambda linked: sum(code[each] for each in linked), aim)
     found = total(ways, places, code)
 
     assert 0 == found.excess(first)
-    assert found.price <= first.price
+    assert aim.rank(found) <= aim.rank(first)
 
 
 def test_nothing_to_choose_and_nothing_allowed() -> None:

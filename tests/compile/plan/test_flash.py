@@ -14,7 +14,8 @@ from codeq_compile.memory import Io
 from codeq_compile.ops.conv2d import Conv2D
 from codeq_compile.ops.linear import Linear
 from codeq_compile.ops.reshape import Reshape
-from codeq_compile.plan import plan
+from codeq_compile.plan import Layer, plan
+from codeq_compile.plan.ways import Needed, every_way
 from tests.compile.plan.plans import HOST, M4, M55, alone
 from tests.graphs import random_weights, s8
 from tests.networks import benchmark
@@ -95,3 +96,37 @@ def test_the_network_is_never_worse_for_weighing_code(
         assert new.flash <= old.flash
         assert new.instructions <= old.instructions
     assert after.ram_bytes <= max(before.ram_bytes, ram or 0)
+
+
+def test_more_flash_makes_a_network_faster() -> None:
+    """A limit is what may be used: within it time counts, and without one the two together."""
+    graph = passes.run(benchmark("kws", "sparse4"))
+    usual = plan(graph, M4).total
+    least = plan(graph, M4, flash=0).total
+    assert usual is not None
+    assert least is not None
+
+    assert least.flash <= usual.flash
+    limits = [least.flash, usual.flash, usual.flash * 9 // 8, usual.flash * 2]
+    within = [plan(graph, M4, flash=limit).total for limit in limits]
+    flash = [each.flash for each in within if each is not None]
+    counts = [each.instructions for each in within if each is not None]
+
+    assert all(own <= limit for own, limit in zip(flash, limits, strict=True))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < usual.instructions < counts[0]
+
+
+def test_with_flash_enough_each_layer_goes_its_fastest_way() -> None:
+    """What is not there for code that is shared must not be saved."""
+    graph = passes.run(benchmark("kws", "sparse4"))
+    result = plan(graph, M4, flash=1 << 20)
+    nodes, needed = {node.name: node for node in graph.nodes}, Needed(result)
+
+    def least(layer: Layer) -> int:
+        ways = every_way(nodes[layer.node.name], result, layer)
+        prices = (result.price(way) for way in ways if needed(way) <= result.arena_bytes)
+        return min(price.instructions for price in prices if price is not None)
+
+    assert result.instructions is not None
+    assert result.instructions <= sum(map(least, result.layers))
