@@ -507,7 +507,7 @@ def run_command(
     """Run the library in DIR on a target and show or write its outputs."""
     if output is not None:
         arrays.writable(output, arrays.OUTPUT_SUFFIXES, inputs)
-    outputs = codeq_compile.run(arrays.existing(directory), on, *_samples(inputs, samples))
+    outputs = codeq_compile.run(arrays.existing(directory), _one(on), *_samples(inputs, samples))
     if output is not None:
         arrays.write_outputs(output, outputs)
     _outputs(outputs, output, as_json)
@@ -532,7 +532,8 @@ def profile_command(
     Counts are exact, and the same every time; cycles are estimated from them. On a real board
     nothing is counted: its cycles are measured. DIR/report.json tells of it from then on.
     """
-    result = profile(arrays.existing(directory), on, *_samples(inputs, samples, PROFILE_SAMPLES))
+    samples_asked = _samples(inputs, samples, PROFILE_SAMPLES)
+    result = profile(arrays.existing(directory), _one(on), *samples_asked)
     _show_profile(result, as_json)
     codeq_compile.record(directory, result)
 
@@ -655,6 +656,13 @@ def _model(path: Path) -> Path:
     if source is not ParameterSource.DEFAULT and path.suffix != ".tflite":
         raise click.UsageError(f"--tflite-kernels is for a .tflite model, and {path} is none")
     return arrays.existing(path)
+
+
+def _one(name: str | None) -> str | None:
+    """The name that was given, if it is one."""
+    if name is not None and "," in name:
+        raise click.UsageError(f"--on {name!r}: this command takes one target, `codeq check` more")
+    return name
 
 
 def _names(comma_separated: str | None) -> tuple[str, ...] | None:

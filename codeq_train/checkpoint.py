@@ -50,8 +50,7 @@ def read(path: Path) -> State:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         # torch's own reason is a page of advice to run what the file holds
         raise InputError(
-            f"{path} is no checkpoint (damaged?): give another file, or remove it and start "
-            "without --resume"
+            f"{path} is no checkpoint (damaged?): give another file, or remove it and start anew"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this version of codeq")

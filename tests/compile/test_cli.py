@@ -562,6 +562,15 @@ def test_an_option_that_names_no_target_is_refused(names: str, library: Path) ->
     assert "names no target" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "profile"])
+def test_a_list_where_one_target_is_taken_is_refused(command: str, library: Path) -> None:
+    """It is no target with a comma in its name."""
+    result = codeq(command, library, "--on", "mps2_an386,microbit")
+
+    assert 2 == result.exit_code
+    assert "takes one target" in result.stderr
+
+
 def test_a_changed_weight_ends_with_4(model: Path, tmp_path: Path) -> None:
     """Whatever changes the C's integers must be noticed by whoever only looks at the exit code."""
     assert codeq("compile", model, "-o", tmp_path / "x", "--target", "host").exit_code == 0

@@ -194,7 +194,7 @@ def test_a_damaged_file_is_refused(content: bytes, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="is no checkpoint") as refused:
         checkpoints.load(path, {})
-    assert "remove it and start without --resume" in str(refused.value)
+    assert "give another file, or remove it and start anew" in str(refused.value)
     assert "weights_only" not in str(refused.value)
 
 
