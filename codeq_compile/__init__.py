@@ -22,7 +22,7 @@ from codeq_compile.build.firmware import Sizes
 from codeq_compile.check import SAMPLES, CheckResult, run
 from codeq_compile.check import check as _check
 from codeq_compile.emit import staging, write
-from codeq_compile.errors import DoesNotFit, InputError, ToolError
+from codeq_compile.errors import CodeqError, DoesNotFit, InputError, ToolError
 from codeq_compile.export import onnx as onnx_file
 from codeq_compile.frontends import onnx, tflite
 from codeq_compile.frontends.tflite import Kernels
@@ -30,8 +30,8 @@ from codeq_compile.ir import Graph, serial
 from codeq_compile.ir.op import Array
 from codeq_compile.manifest import Manifest
 from codeq_compile.memory import Io
-from codeq_compile.plan import AUTO, DENSE, SMALL, Plan, Streaming, plan
-from codeq_compile.plan.flash import THRIFTIER
+from codeq_compile.plan import AUTO, DENSE, SMALL, Plan, Streaming
+from codeq_compile.plan import plan as _plan
 from codeq_compile.profile import SAMPLES as PROFILE_SAMPLES
 from codeq_compile.profile import Profile, Timing
 from codeq_compile.profile import profile as _profile
@@ -153,9 +153,9 @@ def compile(
         of the model stays one, at its width.
     flash, weights, ram : int, optional
         Budgets in bytes: the linked image without vector table and start-up; weights and tables;
-        arena with scratch, inputs and outputs. With a limit of flash ``"auto"`` takes the fastest
-        packings and kernels within it, slower ones than without where it would be missed; where it
-        misses weights, layers are packed as with ``"small"``; where RAM is missed, as few as serve
+        arena with scratch, inputs and outputs. With a limit of flash ``"auto"`` takes faster
+        packings and kernels within it, slower ones where it would be missed; where it misses
+        weights, layers are packed as with ``"small"``; where RAM is missed, as few as serve
         take kernels and packings with less scratch, slower ones and longer ones too.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
@@ -207,7 +207,7 @@ def compile(
 
     def planned(**choice: Any) -> Plan:
         asked = {"packing": packing, "weights": weights, **choice}
-        return plan(graph, board, io=io, stream=stream, ram=ram, **asked)
+        return _plan(graph, board, io=io, stream=stream, ram=ram, **asked)
 
     def written(decided: Plan) -> Compiled:
         budgets.check_plan(limits, decided)
@@ -257,10 +257,11 @@ def _shrunk(
     found, plans = [error], [first]
 
     def choices() -> Iterator[dict[str, Any]]:
-        for _ in range(_AIMS if limits.flash is not None else 0):
-            total = plans[-1].total
-            if total is not None:
-                yield {"flash": total.flash - found[-1].excess}
+        for _ in range(_AIMS):
+            total, excess = plans[-1].total, found[-1].in_flash
+            if total is None or not excess:
+                break
+            yield {"flash": total.flash - excess}
         if limits.weights is not None:
             yield {"weights": limits.weights - error.excess}
         yield {"weigh_code": False}
@@ -282,19 +283,23 @@ def _hastened(
     made: Compiled,
     left: int,
 ) -> Compiled:
-    """The fastest library within a limit of flash, of which another leaves so many bytes."""
-    total = made.plan.total
+    """A faster library within a limit of flash, of which this one leaves so many bytes, if any."""
+    first = total = made.plan.total
     for _ in range(_AIMS):
-        if total is None:
+        if first is None or total is None:
             break
         decided = planned(flash=total.flash + left)
-        total, least = decided.total, (made.plan.instructions or 0) * THRIFTIER
-        if total is None or total.instructions > least:
-            break
+        total = decided.total
+        if total is None or total.instructions >= first.instructions:
+            # nothing is faster: what it was weighed by is that limit all the same
+            return replace(made, plan=replace(made.plan, weighed=decided.weighed))
         try:
             return written(decided)
-        except DoesNotFit as error:
-            left = -error.excess
+        except CodeqError as error:
+            # the library that is there is within all limits, whatever became of this one
+            if not isinstance(error, DoesNotFit) or not error.in_flash:
+                break
+            left = -error.in_flash
     return made
 
 
@@ -486,5 +491,7 @@ def _measure(
         largest = budgets.largest_in_ram if error.in_ram else budgets.largest_in_flash
         lines = "\n".join(largest(decided))
         message = f"{error}; the largest layers:\n{lines}"
-        raise DoesNotFit(message, in_ram=error.in_ram, excess=error.excess) from error
+        raise DoesNotFit(
+            message, in_ram=error.in_ram, excess=error.excess, in_flash=error.in_flash
+        ) from error
     return image.sizes, f"{compiler.name} {compiler.version}"

@@ -98,10 +98,13 @@ def check_sizes(budgets: Budgets, plan: Plan, sizes: Sizes) -> None:
     """
     weights = sizes.weights_bytes + sizes.tables_bytes
     code = f"  code {sizes.code_bytes} bytes, constants {sizes.constants_bytes} bytes"
+    in_flash = [*largest_in_flash(plan), code]
+    flash = _excess("flash", sizes.flash_bytes, budgets.flash, in_flash)
     _refuse(
         _excess("weights and tables", weights, budgets.weights, largest_in_flash(plan)),
         _excess(RAM, sizes.ram_bytes, budgets.ram, largest_in_ram(plan)),
-        _excess("flash", sizes.flash_bytes, budgets.flash, [*largest_in_flash(plan), code]),
+        flash,
+        in_flash=flash[0],
     )
 
 
@@ -144,10 +147,10 @@ def _excess(what: str, needed: int, limit: int | None, layers: list[str]) -> tup
     return excess, [head, *layers]
 
 
-def _refuse(*excesses: tuple[int, list[str]]) -> None:
+def _refuse(*excesses: tuple[int, list[str]], in_flash: int = 0) -> None:
     """All that is exceeded at once."""
     excess = sum(each for each, _ in excesses)
     if excess:
         lines = [line for _, lines in excesses for line in lines]
         in_ram = any(line.startswith(RAM) for line in lines)
-        raise DoesNotFit("\n".join(lines), in_ram=in_ram, excess=excess)
+        raise DoesNotFit("\n".join(lines), in_ram=in_ram, excess=excess, in_flash=in_flash)

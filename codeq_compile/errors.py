@@ -92,13 +92,18 @@ class DoesNotFit(CodeqError):
         RAM is exceeded: no shorter weights would help.
     excess : int
         Bytes that are too many, of all limits together, where they were counted.
+    in_flash : int
+        Those of them that are too many for the linked image.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, *, in_ram: bool = False, excess: int = 0) -> None:
+    def __init__(
+        self, message: str, *, in_ram: bool = False, excess: int = 0, in_flash: int = 0
+    ) -> None:
         self.in_ram = in_ram
         self.excess = excess
+        self.in_flash = in_flash
         super().__init__(message)
 
 

@@ -182,19 +182,21 @@ class _Explainer:
 
 
 def _reason(now: Total, then: Total, aim: Aim, *, needs_ram: bool) -> str:
-    """What speaks against another total; empty where nothing but RAM does."""
+    """What speaks against another total; empty where nothing does but RAM or a tie."""
     if then.data > aim.most.data:
         return "above the limit of weights"
     if then.flash > aim.most.flash:
         return "more flash than allowed"
     if then.instructions > aim.most.instructions:
         return "slower than the shortest weights"
-    (_, before, _), (_, after, _) = aim.rank(now), aim.rank(then)
-    if THRIFTIER * before < after < before and not needs_ram:
+    (_, before), (_, after) = aim.rank(now), aim.rank(then)
+    if THRIFTIER * before < after < before and not aim.is_speed and not needs_ram:
         return "too little is saved"
-    if after > before:
-        return "slower" if aim.is_speed else f"flash times instructions {after / before - 1:+.1%}"
-    return ""
+    if after <= before:
+        return ""
+    if not aim.is_speed:
+        return f"flash times instructions {after / before - 1:+.1%}"
+    return "slower" if then.instructions > now.instructions else "too little for its flash"
 
 
 def _refusal(layer: Layer, weights: Weights, packing: str) -> str:

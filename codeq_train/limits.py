@@ -2,15 +2,13 @@
 """What a model takes of its budgets, as it is compiled; what is said where they are missed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from codeq_compile import passes
 from codeq_compile.cost import Price
 from codeq_compile.errors import DoesNotFit, InputError
-from codeq_compile.ir import Graph, Node, Weights
-from codeq_compile.plan import Plan, packings, plan
+from codeq_compile.ir import Graph
+from codeq_compile.plan import Plan, packings
 from codeq_train.budget import STEERED
 from codeq_train.channels import fewest_channels, pruning_layers
 from codeq_train.config import BUDGETS, BudgetConfig
@@ -20,7 +18,6 @@ from codeq_train.model import QuantizedModel
 
 MOST_CUT = 0.5
 """Share of the remaining weights that may be cut: beyond it, what is left is another network."""
-_UNLIMITED = 1 << 62
 LARGEST = 5
 """Layers and tensors that a message names."""
 
@@ -209,10 +206,9 @@ def _leanest(model: QuantizedModel) -> Plan:
 
 
 def check_floor(model: QuantizedModel) -> None:
-    """Refuse budgets that no training comes down to, before hours of it.
+    """Refuse budgets of flash that the tables alone exceed, before hours of training.
 
-    Tables stay as they are, and so does the code of the shortest kernels and what the fastest ones
-    execute where all weights are 0.  Nothing is known where channels can leave, with their tables.
+    Nothing is known where channels can leave, with their tables.
 
     Raises
     ------
@@ -225,52 +221,17 @@ def check_floor(model: QuantizedModel) -> None:
     if not any(limits.limit(name) for name in STEERED) or pruning_layers(model):
         return
     now = exact(model)
-    least = _least(now, limits)
-    allowed = {name: limit for name in STEERED if (limit := limits.limit(name)) is not None}
-    missed = [name for name, limit in allowed.items() if least[name] > limit]
-    if not missed:
-        return
-    lines = [
-        f"{_WHAT[name]}: {least[name]} are needed even if all weights were 0, the budget is "
-        f"{allowed[name]}"
-        for name in missed
+    missed = [
+        f"{_WHAT[name]}: the tables alone are {now.tables} bytes, the budget is {limit}"
+        for name in ("weights", "flash")
+        if (limit := limits.limit(name)) is not None and now.tables > limit
     ]
-    ways_out = []
-    if missed != ["instructions"]:
-        lines += _flash(now)
-        ways_out.append(f"tables: compact, {_LET_CHANNELS_GO}, or a network with fewer channels")
-    if "flash" in missed:
-        ways_out.append("fewer kinds of layers, because each kernel is code")
-    if "instructions" in missed:
-        ways_out.append("smaller inputs or fewer layers")
-    lines.append(f"what would help: {'; '.join(ways_out)}; or a larger budget")
-    raise DoesNotFit("\n".join(lines))
-
-
-def _least(now: Exact, limits: BudgetConfig) -> dict[str, int]:
-    """What each budget but RAM has to allow for the network whatever its weights are."""
-    least = {"weights": now.tables}
-    # two bits take least flash; bytes are read in least time, where zeros are not skipped
-    for bits in (2, 8):
-        nodes = tuple(_emptied(node, bits) for node in now.source.nodes)
-        source, target = now.source.with_nodes(nodes), now.plan.target
-        lowered = passes.run(source, "literal")
-        if limits.flash is not None:
-            short = plan(lowered, target, limits.packing, flash=0)
-            flash = linked_code(short, source) + short.data_bytes
-            least["flash"] = min(flash, least.get("flash", flash))
-        if limits.instructions is not None:
-            count = _instructions(plan(lowered, target, limits.packing, flash=_UNLIMITED))
-            least["instructions"] = min(count, least.get("instructions", count))
-    return least
-
-
-def _emptied(node: Node, bits: int) -> Node:
-    """A layer of zeros."""
-    if node.weights is None:
-        return node
-    codes = np.zeros_like(node.weights.codes)
-    return replace(node, weights=Weights(codes=codes, bits=bits, scale=node.weights.scale))
+    if missed:
+        way_out = (
+            "training does not make tables smaller; what does is "
+            f"tables: compact, {_LET_CHANNELS_GO}, or a network with fewer channels"
+        )
+        raise DoesNotFit("\n".join([*missed, *_flash(now), way_out]))
 
 
 def _fullest(decided: Plan) -> list[str]:

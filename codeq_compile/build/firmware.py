@@ -415,8 +415,12 @@ def _link(objects: Iterable[str], target: Target, compiler: Tool, root: Path) ->
         worst = {name: max(int(n) for m, n in overflows if m == name) for name, _ in overflows}
         what = ", ".join(f"{name} by {count} bytes" for name, count in sorted(worst.items()))
         message = f"the image for {target.name} overflows its {what}"
-        excess = sum(worst.values())
-        raise DoesNotFit(message, in_ram="RAM" in worst, excess=excess) from exc
+        raise DoesNotFit(
+            message,
+            in_ram="RAM" in worst,
+            excess=sum(worst.values()),
+            in_flash=worst.get("FLASH", 0),
+        ) from exc
 
 
 def call(command: Sequence[str], failure: str, cwd: Path) -> None:

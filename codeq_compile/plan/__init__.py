@@ -83,8 +83,9 @@ def plan(
         take slower kernels or longer packings of less scratch, no more than that needs and those of
         the fewest predicted instructions; and scratch may take what is left.
     flash : int, optional
-        Predicted bytes of weights, tables and kernels that ``"auto"`` may take: those packings and
-        kernels of the fewest instructions within them, more or fewer than without this limit.
+        Predicted bytes of weights, tables and kernels that ``"auto"`` may take: packings and
+        kernels of fewer instructions than without this limit, if all of it saves a sixteenth, or
+        of less flash.
     weigh_code : bool
         Without it ``"auto"`` knows the weights' bytes alone: what training is after, which makes
         weights shorter, and counts them often.

@@ -3,6 +3,7 @@
 more, one that no other layer needs costs all of itself.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,12 @@ from codeq_compile.kernels import Kernel
 
 Choice = tuple[int, ...]
 """Which of its ways each layer goes."""
+Rank = tuple[float, int]
 Kind = tuple[str, str, str]
 """Family, packing and instruction set: on these depends most of a kernel's code."""
+_SIXTEEN = 16
+_DRAWN = 8
+"""Places from which a search begins besides those that have a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +67,6 @@ class Total:
     flash: int
     instructions: int
 
-    @property
-    def price(self) -> int:
-        """A hundredth of the flash is worth a hundredth of the instructions."""
-        return self.flash * self.instructions
-
     def excess(self, most: "Total") -> float:
         """The shares added up by which it is above a limit; 0 within all three."""
         pairs = (
@@ -86,17 +86,18 @@ class Aim:
     most : Total
         Limits, which are kept before anything else.
     is_speed : bool
-        The fewest instructions, and of these the least flash, instead of the least flash times
+        Few instructions, where flash matters little as long as it is within its limit: all of it
+        must save a sixteenth.  Else a hundredth of the flash is worth a hundredth of the
         instructions.
     """
 
     most: Total
     is_speed: bool = False
 
-    def rank(self, total: Total) -> tuple[float, int, int]:
-        """Lower is better: by what is above the limits, what is wanted, and flash."""
-        wanted = total.instructions if self.is_speed else total.price
-        return total.excess(self.most), wanted, total.flash
+    def rank(self, total: Total) -> Rank:
+        """Lower is better: what is above the limits, then what is wanted."""
+        free = _SIXTEEN * self.most.flash if self.is_speed else 0
+        return total.excess(self.most), total.instructions * (free + total.flash)
 
 
 def worth_trying(ways: Sequence[Way]) -> list[int]:
@@ -116,8 +117,9 @@ def choose(
     A search by steps: each layer in turn goes the best way that there is beside the others' ways,
     until none has a better one; then all layers that have one kind of kernel take another kind,
     those two for which that is best, and so on.  It begins where every layer goes its first way,
-    and again where all have one kind of kernel if they can.  What is found is never worse than the
-    first ways.
+    where each goes its fastest or its shortest, where all have one kind of kernel if they can, and
+    in a few places that are drawn, always the same: steps may end where only three kinds together
+    would lead on.  What is found is never worse than the first ways.
 
     Parameters
     ----------
@@ -130,7 +132,10 @@ def choose(
     search = _Search(ways, code, aim)
     first: Choice = (0,) * len(ways)
     alike = (search.turned(first, set(search.kinds), kind) for kind in search.kinds)
-    return min(map(search.descended, dict.fromkeys((first, *alike))), key=search.rank)
+    draw = random.Random(0)
+    drawn = (tuple(draw.randrange(len(each)) for each in ways) for _ in range(_DRAWN))
+    starts = dict.fromkeys((first, search.fastest(), search.shortest(), *alike, *drawn))
+    return min(map(search.descended, starts), key=search.rank)
 
 
 class _Search:
@@ -146,7 +151,21 @@ class _Search:
         self.kinds = sorted({way.kind for each in ways for way in each})
         self._code_bytes: dict[frozenset[Kernel], int] = {}
 
-    def rank(self, choice: Choice) -> tuple[float, int, int]:
+    def fastest(self) -> Choice:
+        """Where each layer has the fewest instructions."""
+        return tuple(
+            min(range(len(each)), key=lambda k: (each[k].instructions, each[k].bytes))
+            for each in self.ways
+        )
+
+    def shortest(self) -> Choice:
+        """Where each layer has the fewest bytes."""
+        return tuple(
+            min(range(len(each)), key=lambda k: (each[k].bytes, each[k].instructions))
+            for each in self.ways
+        )
+
+    def rank(self, choice: Choice) -> Rank:
         """Of a choice, by the aim."""
         taken = [each[place] for each, place in zip(self.ways, choice, strict=True)]
         return self._rank(
@@ -155,9 +174,7 @@ class _Search:
             frozenset(way.kernel for way in taken),
         )
 
-    def _rank(
-        self, data: int, instructions: int, kernels: frozenset[Kernel]
-    ) -> tuple[float, int, int]:
+    def _rank(self, data: int, instructions: int, kernels: frozenset[Kernel]) -> Rank:
         if kernels not in self._code_bytes:
             self._code_bytes[kernels] = self._code(kernels)
         flash = data + self._code_bytes[kernels]

@@ -14,8 +14,8 @@ from codeq_compile.plan.types import Layer, Plan
 from codeq_compile.plan.ways import Needed, every_way, replan
 
 THRIFTIER = 15 / 16
-"""Share of flash times instructions, or of instructions within a limit of flash, that other
-packings and kernels must come down to: a smaller gain is less than what predictions can tell.
+"""Share of flash times instructions that other packings and kernels must come down to: a smaller
+gain is less than what predictions can tell.
 """
 _UNLIMITED = 1 << 62
 
@@ -23,17 +23,43 @@ _UNLIMITED = 1 << 62
 def economical(
     graph: Graph, plan: Plan, weights: int | None, ram: int | None, flash: int | None
 ) -> Plan:
-    """The plan with the packings and kernels of least flash times instructions, code included.
+    """The plan with packings and kernels that were chosen for the whole network, code included.
 
-    The same one where that needs more flash or instructions, or more RAM than it has or may have,
-    saves little, or is not known.  With a limit of flash the fastest plan within it, or the one
-    that comes nearest to it.
+    Those of least flash times instructions, with no more flash, instructions and RAM than `plan`
+    takes, or may take; the same plan where that saves little, or is not known.  With a limit of
+    flash those of few instructions within it, or the ones that come nearest to it.
     """
     now = plan.total
     if now is None:
         return plan
-    aim = _aim(now, weights, flash)
-    room = max(plan.ram_bytes, ram or 0) - plan.ram_bytes
+    data = _UNLIMITED if weights is None else max(now.data, weights)
+    # without a linker nothing is aligned
+    packed = sum(map(packed_bytes, plan.layers))
+    packed = _UNLIMITED if weights is None else max(packed, weights)
+    most_ram = max(plan.ram_bytes, ram or 0)
+
+    def chosen(base: Plan, aim: Aim, gain: float) -> Plan:
+        found, best = _nearest(graph, base, aim, most_ram), base
+        excess, wanted = aim.rank(base.total or now)
+        limit = excess, gain * wanted
+        for each in (found, with_room(found, ram)):
+            bytes_packed = sum(map(packed_bytes, each.layers))
+            if each.total is None or each.ram_bytes > most_ram or bytes_packed > packed:
+                continue
+            if aim.rank(each.total) <= limit:
+                best, limit = each, aim.rank(each.total)
+        return replace(best, weighed=aim)
+
+    best = chosen(plan, Aim(most=replace(now, data=data)), THRIFTIER)
+    if flash is None:
+        return best
+    most = Total(data=data, flash=flash, instructions=_UNLIMITED)
+    return chosen(best, Aim(most=most, is_speed=True), 1.0)
+
+
+def _nearest(graph: Graph, plan: Plan, aim: Aim, most_ram: int) -> Plan:
+    """The plan whose layers go the ways that come nearest to an aim, as far as RAM allows it."""
+    room = most_ram - plan.ram_bytes
     nodes = {node.name: node for node in graph.nodes}
     needed = Needed(plan)
     options = []
@@ -43,37 +69,13 @@ def economical(
         known = list(_known(plan, (layer, *fitting)))
         options.append([known[k] for k in economy.worth_trying([way for _, way in known])])
     core = plan.target.core
-    chosen = economy.choose(
+    places = economy.choose(
         [[way for _, way in each] for each in options],
         lambda kernels: footprint.total(kernels, core),
         aim,
     )
-    other = _within_room(
-        plan, [each[place][0] for each, place in zip(options, chosen, strict=True)], room, needed
-    )
-    # without a linker nothing is aligned
-    packed = sum(map(packed_bytes, plan.layers))
-    packed = _UNLIMITED if weights is None else max(packed, weights)
-    excess, wanted, _ = aim.rank(now)
-    best, rank = plan, (excess, THRIFTIER * wanted)
-    for each in (other, with_room(other, ram)):
-        total = each.total
-        is_allowed = (
-            each.ram_bytes <= plan.ram_bytes + room
-            and sum(map(packed_bytes, each.layers)) <= packed
-        )
-        if total is not None and is_allowed and aim.rank(total)[:2] <= rank:
-            best, rank = each, aim.rank(total)[:2]
-    return replace(best, weighed=aim)
-
-
-def _aim(now: Total, weights: int | None, flash: int | None) -> Aim:
-    """What a plan should come to; weights above their limit may stay as long as they are."""
-    most = now
-    if flash is not None:
-        most = Total(data=now.data, flash=flash, instructions=_UNLIMITED)
-    data = _UNLIMITED if weights is None else max(now.data, weights)
-    return Aim(most=replace(most, data=data), is_speed=flash is not None)
+    layers = [each[place][0] for each, place in zip(options, places, strict=True)]
+    return _within_room(plan, layers, room, needed)
 
 
 def _within_room(plan: Plan, layers: list[Layer], room: int, needed: "Needed") -> Plan:

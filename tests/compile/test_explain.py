@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`explain`: of every layer what was chosen, what was not, and why."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,26 @@ def test_a_limit_of_weights_is_told_where_it_decides() -> None:
 
     assert any("flash -" in option.verdict for option in forbidden)
     assert all(option.packing is not None for option in forbidden)
+
+
+def test_a_limit_of_flash_is_what_ways_are_weighed_by() -> None:
+    """Not flash times instructions, which decides where there is none."""
+    graph, board = passes.run(benchmark("kws", "sparse4")), target.load("mps2_an386")
+    usual = plan(graph, board).total
+    assert usual is not None
+    within = plan(graph, board, flash=usual.flash + 1500)
+    verdicts = {option.verdict for layer in explain(within) for option in layer.options}
+
+    assert within.total is not None
+    assert within.total.instructions < usual.instructions
+    assert not [told for told in verdicts if "times" in told or "than the shortest" in told]
+    assert [told for told in verdicts if told.endswith("; slower")]
+    beyond = [int(n) for v in verdicts for n in re.findall(r"flash \+(\d+).*more flash than", v)]
+    assert beyond
+    assert all(within.total.flash + more > usual.flash + 1500 for more in beyond)
+    roomy = explain(plan(graph, board, flash=2 * usual.flash))
+    faster = [option.verdict for layer in roomy for option in layer.options]
+    assert [told for told in faster if re.search("instructions -.*too little for its flash", told)]
 
 
 def test_an_explicit_packing_is_the_reason(rng: np.random.Generator) -> None:

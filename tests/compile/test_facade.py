@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -168,12 +169,37 @@ def test_flash_that_a_limit_leaves_is_spent_on_speed(tmp_path: Path) -> None:
     )
 
     assert same.report.flash == free.report.flash
+    # it is told by that limit why nothing else was taken
+    assert same.plan.weighed is not None
+    assert same.plan.weighed.is_speed
     assert fast.report.flash is not None
     assert fast.report.flash.total is not None
     assert free.report.flash.total < fast.report.flash.total <= limits[1]
     assert (fast.plan.instructions or 0) < 0.9 * (free.plan.instructions or 0)
     directory = tmp_path / f"{limits[1]}"
     assert 0 == codeq_compile.check(directory, ["mps2_an386"], samples=1).bytes_differing
+
+
+def test_a_library_within_its_limits_stays_where_a_faster_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for is there: a fault of what was not needed is none."""
+    found(tools.arm_cc)
+    measure, calls = codeq_compile._measure, []
+
+    def once(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) > 1:
+            raise ToolError("the disk is full")
+        return measure(*args, **options)
+
+    monkeypatch.setattr(codeq_compile, "_measure", once)
+    graph = benchmark("kws", "sparse4")
+    made = codeq_compile.compile(graph, tmp_path / "out", target="mps2_an386", flash=1 << 16)
+
+    assert 2 == len(calls)
+    assert made.report == collect.read(tmp_path / "out")
+    assert ["out"] == [path.name for path in tmp_path.iterdir()]
 
 
 @pytest.mark.slow
