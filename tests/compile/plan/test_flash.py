@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeq_compile import load, passes, target
+from codeq_compile import footprint, load, passes, target
 from codeq_compile.ir import Graph
 from codeq_compile.memory import Io
 from codeq_compile.ops.conv2d import Conv2D
@@ -23,6 +23,7 @@ from tests.networks import benchmark
 from tests.strategies import GraphBuilder, graphs
 
 KWS = Path(__file__).parents[2] / "golden/models/kws.cq"
+PLAIN = {"dense", "ternary"}
 
 
 @pytest.mark.parametrize("board", ["microbit", "mps2_an385", "mps2_an386", "mps3_an547"])
@@ -120,6 +121,26 @@ def test_more_flash_makes_a_network_no_slower(board: str) -> None:
     assert counts[-1] < usual.instructions < counts[0]
     for own, limit in zip(within, limits, strict=True):
         assert own.instructions <= usual.instructions or usual.flash > limit
+
+
+def test_the_least_flash_needs_no_step_through_more() -> None:
+    """Ternary and dense weights instead of runs: three kinds change, and two of them are longer."""
+    graph, there = passes.run(load(KWS)), target.load("microbit")
+    result = plan(graph, there, flash=0)
+    nodes, needed = {node.name: node for node in graph.nodes}, Needed(result)
+
+    def portable(layer: Layer) -> Layer:
+        ways = every_way(nodes[layer.node.name], result, layer)
+        fitting = [way for way in ways if needed(way) <= result.arena_bytes]
+        plain = [way for way in fitting if not way.packed or way.packed.packing in PLAIN]
+        return min(plain, key=lambda way: (way.kernel.isa != "ref", way.data_bytes))
+
+    others = list(map(portable, result.layers))
+    code = footprint.predict((way.kernel for way in others), there.core)
+
+    assert result.total is not None
+    assert code is not None
+    assert result.total.flash <= sum(way.data_bytes for way in others) + code
 
 
 def test_with_flash_enough_each_layer_goes_its_fastest_way() -> None:
