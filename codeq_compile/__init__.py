@@ -117,9 +117,9 @@ def compile(
     rename: Mapping[str, str] | None = None,
     packing: str | None = None,
     lossless: bool = True,
-    flash: int | None = None,
-    weights: int | None = None,
-    ram: int | None = None,
+    flash: int | str | None = None,
+    weights: int | str | None = None,
+    ram: int | str | None = None,
     io: Io = "caller",
     stream: Streaming = "off",
     place: str = "",
@@ -151,11 +151,11 @@ def compile(
         Store the model smaller wherever no output byte changes: without dead and constant channels,
         int8 weights in narrower forms, each layer in its shortest packing. Without it every weight
         of the model stays one, at its width.
-    flash, weights, ram : int, optional
-        Budgets in bytes: the linked image without vector table and start-up; weights and tables;
-        arena with scratch, inputs and outputs. With a limit of flash ``"auto"`` takes faster
-        packings and kernels within it, slower ones where it would be missed; where it misses
-        weights, layers are packed as with ``"small"``; where RAM is missed, as few as serve
+    flash, weights, ram : int or str, optional
+        Budgets in bytes, or as ``"16K"``: the linked image without vector table and start-up;
+        weights and tables; arena with scratch, inputs and outputs. With a limit of flash ``"auto"``
+        takes faster packings and kernels within it, slower ones where it would be missed; where it
+        misses weights, layers are packed as with ``"small"``; where RAM is missed, as few as serve
         take kernels and packings with less scratch, slower ones and longer ones too.
     io : {"caller", "arena"}
         Where inputs and outputs stand: in buffers of the caller, or in the arena, where they share
@@ -188,7 +188,7 @@ def compile(
         The cross compiler failed, or `flash` needs one and there is none.
     """
     directory = Path(directory)
-    limits = Budgets(flash=flash, weights=weights, ram=ram)
+    limits = Budgets.of(flash=flash, weights=weights, ram=ram)
     board = _load_target(target)
     placement = places.parse(place, board)
     graph = model if isinstance(model, Graph) else load(model, kernels=kernels)
@@ -206,8 +206,8 @@ def compile(
         command = shlex.join(["codeq", "compile", *words])
 
     def planned(**choice: Any) -> Plan:
-        asked = {"packing": packing, "weights": weights, **choice}
-        return _plan(graph, board, io=io, stream=stream, ram=ram, **asked)
+        asked = {"packing": packing, "weights": limits.weights, **choice}
+        return _plan(graph, board, io=io, stream=stream, ram=limits.ram, **asked)
 
     def written(decided: Plan) -> Compiled:
         budgets.check_plan(limits, decided)
@@ -222,7 +222,7 @@ def compile(
                 flow=flow,
             )
             _check_renamed(library, rename or {})
-            sizes, compiler = _measure(folder, board, decided, needed=flash is not None)
+            sizes, compiler = _measure(folder, board, decided, needed=limits.flash is not None)
             if sizes is not None:
                 budgets.check_sizes(limits, decided, sizes)
             report = collect.collect(decided, library, sizes, compiler, source)
@@ -237,13 +237,16 @@ def compile(
         if error.in_ram and ways:
             raise DoesNotFit(f"{error}\n{' or '.join(ways)} may need less", in_ram=True) from error
         # how much flash code and alignment take is known when all is linked, and not before
+        if packing != AUTO and error.in_flash:
+            message = f"{error}\n--packing {AUTO}, which counts code, may need less"
+            raise DoesNotFit(message, in_flash=error.in_flash, excess=error.excess) from error
         if packing != AUTO or error.in_ram:
             raise
         return _shrunk(limits, planned, written, first, error)
     linked = made.report.flash.total
-    if flash is None or linked is None or packing != AUTO:
+    if limits.flash is None or linked is None or packing != AUTO:
         return made
-    return _hastened(planned, written, made, flash - linked)
+    return _hastened(planned, written, made, limits.flash - linked)
 
 
 def _shrunk(

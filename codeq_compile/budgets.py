@@ -72,6 +72,22 @@ class Budgets:
     weights: int | None = None
     ram: int | None = None
 
+    @classmethod
+    def of(cls, **limits: int | str | None) -> "Budgets":
+        """Of numbers, and of sizes as `parse_size` reads them.
+
+        Raises
+        ------
+        InputError
+            One of them is neither.
+        """
+        return cls(
+            **{
+                name: parse_size(limit) if isinstance(limit, str) else limit
+                for name, limit in limits.items()
+            }
+        )
+
 
 def check_plan(budgets: Budgets, plan: Plan) -> None:
     """Compare what is known before anything is linked: weights and RAM.

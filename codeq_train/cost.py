@@ -92,6 +92,7 @@ def planned(
     short: Plan | None = None,
     *,
     weigh_code: bool = False,
+    flash: int | None = None,
 ) -> Plan:
     """The plan that `codeq_compile.compile` makes within budgets, where weights are inside theirs.
 
@@ -107,6 +108,8 @@ def planned(
     weigh_code : bool
         Decide as the compiler does at last; without it weights stay as short as RAM allows, which
         is what training counts, and takes no less RAM and no fewer instructions.
+    flash : int, optional
+        As `codeq_compile.plan.plan` has it.
     """
     short = short or shortest(lowered, limits)
     ram, weights = limits.limit("ram"), limits.limit("weights")
@@ -120,6 +123,7 @@ def planned(
         limits.packing,
         weights=weights,
         ram=ram,
+        flash=flash,
         weigh_code=weigh_code,
     )
 

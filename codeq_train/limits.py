@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from codeq_compile import passes
 from codeq_compile.cost import Price
@@ -91,17 +92,14 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
     ram = limits.limit("ram")
     free = shortest(lowered, limits)
     decided = planned(lowered, limits, free)
-    code = 0
-    if limits.flash is not None:
-        budget = model.budget
-        assert budget is not None
-        compiled = planned(lowered, limits, free, weigh_code=True)
-        kernels = tuple(sorted({layer.kernel.symbol for layer in compiled.layers}))
-        if kernels not in budget.known_code and (link or not budget.known_code):
-            budget.known_code[kernels] = linked_code(compiled, graph)
-        # of kernels that were not linked yet, the last ones that were
-        linked = budget.known_code.get(kernels) or list(budget.known_code.values())[-1]
-        code = linked + compiled.data_bytes - decided.data_bytes
+    code, flash = 0, limits.limit("flash")
+    if flash is not None:
+        whole = partial(planned, lowered, limits, free, weigh_code=True)
+        total = _linked(model, whole(), graph, link=link)
+        if total > flash and model.is_frozen and limits.instructions is None:
+            # nothing is cut or refused for a library that fits if it may be slow
+            total = min(total, _linked(model, whole(flash=0), graph, link=link))
+        code = total - decided.data_bytes
     every, otherwise = _amounts(decided, limits), _amounts(free, limits)
     every["flash"] = every["weights"] + code
     # the compiler packs weights that are above their limit anew before it looks at RAM
@@ -119,6 +117,19 @@ def exact(model: QuantizedModel, *, link: bool = True) -> Exact:
         code=code,
         prices=prices,
     )
+
+
+def _linked(model: QuantizedModel, compiled: Plan, source: Graph, *, link: bool) -> int:
+    """Flash of a plan; of kernels that were not linked yet, and shall not be, with the code of the
+    last ones that were.
+    """
+    budget = model.budget
+    assert budget is not None
+    kernels = tuple(sorted({layer.kernel.symbol for layer in compiled.layers}))
+    if kernels not in budget.known_code and (link or not budget.known_code):
+        budget.known_code[kernels] = linked_code(compiled, source)
+    code = budget.known_code.get(kernels) or list(budget.known_code.values())[-1]
+    return compiled.data_bytes + code
 
 
 def _amounts(decided: Plan, limits: BudgetConfig) -> dict[str, int]:

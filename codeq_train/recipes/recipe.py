@@ -313,6 +313,9 @@ def _check_teacher(teacher: Path, recipe: Recipe) -> None:
     """Another run's file is not trained on: it may still be running."""
     if not teacher.is_file():
         raise InputError(f"{teacher}: there is no float network to reuse")
+    network = checkpoints.read(teacher)["settings"]["network"]
+    if network.startswith(QuantizedModel.__name__):
+        raise InputError(f"{teacher} is of the quantized network: give the float.pt beside it")
     done, epochs = _reached(teacher)
     if done < epochs:
         raise InputError(

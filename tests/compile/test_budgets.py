@@ -6,7 +6,7 @@ import pytest
 
 from codeq_compile.budgets import LARGEST, Budgets, check_plan, check_sizes
 from codeq_compile.build.firmware import Sizes
-from codeq_compile.errors import DoesNotFit
+from codeq_compile.errors import DoesNotFit, InputError
 from codeq_compile.ops.maxpool2d import MaxPool2D
 from codeq_compile.ops.mul import Mul
 from codeq_compile.ops.softmax import Softmax
@@ -109,3 +109,10 @@ def test_no_layer_is_said_to_need_more_ram_than_the_model(rng: np.random.Generat
     assert places[product.inputs[0]] == places[product.output]
     assert 4 * 4 * 8 == named["mul"]
     assert max(named.values()) <= plan.ram_bytes
+
+
+def test_sizes_may_have_a_unit() -> None:
+    """As in the settings of a training, whose budgets are then given to the compiler."""
+    assert Budgets(flash=16384, ram=9) == Budgets.of(flash="16K", weights=None, ram=9)
+    with pytest.raises(InputError, match="'much' is not a size"):
+        Budgets.of(weights="much")

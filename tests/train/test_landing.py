@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codeq_compile import compile, passes
+from codeq_compile.build import tools
 from codeq_compile.errors import DoesNotFit
 from codeq_train import (
     BudgetConfig,
@@ -27,6 +28,7 @@ from codeq_train.cost import planned, snapshot
 from codeq_train.landing import _gain_of_a_bit, land, spend
 from codeq_train.limits import check_budgets, exact, exceeded
 from codeq_train.recipes import models
+from tests.boards import found
 from tests.train.nets import branches, images, limited, prepared
 
 
@@ -342,3 +344,26 @@ def test_ram_that_is_used_up_leaves_the_other_budgets_to_be_spent() -> None:
         quantizer.settle(7)
 
     assert len(ours_layers) == spend(ours)
+
+
+def test_nothing_is_cut_for_a_library_that_fits_if_it_is_slow(tmp_path: Path) -> None:
+    """What is counted while training goes on is the library of least flash times instructions."""
+    found(tools.arm_cc)
+
+    def frozen(flash: int | str) -> QuantizedModel:
+        model = limited(flash=flash)
+        freeze(model)
+        return model
+
+    def values(model: QuantizedModel) -> list[Tensor]:
+        return [layer.levels().values() for layer in model.weighted()]
+
+    roomy = frozen("1M")
+    limit = exact(roomy).amounts["flash"] - 64
+    ours = frozen(limit)
+    compiled = compile(export(ours.eval()), tmp_path / "out", target="mps2_an386", flash=limit)
+
+    assert all(map(torch.equal, values(roomy), values(ours)))
+    assert exact(ours).amounts["flash"] <= limit
+    assert compiled.report.flash.total is not None
+    assert compiled.report.flash.total <= limit

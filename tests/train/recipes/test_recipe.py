@@ -142,6 +142,9 @@ def test_several_budgets_share_one_float_network(short: Recipe, tmp_path: Path) 
         recipes.train(other, seed=4, on_progress=seen.append, run=run)
     with pytest.raises(InputError, match="no float network"):
         recipes.train(other, seed=3, on_progress=seen.append, run=Run(teacher=tmp_path / "x.pt"))
+    wrong = Run(teacher=tmp_path / "a" / "quantized.pt")
+    with pytest.raises(InputError, match=r"of the quantized network: give the float\.pt"):
+        recipes.train(other, seed=3, on_progress=seen.append, run=wrong)
 
 
 def test_a_new_run_leaves_no_checkpoint_of_the_last_one(short: Recipe, tmp_path: Path) -> None:
