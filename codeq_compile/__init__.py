@@ -236,12 +236,12 @@ def compile(
         ways = ["--stream auto"] * (stream == "off") + ["--io arena"] * (io == "caller")
         if error.in_ram and ways:
             raise DoesNotFit(f"{error}\n{' or '.join(ways)} may need less", in_ram=True) from error
-        # how much flash code and alignment take is known when all is linked, and not before
         if packing != AUTO and error.in_flash:
             message = f"{error}\n--packing {AUTO}, which counts code, may need less"
-            raise DoesNotFit(message, in_flash=error.in_flash, excess=error.excess) from error
+            raise DoesNotFit(message, in_ram=error.in_ram) from error
         if packing != AUTO or error.in_ram:
             raise
+        # how much flash code and alignment take is known when all is linked, and not before
         return _shrunk(limits, planned, written, first, error)
     linked = made.report.flash.total
     if limits.flash is None or linked is None or packing != AUTO:
