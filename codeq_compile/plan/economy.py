@@ -134,7 +134,9 @@ def choose(
     alike = (search.turned(first, set(search.kinds), kind) for kind in search.kinds)
     draw = random.Random(0)
     drawn = (tuple(draw.randrange(len(each)) for each in ways) for _ in range(_DRAWN))
-    starts = dict.fromkeys((first, search.fastest(), search.shortest(), *alike, *drawn))
+    fastest = search.alone(lambda way: (way.instructions, way.bytes))
+    shortest = search.alone(lambda way: (way.bytes, way.instructions))
+    starts = dict.fromkeys((first, fastest, shortest, *alike, *drawn))
     return min(map(search.descended, starts), key=search.rank)
 
 
@@ -151,18 +153,10 @@ class _Search:
         self.kinds = sorted({way.kind for each in ways for way in each})
         self._code_bytes: dict[frozenset[Kernel], int] = {}
 
-    def fastest(self) -> Choice:
-        """Where each layer has the fewest instructions."""
+    def alone(self, wanted: Callable[[Way], tuple[int, int]]) -> Choice:
+        """Where each layer goes the way that is best for itself."""
         return tuple(
-            min(range(len(each)), key=lambda k: (each[k].instructions, each[k].bytes))
-            for each in self.ways
-        )
-
-    def shortest(self) -> Choice:
-        """Where each layer has the fewest bytes."""
-        return tuple(
-            min(range(len(each)), key=lambda k: (each[k].bytes, each[k].instructions))
-            for each in self.ways
+            min(range(len(each)), key=lambda place: wanted(each[place])) for each in self.ways
         )
 
     def rank(self, choice: Choice) -> Rank:

@@ -78,7 +78,7 @@ def _nearest(graph: Graph, plan: Plan, aim: Aim, most_ram: int) -> Plan:
     return _within_room(plan, layers, room, needed)
 
 
-def _within_room(plan: Plan, layers: list[Layer], room: int, needed: "Needed") -> Plan:
+def _within_room(plan: Plan, layers: list[Layer], room: int, needed: Needed) -> Plan:
     """The plan with other layers, but for those that need most where the arena would be too long.
 
     What is alive at once is a bound of the arena, which buffers of several layers may miss.
